@@ -1,0 +1,94 @@
+//! Requests of the local command line to the server, over the server's Unix socket.
+//!
+//! Only what AWS has no call for: everything else goes through the AWS API.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EniId, HostId, SecurityGroupId, SubnetId};
+
+/// What the command line asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// How are you?
+    Status,
+    /// Make a fresh interface in a namespace of its own (`berth shell`); answered when it is usable.
+    OpenSeat {
+        /// Where; the first default subnet when absent.
+        subnet: Option<SubnetId>,
+        /// Its groups; the VPC's default group when empty.
+        security_groups: Vec<SecurityGroupId>,
+        /// The host; any connected one when absent.
+        host: Option<HostId>,
+    },
+    /// Take a seat away again; answered when it is gone.
+    CloseSeat {
+        /// The interface `OpenSeat` answered.
+        eni: EniId,
+    },
+}
+
+/// What the server answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Answer to `Status`.
+    Status(Status),
+    /// Answer to `OpenSeat`.
+    Seat(Seat),
+    /// Answer to `CloseSeat`.
+    Closed,
+}
+
+/// The server's state in a few numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of Berth.
+    pub version: String,
+    /// Where the AWS API listens, e.g. `http://127.0.0.1:4566`.
+    pub endpoint: String,
+    /// Region it serves.
+    pub region: String,
+    /// Account it serves.
+    pub account: String,
+    /// Revision of the store.
+    pub revision: u64,
+    /// Hosts known.
+    pub hosts: Vec<HostStatus>,
+    /// Tasks that are not over.
+    pub tasks: usize,
+    /// Interfaces attached or available.
+    pub enis: usize,
+    /// VPCs.
+    pub vpcs: usize,
+}
+
+/// One host in `Status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its id.
+    pub host: HostId,
+    /// Cluster it joins.
+    pub cluster: String,
+    /// Its stream is open.
+    pub connected: bool,
+    /// Generation of the last intent its data path holds.
+    pub programmed: u64,
+    /// Tasks placed on it that are not over.
+    pub tasks: usize,
+}
+
+/// A seat inside a VPC.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Its interface.
+    pub eni: EniId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// File name under `<run>/netns/` that holds its network namespace.
+    pub netns: String,
+}

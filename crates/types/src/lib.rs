@@ -1,0 +1,23 @@
+//! The vocabulary every room shares: identifiers, ARNs, address ranges, and the messages between server and node.
+//!
+//! Plain data only: no I/O, no clock, no randomness. What AWS puts on the wire lives in `berth-shapes`; what is stored
+//! lives in `berth-domain`. Here is what crosses the border between server, node and fabric.
+
+pub mod admin;
+pub mod arn;
+pub mod ids;
+pub mod intent;
+pub mod link;
+pub mod net;
+pub mod report;
+
+pub use arn::Arn;
+pub use ids::*;
+pub use net::{Ipv4Cidr, MacAddress, Vni};
+
+/// Milliseconds since the Unix epoch. Domain code receives it in `Env`; it never asks a clock.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct TimestampMs(pub i64);
