@@ -8,7 +8,9 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, Vni, VpcId};
+use crate::{
+    EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, Vni, VpcId,
+};
 
 /// Everything one host must hold. Entries that are absent must go away.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -16,8 +16,6 @@ pub use ids::*;
 pub use net::{Ipv4Cidr, MacAddress, Vni};
 
 /// Milliseconds since the Unix epoch. Domain code receives it in `Env`; it never asks a clock.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct TimestampMs(pub i64);
