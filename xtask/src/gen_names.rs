@@ -2,6 +2,7 @@
 
 /// `EnableResourceNameDnsAAAARecord` -> `enable_resource_name_dns_aaaa_record`, without keyword escapes.
 pub fn snake_case(name: &str) -> String {
+    let name = name.replace("GiB", "Gib").replace("MiB", "Mib");
     let chars: Vec<char> = name.chars().collect();
     let mut out = String::with_capacity(name.len() + 8);
     for (i, &c) in chars.iter().enumerate() {
@@ -54,6 +55,7 @@ mod tests {
             ("EnableResourceNameDnsARecord", "enable_resource_name_dns_a_record"),
             ("EnableDns64", "enable_dns64"),
             ("SubnetARNs", "subnet_arns"),
+            ("sizeInGiB", "size_in_gib"),
             ("type", "r#type"),
             ("ec2InstanceId", "ec2_instance_id"),
         ] {

@@ -107,7 +107,10 @@ fn table_row(model: &Model, row: &Row) -> Result<String> {
 }
 
 fn dispatch_macro(out: &mut String, models: &[Model], rows: &[Row]) -> Result<()> {
-    writeln!(out, "/// Calls `$with! {{ (id, service module, input, handler path) ... }}` with one row per operation, so that")?;
+    writeln!(
+        out,
+        "/// Calls `$with! {{ (id, service module, input, handler path) ... }}` with one row per operation, so that"
+    )?;
     writeln!(out, "/// dispatch is written once and never lists operations a second time.")?;
     writeln!(out, "#[macro_export]\nmacro_rules! for_each_operation {{ ($with:ident) => {{ $with! {{")?;
     for row in rows {
