@@ -1,0 +1,3 @@
+//! Clusters, task definitions, tasks, container instances, reports of nodes.
+
+pub mod record;

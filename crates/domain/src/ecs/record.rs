@@ -1,0 +1,459 @@
+//! Stored records of ECS.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use berth_types::intent::{Desired, LaunchType};
+use berth_types::link::Capacity;
+use berth_types::report::{ContainerStatus, TaskStage};
+use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Index, Stored};
+use crate::vpc::record::Tags;
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(/// Name of a cluster, its key.
+    ClusterName);
+name!(/// Name of a task definition family.
+    FamilyName);
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Name.
+    pub name: ClusterName,
+    /// Time of creation.
+    pub created_at: TimestampMs,
+    /// Set once deleted: the cluster shows as INACTIVE.
+    pub deleted_at: Option<TimestampMs>,
+    /// Setting containerInsights.
+    pub container_insights: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Highest revision a family ever used; numbers are never given twice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDefinitionFamily {
+    /// Name.
+    pub name: FamilyName,
+    /// Last revision given.
+    pub last_revision: u32,
+}
+
+/// Family and revision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskDefinitionKey {
+    /// Family.
+    pub family: FamilyName,
+    /// Revision, from 1.
+    pub revision: u32,
+}
+
+impl fmt::Display for TaskDefinitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.family, self.revision)
+    }
+}
+
+/// A task definition as AWS would return it, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDefinition {
+    /// Family and revision.
+    pub key: TaskDefinitionKey,
+    /// As given; `None` means bridge.
+    pub network_mode: Option<String>,
+    /// Launch types asked for.
+    pub requires_compatibilities: Option<Vec<String>>,
+    /// Launch types whose rules it satisfies.
+    pub compatibilities: Vec<String>,
+    /// Attributes a container instance must have.
+    pub requires_attributes: Vec<String>,
+    /// Task size, CPU units.
+    pub cpu_units: Option<u32>,
+    /// Task size, MiB.
+    pub memory_mib: Option<u32>,
+    /// Role ARNs are echoed.
+    pub task_role_arn: Option<String>,
+    /// Role ARNs are echoed.
+    pub execution_role_arn: Option<String>,
+    /// As given: cpuArchitecture, operatingSystemFamily.
+    pub runtime_platform: Option<RuntimePlatform>,
+    /// Names of empty volumes; `true` when `host: {}` was given.
+    pub volumes: Vec<Volume>,
+    /// In order.
+    pub containers: Vec<ContainerDefinition>,
+    /// Time of registration.
+    pub registered_at: TimestampMs,
+    /// ARN of the caller.
+    pub registered_by: String,
+    /// Set once deregistered: INACTIVE.
+    pub deregistered_at: Option<TimestampMs>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Platform a definition is made for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuntimePlatform {
+    /// e.g. `X86_64`.
+    pub cpu_architecture: Option<String>,
+    /// e.g. `LINUX`.
+    pub operating_system_family: Option<String>,
+}
+
+/// An empty volume that lives as long as its task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Name.
+    pub name: String,
+}
+
+/// A container of a task definition.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContainerDefinition {
+    /// Name.
+    pub name: String,
+    /// Image reference as given.
+    pub image: String,
+    /// CPU units.
+    pub cpu_units: u32,
+    /// Hard limit, MiB.
+    pub memory_mib: Option<u32>,
+    /// Soft limit, MiB.
+    pub memory_reservation_mib: Option<u32>,
+    /// The task ends when it does.
+    pub essential: bool,
+    /// In order, with defaults filled in.
+    pub port_mappings: Vec<PortMapping>,
+    /// Links are accepted in bridge mode only.
+    pub links: Option<Vec<String>>,
+    /// As given.
+    pub entry_point: Option<Vec<String>>,
+    /// As given.
+    pub command: Option<Vec<String>>,
+    /// In order.
+    pub environment: Vec<(String, String)>,
+    /// In order.
+    pub mount_points: Vec<MountPoint>,
+    /// As given.
+    pub stop_timeout_s: Option<u32>,
+    /// As given.
+    pub working_directory: Option<String>,
+    /// As given.
+    pub user: Option<String>,
+    /// As given.
+    pub readonly_root_filesystem: Option<bool>,
+    /// As given.
+    pub pseudo_terminal: Option<bool>,
+    /// As given.
+    pub docker_labels: Option<BTreeMap<String, String>>,
+    /// Output is always kept on the host; the driver is echoed.
+    pub log_configuration: Option<LogConfiguration>,
+}
+
+/// A port mapping.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PortMapping {
+    /// Port in the container.
+    pub container_port: u16,
+    /// Port outside; equal in awsvpc mode, 0 when dynamic.
+    pub host_port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// As given.
+    pub name: Option<String>,
+    /// As given.
+    pub app_protocol: Option<String>,
+}
+
+/// A volume seen in a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// Name of the volume.
+    pub source_volume: String,
+    /// Path in the container.
+    pub container_path: String,
+    /// As given.
+    pub read_only: Option<bool>,
+}
+
+/// A log driver with its options.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogConfiguration {
+    /// e.g. `awslogs`.
+    pub log_driver: String,
+    /// As given.
+    pub options: Option<BTreeMap<String, String>>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Id.
+    pub id: TaskId,
+    /// Its cluster.
+    pub cluster: ClusterName,
+    /// Its definition.
+    pub definition: TaskDefinitionKey,
+    /// Fargate or EC2.
+    pub launch_type: LaunchType,
+    /// The host that runs it; `None` when it never got one.
+    pub host: Option<HostId>,
+    /// Its network interface.
+    pub network: TaskNetwork,
+    /// Run it or end it.
+    pub desired: Desired,
+    /// How far it is, as AWS shows it.
+    pub status: TaskStatus,
+    /// Last stage its host reported.
+    pub stage: Option<TaskStage>,
+    /// Counts state changes, from 1.
+    pub version: u64,
+    /// Task size: the definition's or the override's.
+    pub cpu_units: Option<u32>,
+    /// Task size: the definition's or the override's.
+    pub memory_mib: Option<u32>,
+    /// In the order of the definition.
+    pub containers: Vec<TaskContainer>,
+    /// Task-level overrides as given.
+    pub overrides: TaskOverrides,
+    /// e.g. `family:nginx`.
+    pub group: String,
+    /// As given.
+    pub started_by: Option<String>,
+    /// Token of RunTask, for idempotency, with a digest of the request.
+    pub client_token: Option<(String, String)>,
+    /// Why it stopped.
+    pub stop: Option<TaskStop>,
+    /// As given.
+    pub enable_ecs_managed_tags: bool,
+    /// Times of its life.
+    pub times: TaskTimes,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// The network of a task: fixed when the task is accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskNetwork {
+    /// UUID of the attachment.
+    pub attachment: String,
+    /// Status AWS shows of the attachment.
+    pub status: TaskAttachmentStatus,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Zone of the subnet.
+    pub availability_zone: String,
+    /// Its groups.
+    pub security_groups: Vec<SecurityGroupId>,
+    /// Absent when no interface could be made.
+    pub eni: Option<TaskEni>,
+}
+
+/// What is remembered of the interface after it is gone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskEni {
+    /// Id.
+    pub id: EniId,
+    /// Hardware address.
+    pub mac: MacAddress,
+    /// Private address.
+    pub address: Ipv4Addr,
+    /// Present when the VPC has DNS hostnames.
+    pub private_dns_name: Option<String>,
+}
+
+/// Status of a task's attachment as AWS shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TaskAttachmentStatus {
+    /// The task was accepted.
+    Precreated,
+    /// The interface exists and is being plugged.
+    Attaching,
+    /// Usable.
+    Attached,
+    /// Being taken away.
+    Detaching,
+    /// Gone.
+    Deleted,
+    /// Never came.
+    Failed,
+}
+
+/// Status of a task as AWS shows it, in order of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum TaskStatus {
+    /// Accepted; the interface is being made.
+    Provisioning,
+    /// Interface attached; images are pulled, containers started.
+    Pending,
+    /// All containers started.
+    Running,
+    /// Asked to end before or after RUNNING.
+    Deactivating,
+    /// Containers get SIGTERM, later SIGKILL.
+    Stopping,
+    /// No container left; the interface is being released.
+    Deprovisioning,
+    /// The end.
+    Stopped,
+}
+
+/// Why a task stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskStop {
+    /// e.g. `UserInitiated`.
+    pub code: String,
+    /// e.g. `Task stopped by user`.
+    pub reason: String,
+}
+
+/// Times of a task's life; absent until reached.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskTimes {
+    /// Accepted.
+    pub created_at: TimestampMs,
+    /// Its host was reached.
+    pub connectivity_at: Option<TimestampMs>,
+    /// First pull began.
+    pub pull_started_at: Option<TimestampMs>,
+    /// Last pull ended.
+    pub pull_stopped_at: Option<TimestampMs>,
+    /// RUNNING.
+    pub started_at: Option<TimestampMs>,
+    /// Desired status became STOPPED.
+    pub stopping_at: Option<TimestampMs>,
+    /// First essential container ended.
+    pub execution_stopped_at: Option<TimestampMs>,
+    /// STOPPED.
+    pub stopped_at: Option<TimestampMs>,
+}
+
+/// A container of a task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskContainer {
+    /// UUID in its ARN.
+    pub id: String,
+    /// UUID naming it at the metadata endpoint.
+    pub endpoint_id: String,
+    /// Name in the definition.
+    pub name: String,
+    /// Overrides as given for this container.
+    pub overrides: ContainerOverrides,
+    /// State.
+    pub status: ContainerStatus,
+    /// Id in the container runtime.
+    pub runtime_id: Option<String>,
+    /// Digest of the image that runs.
+    pub image_digest: Option<String>,
+    /// After exit.
+    pub exit_code: Option<i32>,
+    /// Error text.
+    pub reason: Option<String>,
+}
+
+/// Overrides of one container.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ContainerOverrides {
+    /// True when the request named the container at all.
+    pub given: bool,
+    /// Replaces the command.
+    pub command: Option<Vec<String>>,
+    /// Merged by name.
+    pub environment: Option<Vec<(String, String)>>,
+    /// Replaces the container's CPU units.
+    pub cpu_units: Option<u32>,
+    /// Replaces the hard limit.
+    pub memory_mib: Option<u32>,
+    /// Replaces the soft limit.
+    pub memory_reservation_mib: Option<u32>,
+}
+
+/// Overrides at task level.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TaskOverrides {
+    /// As given.
+    pub cpu: Option<String>,
+    /// As given.
+    pub memory: Option<String>,
+}
+
+/// A host, shown as a container instance of its cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Id; also the container instance id.
+    pub id: HostId,
+    /// Instance id AWS clients see.
+    pub instance: InstanceId,
+    /// Cluster it wants to join.
+    pub cluster: ClusterName,
+    /// It is registered there: the cluster exists and is ACTIVE.
+    pub registered_at: Option<TimestampMs>,
+    /// Its stream is open.
+    pub connected: bool,
+    /// Zone it is said to be in; a host serves all zones for Fargate.
+    pub availability_zone: String,
+    /// What it can hold.
+    pub capacity: Capacity,
+    /// ECS attributes.
+    pub attributes: BTreeMap<String, Option<String>>,
+    /// Version of Berth on it.
+    pub version: String,
+    /// Version of containerd on it.
+    pub runtime_version: String,
+    /// Counts changes.
+    pub record_version: u64,
+    /// Tags.
+    pub tags: Tags,
+}
+
+macro_rules! keyed {
+    ($($kind:ty, $field:ident => $key:ty);*) => {
+        $(impl Stored for $kind {
+            type Key = $key;
+            fn key(&self) -> $key {
+                self.$field.clone()
+            }
+        })*
+    };
+}
+
+keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName; TaskDefinition, key => TaskDefinitionKey; Host, id => HostId);
+
+impl Stored for Task {
+    type Key = TaskId;
+    fn key(&self) -> TaskId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.cluster_tasks.insert((self.cluster.clone(), self.id.clone()));
+        if let (Some(host), true) = (&self.host, self.status != TaskStatus::Stopped) {
+            index.host_tasks.insert((host.clone(), self.id.clone()));
+        }
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
+        if let Some(host) = &self.host {
+            index.host_tasks.remove(&(host.clone(), self.id.clone()));
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Pages of long lists and the tokens that lead to the next one.

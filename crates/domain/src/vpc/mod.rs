@@ -1,0 +1,3 @@
+//! EC2 networking.
+
+pub mod record;

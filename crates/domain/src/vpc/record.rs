@@ -1,0 +1,283 @@
+//! Stored records of EC2 networking.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use berth_types::intent::RuleIntent;
+use berth_types::{
+    EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress,
+    RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni,
+    VpcCidrAssociationId, VpcId,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::state::{Index, Single, Stored};
+
+/// Tags of a resource.
+pub type Tags = BTreeMap<String, String>;
+
+/// A virtual private cloud. Its main route table and default group are found through their own records.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Vpc {
+    /// Id.
+    pub id: VpcId,
+    /// Number in the data path; never reused while the record lives.
+    pub vni: Vni,
+    /// Primary range.
+    pub cidr: Ipv4Cidr,
+    /// Id of the primary range's association.
+    pub cidr_association: VpcCidrAssociationId,
+    /// The region's default VPC.
+    pub is_default: bool,
+    /// Resolver on or off.
+    pub dns_support: bool,
+    /// Private DNS names for interfaces.
+    pub dns_hostnames: bool,
+    /// Answered by DescribeVpcAttribute.
+    pub network_address_usage_metrics: bool,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A subnet in one zone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// Id.
+    pub id: SubnetId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its range.
+    pub cidr: Ipv4Cidr,
+    /// e.g. `us-west-2a`.
+    pub availability_zone: String,
+    /// Default subnet of its zone.
+    pub default_for_az: bool,
+    /// Attribute MapPublicIpOnLaunch.
+    pub map_public_ip_on_launch: bool,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A security group with its rules.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecurityGroup {
+    /// Id.
+    pub id: SecurityGroupId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Unique in the VPC; `default` for the default group.
+    pub name: String,
+    /// Text given at creation.
+    pub description: String,
+    /// Rules by id.
+    pub rules: BTreeMap<SecurityGroupRuleId, SecurityGroupRule>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// One rule: what the data path matches, and what AWS shows besides.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SecurityGroupRule {
+    /// What is matched.
+    pub matches: RuleIntent,
+    /// Text given by the user.
+    pub description: Option<String>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A distinct set of groups in use by at least one interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GroupSet {
+    /// Number in the data path.
+    pub id: GroupSetId,
+    /// VPC of the groups.
+    pub vpc: VpcId,
+    /// Sorted, without repetition.
+    pub groups: Vec<SecurityGroupId>,
+}
+
+/// An elastic network interface.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Eni {
+    /// Id.
+    pub id: EniId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Primary private address; never changes.
+    pub address: Ipv4Addr,
+    /// Hardware address; never changes.
+    pub mac: MacAddress,
+    /// Description shown by AWS clients.
+    pub description: String,
+    /// Its groups in the order given.
+    pub groups: Vec<SecurityGroupId>,
+    /// The same groups as a number.
+    pub group_set: GroupSetId,
+    /// Packets must be from or to its own address.
+    pub source_dest_check: bool,
+    /// Token of CreateNetworkInterface, for idempotency.
+    pub client_token: Option<String>,
+    /// Who made it.
+    pub owner: EniOwner,
+    /// Where it is plugged, if anywhere.
+    pub attachment: Option<EniAttachment>,
+    /// Time of creation.
+    pub created_at: TimestampMs,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Who an interface belongs to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EniOwner {
+    /// Made by CreateNetworkInterface.
+    User,
+    /// Made for a task of launch type FARGATE: requester-managed.
+    FargateTask(TaskId),
+    /// Made for a task of launch type EC2.
+    Ec2Task(TaskId),
+    /// Made for `berth shell`; the text is the name of its namespace.
+    Seat(String),
+}
+
+/// How far the plugging of an interface is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttachmentStatus {
+    /// Asked of the host.
+    Attaching,
+    /// The host says it is usable.
+    Attached,
+    /// The host was asked to take it away.
+    Detaching,
+}
+
+/// The attachment of an interface to a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EniAttachment {
+    /// `eni-attach-...` (`ela-attach-...` is shown for Fargate).
+    pub id: EniAttachmentId,
+    /// The host.
+    pub host: HostId,
+    /// Instance id of the host, shown for EC2 tasks and seats.
+    pub instance: InstanceId,
+    /// Device index, 1 and up; 0 is the instance's own.
+    pub device_index: u32,
+    /// How far it is.
+    pub status: AttachmentStatus,
+    /// Since when.
+    pub attached_at: TimestampMs,
+}
+
+/// An internet gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InternetGateway {
+    /// Id.
+    pub id: InternetGatewayId,
+    /// The VPC it is attached to.
+    pub vpc: Option<VpcId>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A route table. The local route is implied and not stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RouteTable {
+    /// Id.
+    pub id: RouteTableId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// Set on the main route table: the id of its main association.
+    pub main_association: Option<RouteTableAssociationId>,
+    /// Explicit associations.
+    pub associations: BTreeMap<RouteTableAssociationId, SubnetId>,
+    /// Routes by destination, local one left out.
+    pub routes: BTreeMap<Ipv4Cidr, RouteTarget>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteTarget {
+    /// To the internet gateway.
+    InternetGateway(InternetGatewayId),
+    /// To an interface of the VPC.
+    Eni(EniId),
+}
+
+/// Made once on the first start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DefaultNetwork {
+    /// When.
+    pub created_at: TimestampMs,
+}
+
+macro_rules! keyed_by_id {
+    ($($kind:ty => $key:ty),*) => {
+        $(impl Stored for $kind {
+            type Key = $key;
+            fn key(&self) -> $key {
+                self.id.clone()
+            }
+        })*
+    };
+}
+
+keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, SecurityGroup => SecurityGroupId, InternetGateway => InternetGatewayId, RouteTable => RouteTableId);
+
+impl Stored for DefaultNetwork {
+    type Key = Single;
+    fn key(&self) -> Single {
+        Single
+    }
+}
+
+impl Stored for GroupSet {
+    type Key = GroupSetId;
+    fn key(&self) -> GroupSetId {
+        self.id
+    }
+    fn index(&self, index: &mut Index) {
+        index.group_sets.insert((self.vpc.clone(), self.groups.clone()), self.id);
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.group_sets.remove(&(self.vpc.clone(), self.groups.clone()));
+    }
+}
+
+impl Stored for Eni {
+    type Key = EniId;
+    fn key(&self) -> EniId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.addresses.insert((self.subnet.clone(), self.address), self.id.clone());
+        index.vpc_enis.insert((self.vpc.clone(), self.id.clone()));
+        index.group_set_members.insert((self.group_set, self.id.clone()));
+        index.macs.insert(self.mac);
+        for group in &self.groups {
+            index.group_members.insert((group.clone(), self.id.clone()));
+        }
+        if let Some(attachment) = &self.attachment {
+            index.host_enis.insert((attachment.host.clone(), self.id.clone()));
+        }
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.addresses.remove(&(self.subnet.clone(), self.address));
+        index.vpc_enis.remove(&(self.vpc.clone(), self.id.clone()));
+        index.group_set_members.remove(&(self.group_set, self.id.clone()));
+        index.macs.remove(&self.mac);
+        for group in &self.groups {
+            index.group_members.remove(&(group.clone(), self.id.clone()));
+        }
+        if let Some(attachment) = &self.attachment {
+            index.host_enis.remove(&(attachment.host.clone(), self.id.clone()));
+        }
+    }
+}
