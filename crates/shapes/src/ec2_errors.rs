@@ -31,6 +31,7 @@ impl Ec2ErrorCode {
             | Ec2ErrorCode::OptInRequired
             | Ec2ErrorCode::Blocked
             | Ec2ErrorCode::InvalidClientTokenId
+            | Ec2ErrorCode::MissingAuthenticationToken
             | Ec2ErrorCode::SignatureDoesNotMatch => 403,
             Ec2ErrorCode::DryRunOperation => 412,
             Ec2ErrorCode::InternalError => 500,

@@ -1,1 +1,29 @@
-//! Room: wire.
+//! AWS protocols over bytes: awsJson 1.1, awsQuery and ec2Query both ways, SigV4, pagination tokens.
+//!
+//! No sockets and no clock. A request goes through [`route`] (which operation), [`sigv4::verify`] (who asks) and
+//! [`decode`] (the input); the answer through [`encode`] or [`encode_refusal`].
+//! Not here: what operations mean, and who may call them.
+
+mod auth_error;
+mod blob;
+mod canonical;
+mod compose;
+mod decode_json;
+mod decode_query;
+mod encode;
+mod encode_json;
+mod encode_xml;
+mod form;
+mod instant;
+mod percent;
+pub mod refuse;
+mod request;
+mod route;
+mod scope;
+pub mod sigv4;
+pub mod token;
+
+pub use compose::compose;
+pub use encode::{ErrorForm, encode, encode_refusal};
+pub use request::{BODY_MAX_BYTES, DEPTH_MAX, LIST_INDEX_MAX, PARAMETERS_MAX, RequestParts};
+pub use route::{Call, Unroutable, decode, route};
