@@ -1,1 +1,36 @@
-//! Room: node.
+//! The host agent: makes the tasks and interfaces of an intent true on one machine, and tells the server how they are.
+//!
+//! [`run`] is the node; it holds one stream to the server, a containerd (its own, unless told otherwise), the fabric on a
+//! thread of its own, and one actor per task. Everything it begins is in a journal first, so that a node killed at any
+//! line finds its tasks again; tasks, interfaces and packets do not need it to live. [`load`] brings images from files,
+//! [`log_driver_main`] is the small process that writes a container's output, [`doctor`] looks whether the machine can
+//! run tasks, [`teardown`] takes everything away. Not here: who gets which address, placement, services (the server).
+
+mod clock;
+mod config;
+mod container;
+mod containerd;
+mod doctor;
+mod endpoint;
+mod engine;
+mod fault;
+mod identity;
+mod images;
+mod journal;
+mod link;
+mod log_driver;
+mod namespaces;
+mod network;
+mod node;
+mod pause;
+mod reports;
+mod teardown;
+
+pub use config::{Mirror, NodeConfig, PREPARED_NAMESPACES, containerd_socket};
+pub use doctor::{Check, doctor};
+pub use fault::Fault;
+pub use identity::{Identity, measured_capacity};
+pub use images::{Loaded, held_images, load};
+pub use log_driver::log_driver_main;
+pub use node::run;
+pub use teardown::teardown;

@@ -1,0 +1,33 @@
+//! Compiles the pause program, which the node carries inside itself.
+
+use std::path::Path;
+use std::process::Command;
+use std::{env, io};
+
+const COMPILERS: [&str; 3] = ["cc", "clang", "clang-19"];
+
+fn main() {
+    let source = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("../../pause/pause.c");
+    let out = Path::new(&env::var("OUT_DIR").expect("set by cargo")).join("pause");
+    println!("cargo::rerun-if-changed={}", source.display());
+    println!("cargo::rerun-if-env-changed=CC");
+    let wanted = env::var("CC").ok();
+    for compiler in wanted.iter().map(String::as_str).chain(COMPILERS) {
+        match compile(compiler, &source, &out) {
+            Ok(()) => return,
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
+            Err(fault) => panic!("{compiler} could not compile {}: {fault}", source.display()),
+        }
+    }
+    panic!("no C compiler found for {} (tried {COMPILERS:?}); install clang or gcc", source.display());
+}
+
+fn compile(compiler: &str, source: &Path, out: &Path) -> io::Result<()> {
+    let flags = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie", "-Os", "-s"];
+    let more = ["-Wall", "-Wextra", "-Werror", "-fno-asynchronous-unwind-tables", "-Wl,--build-id=none"];
+    let done = Command::new(compiler).args(flags).args(more).arg("-o").arg(out).arg(source).output()?;
+    if done.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(String::from_utf8_lossy(&done.stderr).into_owned()))
+}

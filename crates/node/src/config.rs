@@ -1,0 +1,148 @@
+//! Settings of a node, and the places they name.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_types::link::Capacity;
+use tokio::sync::Notify;
+
+use crate::Fault;
+
+/// Prepared namespaces kept for Fargate tasks unless said otherwise.
+pub const PREPARED_NAMESPACES: usize = 8;
+
+/// A registry asked instead of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The registry in image names, e.g. `docker.io`.
+    pub registry: String,
+    /// Where to ask instead, e.g. `http://127.0.0.1:5001`.
+    pub endpoint: String,
+}
+
+impl Mirror {
+    /// Reads `docker.io=http://127.0.0.1:5001`.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let wrong = || Fault::Setting(format!("invalid mirror {text:?}: write REGISTRY=http[s]://HOST[:PORT]"));
+        let (registry, endpoint) = text.split_once('=').ok_or_else(wrong)?;
+        let mirror = Self { registry: registry.to_owned(), endpoint: endpoint.trim_end_matches('/').to_owned() };
+        let host = mirror.host().ok_or_else(wrong)?;
+        if registry.is_empty() || host.is_empty() || host.contains('/') { Err(wrong()) } else { Ok(mirror) }
+    }
+
+    /// Host and port of the endpoint.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.endpoint.strip_prefix("http://").or_else(|| self.endpoint.strip_prefix("https://"))
+    }
+
+    /// True if the endpoint speaks without TLS.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.endpoint.starts_with("http://")
+    }
+}
+
+/// Settings of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Lasting data, e.g. `/var/lib/berth`.
+    pub data_dir: PathBuf,
+    /// Sockets, namespaces and other things that end with the machine, e.g. `/run/berth`.
+    pub run_dir: PathBuf,
+    /// Name of this installation on the machine.
+    pub instance: String,
+    /// ECS cluster the host joins as a container instance.
+    pub cluster: String,
+    /// The server's Unix socket.
+    pub server_socket: PathBuf,
+    /// Socket of a running containerd; a private one is supervised when absent.
+    pub containerd: Option<PathBuf>,
+    /// Registries to ask instead of others.
+    pub mirrors: Vec<Mirror>,
+    /// Folder with the executables `ecs-eni`, `ecs-bridge` and `ecs-ipam`.
+    pub cni_dir: PathBuf,
+    /// An executable that calls [`crate::log_driver_main`] when its first argument is `log-driver`.
+    pub log_driver: PathBuf,
+    /// What the host can hold; measured when absent.
+    pub capacity: Option<Capacity>,
+    /// Prepared namespaces to keep for Fargate tasks.
+    pub prepared_namespaces: usize,
+    /// Region told to tasks.
+    pub region: String,
+    /// Tasks do not reach the instance metadata address 169.254.169.254.
+    pub block_imds: bool,
+    /// Told once the first intent of a server has been programmed: from then on tasks can be run here.
+    pub ready: Option<Arc<Notify>>,
+}
+
+impl NodeConfig {
+    /// Refuses settings that cannot work, before anything is touched.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        let name_is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if self.instance.is_empty() || !self.instance.chars().all(name_is_fit) {
+            return Err(Fault::Setting(format!(
+                "invalid instance name {:?}: use letters, digits and -",
+                self.instance
+            )));
+        }
+        for dir in [&self.data_dir, &self.run_dir, &self.cni_dir, &self.log_driver] {
+            if !dir.is_absolute() {
+                return Err(Fault::Setting(format!("{} must be an absolute path", dir.display())));
+            }
+        }
+        self.mirrors.iter().try_for_each(|m| Mirror::parse(&format!("{}={}", m.registry, m.endpoint)).map(drop))
+    }
+
+    pub(crate) fn node_dir(&self) -> PathBuf {
+        self.data_dir.join("node")
+    }
+
+    pub(crate) fn identity_file(&self) -> PathBuf {
+        self.node_dir().join("identity.json")
+    }
+
+    pub(crate) fn journal_file(&self) -> PathBuf {
+        self.node_dir().join("journal.redb")
+    }
+
+    pub(crate) fn ipam_file(&self) -> PathBuf {
+        self.run_dir.join("eni-ipam.db")
+    }
+
+    /// Folder of a task: hosts, hostname, resolv.conf and volumes. Removed with the task.
+    pub(crate) fn task_dir(&self, task: &str) -> PathBuf {
+        self.node_dir().join("tasks").join(task)
+    }
+
+    /// Folder of a task's logs. Stays when the task is gone.
+    pub(crate) fn log_dir(&self, task: &str) -> PathBuf {
+        self.node_dir().join("logs").join(task)
+    }
+
+    pub(crate) fn netns_dir(&self) -> PathBuf {
+        self.run_dir.join("netns")
+    }
+
+    pub(crate) fn containerd_socket(&self) -> PathBuf {
+        self.containerd.clone().unwrap_or_else(|| containerd_socket(&self.run_dir))
+    }
+}
+
+/// Socket of the private containerd of the node with this run folder.
+pub fn containerd_socket(run_dir: &Path) -> PathBuf {
+    run_dir.join("containerd").join("containerd.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_mirror_needs_a_registry_and_a_url_without_path() {
+        let mirror = Mirror::parse("docker.io=http://127.0.0.1:5001/").unwrap();
+        assert_eq!((mirror.host(), mirror.is_plain()), (Some("127.0.0.1:5001"), true));
+        for wrong in ["docker.io", "=http://a", "docker.io=ftp://a", "docker.io=http://a/b", "docker.io=http://"] {
+            assert!(Mirror::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! One container: its specification, its user, its files, its share of the machine. Decisions here are pure.
+
+pub(crate) mod cgroups;
+pub(crate) mod files;
+pub(crate) mod names;
+pub(crate) mod spec;
+pub(crate) mod users;

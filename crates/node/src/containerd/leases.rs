@@ -1,0 +1,62 @@
+//! Leases: what a pull brings in is safe from garbage collection until something refers to it.
+
+use std::collections::HashMap;
+
+use containerd_client::services::v1::leases_client::LeasesClient;
+use containerd_client::services::v1::{AddResourceRequest, CreateRequest, DeleteRequest, ListRequest, Resource};
+
+use super::{CALL_LIMIT, Containerd, call};
+use crate::Fault;
+use crate::clock;
+
+/// A lease that nobody renews ends by itself after this time.
+const LEASE_SECONDS: i64 = 24 * 3600;
+
+/// A connection whose new things are protected. Give it back with [`Lease::end`].
+pub(crate) struct Lease {
+    /// Make things through this.
+    pub containerd: Containerd,
+    id: String,
+}
+
+impl Containerd {
+    /// Takes a lease.
+    pub async fn lease(&self, purpose: &str) -> Result<Lease, Fault> {
+        let id = format!("berth-{purpose}-{:016x}", rand::random::<u64>());
+        let expires = clock::rfc3339(clock::now_ms() + LEASE_SECONDS * 1000);
+        let labels = HashMap::from([("containerd.io/gc.expire".to_owned(), expires)]);
+        let request = self.request(CreateRequest { id: id.clone(), labels });
+        call("Leases.Create", &id, CALL_LIMIT, LeasesClient::new(self.channel.clone()).create(request)).await?;
+        Ok(Lease { containerd: self.under(&id)?, id })
+    }
+
+    /// Ends every lease, e.g. those of pulls a killed node left behind.
+    pub async fn end_all_leases(&self) -> Result<(), Fault> {
+        let mut client = LeasesClient::new(self.channel.clone());
+        let request = self.request(ListRequest { filters: Vec::new() });
+        let listed = call("Leases.List", "all", CALL_LIMIT, client.list(request)).await?;
+        for lease in listed.leases.into_iter().filter(|lease| lease.id.starts_with("berth-")) {
+            let request = self.request(DeleteRequest { id: lease.id.clone(), sync: false });
+            let ended = call("Leases.Delete", &lease.id, CALL_LIMIT, client.delete(request)).await;
+            crate::fault::absent_is_fine(ended.map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+impl Lease {
+    /// Protects a blob that was there before.
+    pub async fn hold(&self, digest: &str) -> Result<(), Fault> {
+        let resource = Resource { id: digest.to_owned(), r#type: "content".to_owned() };
+        let request = self.containerd.request(AddResourceRequest { id: self.id.clone(), resource: Some(resource) });
+        let mut client = LeasesClient::new(self.containerd.channel.clone());
+        call("Leases.AddResource", digest, CALL_LIMIT, client.add_resource(request)).await.map(drop)
+    }
+
+    /// Ends the lease: from here only references protect.
+    pub async fn end(self) -> Result<(), Fault> {
+        let request = self.containerd.request(DeleteRequest { id: self.id.clone(), sync: false });
+        let mut client = LeasesClient::new(self.containerd.channel.clone());
+        call("Leases.Delete", &self.id, CALL_LIMIT, client.delete(request)).await.map(drop)
+    }
+}

@@ -1,0 +1,223 @@
+//! A containerd of our own: started in its own session so that it outlives the node, found again by its pid file.
+//!
+//! Readiness is told by containerd itself (sd_notify), its end by its event stream; nothing is polled.
+
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::net::{UnixDatagram, UnixStream};
+
+use crate::{Fault, NodeConfig};
+
+/// Time for containerd to say that it is ready.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// Time for containerd to end after SIGTERM.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// The log of containerd is cut when it is larger than this at a start.
+const LOG_BYTES_MAX: u64 = 8 << 20;
+
+/// The places of a private containerd.
+#[derive(Clone, Debug)]
+pub(crate) struct Private {
+    root: PathBuf,
+    state: PathBuf,
+}
+
+impl Private {
+    pub fn of(config: &NodeConfig) -> Self {
+        Self { root: config.data_dir.join("containerd"), state: config.run_dir.join("containerd") }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.state.join("containerd.sock")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.state.join("containerd.pid")
+    }
+
+    fn config_file(&self) -> PathBuf {
+        self.state.join("config.toml")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.root.join("containerd.log")
+    }
+
+    /// Returns when containerd answers: adopts the one that runs, or starts one.
+    pub async fn ensure(&self) -> Result<(), Fault> {
+        if UnixStream::connect(self.socket()).await.is_ok() {
+            return Ok(());
+        }
+        // One that runs but does not listen is stuck or half dead; its shims, and so the tasks, do not need it.
+        self.end().await?;
+        self.start().await
+    }
+
+    async fn start(&self) -> Result<(), Fault> {
+        for dir in [&self.root, &self.state] {
+            fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
+        }
+        crate::identity::write_whole(&self.config_file(), self.settings()?.as_bytes())?;
+        let notify = self.state.join("notify.sock");
+        remove_if_there(&notify)?;
+        let ready = UnixDatagram::bind(&notify).map_err(Fault::file("listen on", &notify))?;
+        let log = self.open_log()?;
+        let mut command = std::process::Command::new("containerd");
+        command.arg("--config").arg(self.config_file()).env("NOTIFY_SOCKET", &notify);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
+        own_session(&mut command);
+        let mut child = tokio::process::Command::from(command).spawn().map_err(|cause| {
+            self.fault(match cause.kind() {
+                std::io::ErrorKind::NotFound => {
+                    "containerd is not installed; install the containerd package".to_owned()
+                }
+                _ => cause.to_string(),
+            })
+        })?;
+        let pid = child.id().unwrap_or_default();
+        crate::identity::write_whole(&self.pid_file(), pid.to_string().as_bytes())?;
+        tokio::select! {
+            said = said_ready(&ready) => said.map_err(Fault::file("read", &notify))?,
+            ended = child.wait() => {
+                let how = ended.map_or_else(|cause| cause.to_string(), |status| status.to_string());
+                return Err(self.fault(format!("it ended with {how}")));
+            }
+            () = tokio::time::sleep(READY_LIMIT) => {
+                return Err(self.fault(format!("it was not ready after {} s", READY_LIMIT.as_secs())));
+            }
+        }
+        remove_if_there(&notify)?;
+        tracing::info!(pid, "containerd started");
+        // Somebody has to collect its exit status while we are its parent.
+        tokio::spawn(async move { child.wait().await });
+        Ok(())
+    }
+
+    /// Ends the containerd of the pid file, if it runs. Its tasks live on.
+    pub async fn end(&self) -> Result<(), Fault> {
+        let Some(pid) = self.running() else { return remove_if_there(&self.pid_file()) };
+        for signal in [Signal::SIGTERM, Signal::SIGKILL] {
+            let ended = Ended::of(pid)?;
+            match kill(Pid::from_raw(pid), signal) {
+                Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+                Err(cause) => return Err(Fault::system(format!("end containerd ({pid})"))(cause.into())),
+            }
+            if tokio::time::timeout(END_LIMIT, ended.wait()).await.is_ok() {
+                return remove_if_there(&self.pid_file());
+            }
+        }
+        Err(self.fault(format!("process {pid} does not end")))
+    }
+
+    /// The process of the pid file, if it is still our containerd.
+    pub fn running(&self) -> Option<i32> {
+        let pid: i32 = fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok()?;
+        let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let config = self.config_file();
+        let ours =
+            words.split(|byte| *byte == 0).any(|word| Path::new(std::str::from_utf8(word).unwrap_or("")) == config);
+        ours.then_some(pid)
+    }
+
+    fn settings(&self) -> Result<String, Fault> {
+        let text = |path: &Path| toml::Value::String(path.display().to_string());
+        let disabled = [
+            "io.containerd.grpc.v1.cri",
+            "io.containerd.internal.v1.opt",
+            "io.containerd.internal.v1.restart",
+            "io.containerd.internal.v1.tracing",
+            "io.containerd.tracing.processor.v1.otlp",
+            "io.containerd.snapshotter.v1.aufs",
+            "io.containerd.snapshotter.v1.btrfs",
+            "io.containerd.snapshotter.v1.devmapper",
+            "io.containerd.snapshotter.v1.zfs",
+        ];
+        let disabled = disabled.map(|name| toml::Value::String(name.to_owned())).to_vec();
+        let table = |rows: Vec<(&str, toml::Value)>| {
+            toml::Value::Table(rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+        };
+        let settings = table(vec![
+            ("version", toml::Value::Integer(2)),
+            ("root", text(&self.root)),
+            ("state", text(&self.state)),
+            // Lowering it needs CAP_SYS_RESOURCE, which a container host may not give us.
+            ("oom_score", toml::Value::Integer(0)),
+            ("disabled_plugins", toml::Value::Array(disabled)),
+            ("grpc", table(vec![("address", text(&self.socket()))])),
+            ("debug", table(vec![("level", toml::Value::String("warn".to_owned()))])),
+        ]);
+        toml::to_string(&settings).map_err(|cause| self.fault(cause.to_string()))
+    }
+
+    fn open_log(&self) -> Result<File, Fault> {
+        let path = self.log_file();
+        let large = fs::metadata(&path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX);
+        let mut options = File::options();
+        options.create(true).write(true);
+        let options = if large { options.truncate(true) } else { options.append(true) };
+        options.open(&path).map_err(Fault::file("open", &path))
+    }
+
+    fn fault(&self, problem: String) -> Fault {
+        Fault::ContainerdStart { problem, log: self.log_file() }
+    }
+}
+
+/// Detaches the process from our session: a signal to the node's terminal or process group does not reach it.
+#[allow(unsafe_code)]
+fn own_session(command: &mut std::process::Command) {
+    // SAFETY: between fork and exec only `setsid` is called, which is async-signal-safe and allocates nothing.
+    unsafe {
+        command.pre_exec(|| nix::unistd::setsid().map(drop).map_err(Into::into));
+    }
+}
+
+async fn said_ready(socket: &UnixDatagram) -> std::io::Result<()> {
+    let mut message = [0u8; 512];
+    loop {
+        let length = socket.recv(&mut message).await?;
+        if message[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
+            return Ok(());
+        }
+    }
+}
+
+/// The end of a process that need not be our child.
+struct Ended(Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>);
+
+impl Ended {
+    #[allow(unsafe_code)]
+    fn of(pid: i32) -> Result<Self, Fault> {
+        use std::os::fd::FromRawFd;
+        // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        if fd < 0 {
+            return Ok(Self(None));
+        }
+        let fd = i32::try_from(fd).unwrap_or(-1);
+        // SAFETY: the kernel just gave us this descriptor and nobody else has it.
+        let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        let fd = tokio::io::unix::AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
+            .map_err(Fault::system(format!("watch process {pid}")))?;
+        Ok(Self(Some(fd)))
+    }
+
+    async fn wait(&self) {
+        if let Some(fd) = &self.0 {
+            fd.readable().await.map(drop).ok();
+        }
+    }
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), Fault> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(Fault::file("remove", path)),
+    }
+}

@@ -1,0 +1,89 @@
+//! What this machine lacks for running tasks, each with its cure.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::container::cgroups::Cgroups;
+
+/// One thing a node needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at.
+    pub name: &'static str,
+    /// What was found; an error text names the problem and its cure.
+    pub found: Result<String, String>,
+}
+
+/// Looks at everything a node needs of the machine but the network (which the fabric's own doctor looks at).
+pub fn doctor() -> Vec<Check> {
+    vec![
+        Check { name: "root", found: root() },
+        Check {
+            name: "containerd",
+            found: program("containerd", "install the containerd package, version 1.6 or later"),
+        },
+        Check { name: "containerd-shim-runc-v2", found: on_path("containerd-shim-runc-v2") },
+        Check { name: "runc", found: program("runc", "install the runc package") },
+        Check { name: "cgroups", found: cgroups() },
+        Check { name: "overlayfs", found: overlayfs() },
+    ]
+}
+
+fn root() -> Result<String, String> {
+    match nix::unistd::geteuid().is_root() {
+        true => Ok("the node may run as root".to_owned()),
+        false => Err("not root: start Berth with sudo, or as a system service".to_owned()),
+    }
+}
+
+fn program(name: &str, cure: &str) -> Result<String, String> {
+    match Command::new(name).arg("--version").output() {
+        Ok(said) if said.status.success() => {
+            let said = String::from_utf8_lossy(&said.stdout);
+            Ok(said.lines().next().unwrap_or_default().to_owned())
+        }
+        Ok(said) => Err(format!("{name} --version ended with {}; {cure}", said.status)),
+        Err(cause) => Err(format!("{name} does not run ({cause}); {cure}")),
+    }
+}
+
+fn on_path(name: &str) -> Result<String, String> {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found
+        .map(|path| path.display().to_string())
+        .ok_or_else(|| format!("{name} is not in PATH; it belongs to the containerd package"))
+}
+
+fn cgroups() -> Result<String, String> {
+    let cgroups = Cgroups::detect().map_err(|fault| fault.to_string())?;
+    let dir = cgroups.dir("memory", &format!("/berth-doctor-{}", std::process::id()));
+    std::fs::create_dir(&dir)
+        .map_err(|cause| format!("cannot make {}: {cause}; run as root on the host", dir.display()))?;
+    std::fs::remove_dir(&dir).map_err(|cause| format!("cannot remove {}: {cause}", dir.display()))?;
+    Ok(match cgroups {
+        Cgroups::V1(_) => "version 1".to_owned(),
+        Cgroups::V2(_) => "version 2".to_owned(),
+    })
+}
+
+fn overlayfs() -> Result<String, String> {
+    let known = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let is_known = known.lines().any(|line| line.split_whitespace().last() == Some("overlay"));
+    if is_known || Path::new("/sys/module/overlay").exists() {
+        return Ok("known to the kernel".to_owned());
+    }
+    Err("the kernel does not know overlayfs; run `modprobe overlay`, or use a kernel with CONFIG_OVERLAY_FS".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_comes_with_its_cure() {
+        let found = program("berth-no-such-program", "install it");
+        assert!(found.is_err_and(|text| text.contains("install it")));
+        assert!(on_path("sh").is_ok());
+    }
+}

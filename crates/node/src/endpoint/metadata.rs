@@ -1,0 +1,289 @@
+//! Metadata documents of tasks and containers, versions 3 and 4. Pure.
+
+use berth_types::TimestampMs;
+use berth_types::intent::{ContainerIntent, Desired, LaunchType};
+use berth_types::report::{ContainerStatus, TaskStage};
+use serde_json::{Map, Value, json};
+
+use super::Version;
+use crate::clock::rfc3339;
+use crate::container::{files, names};
+use crate::engine::record::{ContainerRecord, TaskRecord};
+
+/// The document of one container.
+pub(super) fn container(task: &TaskRecord, endpoint_id: &str, version: Version) -> Option<Value> {
+    let wanted = task.intent.containers.iter().find(|container| container.endpoint_id == endpoint_id)?;
+    let record = task.containers.iter().find(|container| container.name == wanted.name)?;
+    Some(document(task, wanted, record, version))
+}
+
+/// The document of a task with all its containers.
+pub(super) fn task(task: &TaskRecord, version: Version) -> Value {
+    let mut containers: Vec<Value> = Vec::new();
+    for record in &task.containers {
+        if let Some(wanted) = task.wanted(&record.name) {
+            containers.push(document(task, wanted, record, version));
+        }
+    }
+    containers.extend(pause(task, version));
+    let intent = &task.intent;
+    let cluster = match intent.launch_type {
+        LaunchType::Fargate => intent.cluster_arn.clone(),
+        LaunchType::Ec2 => intent.cluster_arn.rsplit('/').next().unwrap_or_default().to_owned(),
+    };
+    let mut text = Map::new();
+    let mut set = |key: &str, value: Value| drop(text.insert(key.to_owned(), value));
+    set("Cluster", json!(cluster));
+    set("TaskARN", json!(intent.arn));
+    set("Family", json!(intent.family));
+    set("Revision", json!(intent.revision.to_string()));
+    set("DesiredStatus", json!(desired(task)));
+    set("KnownStatus", json!(stage(task.stage)));
+    let mut limits = Map::new();
+    if let Some(units) = intent.cpu_units {
+        limits.insert("CPU".to_owned(), json!(f64::from(units) / 1024.0));
+    }
+    if let Some(mib) = intent.memory_mib {
+        limits.insert("Memory".to_owned(), json!(mib));
+    }
+    if !limits.is_empty() {
+        set("Limits", Value::Object(limits));
+    }
+    set_times(&mut set, task);
+    set("AvailabilityZone", json!(intent.availability_zone));
+    if version == Version::V4 {
+        set("LaunchType", json!(intent.launch_type.as_str()));
+    }
+    set("Containers", Value::Array(containers));
+    Value::Object(text)
+}
+
+fn set_times(set: &mut impl FnMut(&str, Value), task: &TaskRecord) {
+    let times = [
+        ("PullStartedAt", task.pull_started_at),
+        ("PullStoppedAt", task.pull_stopped_at),
+        ("ExecutionStoppedAt", task.execution_stopped_at),
+    ];
+    for (key, at) in times {
+        if let Some(TimestampMs(at)) = at {
+            set(key, json!(rfc3339(at)));
+        }
+    }
+}
+
+fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecord, version: Version) -> Value {
+    let mut text = Map::new();
+    let mut set = |key: &str, value: Value| drop(text.insert(key.to_owned(), value));
+    set("DockerId", json!(record.runtime_id));
+    set("Name", json!(wanted.name));
+    set("DockerName", json!(record.runtime_id));
+    set("Image", json!(wanted.image));
+    set("ImageID", json!(record.image_id.as_deref().unwrap_or_default()));
+    if !wanted.ports.is_empty() {
+        let port = |port: &berth_types::intent::PortIntent| json!({"ContainerPort": port.container_port, "Protocol": port.protocol, "HostPort": port.container_port});
+        set("Ports", wanted.ports.iter().map(port).collect());
+    }
+    set("Labels", json!(names::labels(&task.intent, &wanted.name, &wanted.labels)));
+    set("DesiredStatus", json!(desired(task)));
+    set("KnownStatus", json!(status(record, task.stage)));
+    if let Some(exit) = record.exit {
+        set("ExitCode", json!(exit.code));
+    }
+    let memory = wanted.memory_mib.or(task.intent.memory_mib);
+    let mut limits = Map::from_iter([("CPU".to_owned(), json!(wanted.cpu_units.max(2)))]);
+    limits.extend(memory.map(|mib| ("Memory".to_owned(), json!(mib))));
+    set("Limits", Value::Object(limits));
+    let times = [
+        ("CreatedAt", record.created_at),
+        ("StartedAt", record.started_at),
+        ("FinishedAt", record.exit.map(|exit| exit.at)),
+    ];
+    for (key, at) in times {
+        if let Some(TimestampMs(at)) = at {
+            set(key, json!(rfc3339(at)));
+        }
+    }
+    set("Type", json!("NORMAL"));
+    if !wanted.mounts.is_empty() {
+        let volume =
+            |mount: &berth_types::intent::MountIntent| json!({"Source": mount.volume, "Destination": mount.path});
+        set("Volumes", wanted.mounts.iter().map(volume).collect());
+    }
+    if version == Version::V4 {
+        set("LogDriver", json!("json-file"));
+        set("ContainerARN", json!(wanted.arn));
+        if task.intent.launch_type == LaunchType::Fargate {
+            set("Snapshotter", json!(crate::containerd::SNAPSHOTTER));
+        }
+    }
+    set("Networks", networks(task, version));
+    Value::Object(text)
+}
+
+/// The pause container, as the ECS agent lists it.
+fn pause(task: &TaskRecord, version: Version) -> Option<Value> {
+    let held = task.namespace.as_ref()?;
+    Some(json!({
+        "DockerId": held.pause_id,
+        "Name": crate::pause::NAME,
+        "DockerName": held.pause_id,
+        "Image": crate::pause::IMAGE,
+        "ImageID": "",
+        "Labels": names::labels(&task.intent, crate::pause::NAME, &Default::default()),
+        "DesiredStatus": "RESOURCES_PROVISIONED",
+        "KnownStatus": "RESOURCES_PROVISIONED",
+        "Limits": {"CPU": 2, "Memory": 0},
+        "Type": "CNI_PAUSE",
+        "Networks": networks(task, version),
+    }))
+}
+
+fn networks(task: &TaskRecord, version: Version) -> Value {
+    let Some(eni) = &task.eni else { return json!([]) };
+    let mut network = Map::new();
+    let mut set = |key: &str, value: Value| drop(network.insert(key.to_owned(), value));
+    set("NetworkMode", json!("awsvpc"));
+    set("IPv4Addresses", json!([eni.address]));
+    if version == Version::V4 {
+        set("AttachmentIndex", json!(0));
+        set("MACAddress", json!(eni.mac));
+        set("IPv4SubnetCIDRBlock", json!(eni.subnet_cidr));
+        if !task.intent.dns.servers.is_empty() {
+            set("DomainNameServers", json!(task.intent.dns.servers));
+        }
+        if !task.intent.dns.search.is_empty() {
+            set("DomainNameSearchList", json!(task.intent.dns.search));
+        }
+        set("PrivateDNSName", json!(files::hostname(&task.intent, eni.address)));
+        let gateway = format!("{}/{}", eni.subnet_cidr.gateway(), eni.subnet_cidr.prefix());
+        set("SubnetGatewayIpv4Address", json!(gateway));
+    }
+    json!([network])
+}
+
+fn desired(task: &TaskRecord) -> &'static str {
+    match (task.intent.desired, &task.stop) {
+        (Desired::Running, None) => "RUNNING",
+        (Desired::Stopped, _) | (Desired::Running, Some(_)) => "STOPPED",
+    }
+}
+
+fn stage(stage: TaskStage) -> &'static str {
+    match stage {
+        TaskStage::Provisioning => "NONE",
+        TaskStage::Pending => "CREATED",
+        // Until every container is over the task is what it was.
+        TaskStage::Running | TaskStage::Stopping => "RUNNING",
+        TaskStage::Stopped => "STOPPED",
+    }
+}
+
+fn status(record: &ContainerRecord, stage: TaskStage) -> &'static str {
+    match (record.status(stage), record.image_digest.is_some(), record.created_at.is_some()) {
+        (ContainerStatus::Stopped, _, _) => "STOPPED",
+        (ContainerStatus::Running, _, _) => "RUNNING",
+        (ContainerStatus::Pending, _, true) => "CREATED",
+        (ContainerStatus::Pending, true, false) => "PULLED",
+        (ContainerStatus::Pending, false, false) => "NONE",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::engine::record::HeldNamespace;
+    use berth_types::intent::{EniIntent, Plug};
+    use berth_types::{GroupSetId, MacAddress, SubnetId, TaskId, Vni};
+    use expect_test::expect;
+
+    fn record() -> TaskRecord {
+        let intent = crate::container::spec::tests::task();
+        let id = TaskId::from_bits(7);
+        let eni = EniIntent {
+            vni: Vni(1),
+            subnet: SubnetId::from_bits(1),
+            subnet_cidr: "10.0.0.0/24".parse().unwrap(),
+            vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+            mac: MacAddress([2, 0, 0, 0, 0, 1]),
+            address: "10.0.0.35".parse().unwrap(),
+            group_set: GroupSetId(1),
+            source_dest_check: true,
+            mtu: 9001,
+            plug: Plug::InPlace(id.clone()),
+        };
+        let mut record = TaskRecord::accept(id, intent, Some(eni));
+        record.stage = TaskStage::Running;
+        record.pull_started_at = Some(TimestampMs(0));
+        record.containers[0].runtime_id = "ecs-web-3-app-00".to_owned();
+        record.containers[0].created_at = Some(TimestampMs(1000));
+        record.containers[0].started_at = Some(TimestampMs(2000));
+        let bridge_address = Some("169.254.172.2".parse().unwrap());
+        let (name, pause_id) = ("n".to_owned(), "ecs-internalecspause-00".to_owned());
+        record.namespace = Some(HeldNamespace { name, pause_id, bridge_address });
+        record
+    }
+
+    #[test]
+    fn a_container_document_of_version_4() {
+        let document = container(&record(), "u-1", Version::V4).unwrap();
+        expect![[r#"
+            {
+              "ContainerARN": "",
+              "CreatedAt": "1970-01-01T00:00:01.000Z",
+              "DesiredStatus": "RUNNING",
+              "DockerId": "ecs-web-3-app-00",
+              "DockerName": "ecs-web-3-app-00",
+              "Image": "nginx",
+              "ImageID": "",
+              "KnownStatus": "RUNNING",
+              "Labels": {
+                "com.amazonaws.ecs.cluster": "arn:aws:ecs:us-west-2:123456789012:cluster/default",
+                "com.amazonaws.ecs.container-name": "app",
+                "com.amazonaws.ecs.task-arn": "arn:aws:ecs:us-west-2:123456789012:task/default/0123",
+                "com.amazonaws.ecs.task-definition-family": "web",
+                "com.amazonaws.ecs.task-definition-version": "3"
+              },
+              "Limits": {
+                "CPU": 2,
+                "Memory": 512
+              },
+              "LogDriver": "json-file",
+              "Name": "app",
+              "Networks": [
+                {
+                  "AttachmentIndex": 0,
+                  "IPv4Addresses": [
+                    "10.0.0.35"
+                  ],
+                  "IPv4SubnetCIDRBlock": "10.0.0.0/24",
+                  "MACAddress": "02:00:00:00:00:01",
+                  "NetworkMode": "awsvpc",
+                  "PrivateDNSName": "ip-10-0-0-35.us-west-2.compute.internal",
+                  "SubnetGatewayIpv4Address": "10.0.0.1/24"
+                }
+              ],
+              "Snapshotter": "overlayfs",
+              "StartedAt": "1970-01-01T00:00:02.000Z",
+              "Type": "NORMAL"
+            }"#]]
+        .assert_eq(&serde_json::to_string_pretty(&document).unwrap());
+    }
+
+    #[test]
+    fn a_task_document_lists_the_pause_container() {
+        let document = task(&record(), Version::V4);
+        let kinds: Vec<&str> =
+            document["Containers"].as_array().unwrap().iter().map(|c| c["Type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["NORMAL", "CNI_PAUSE"]);
+        assert_eq!(document["Limits"], json!({"CPU": 0.25, "Memory": 512}));
+        assert_eq!(document["KnownStatus"], "RUNNING");
+        assert_eq!(document["LaunchType"], "FARGATE");
+        assert_eq!(super::task(&record(), Version::V3)["LaunchType"], Value::Null);
+    }
+
+    #[test]
+    fn an_unknown_container_has_no_document() {
+        assert_eq!(container(&record(), "u-2", Version::V4), None);
+    }
+}

@@ -1,0 +1,216 @@
+//! The task metadata endpoint: http://169.254.170.2 for every task of this host. Each task sees itself and nobody else.
+//!
+//! Not here: what the documents say (`metadata`, `stats`), how often one may ask (`rate_limit`).
+
+mod metadata;
+mod rate_limit;
+mod stats;
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::Fault;
+use crate::engine::Host;
+use crate::engine::record::TaskRecord;
+use rate_limit::Limits;
+
+const PORT: u16 = 80;
+/// Time a client may take to send its request.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+/// Connections served at the same time.
+const CONNECTIONS_MAX: usize = 512;
+
+/// Listens at the endpoint's address, also before the bridge has it.
+pub(crate) fn listen(address: Ipv4Addr) -> Result<TcpListener, Fault> {
+    use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
+    let open = || {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+        // The address comes and goes with the bridge; the listener stays.
+        setsockopt(&socket, sockopt::IpFreebind, &true)?;
+        socket::bind(
+            std::os::fd::AsRawFd::as_raw_fd(&socket),
+            &SockaddrIn::from(std::net::SocketAddrV4::new(address, PORT)),
+        )?;
+        socket::listen(&socket, Backlog::new(128)?)?;
+        TcpListener::from_std(std::net::TcpListener::from(socket))
+    };
+    open().map_err(Fault::system(format!("listen on {address}:{PORT} for task metadata")))
+}
+
+/// Serves until shutdown.
+pub(crate) async fn serve(host: Arc<Host>, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Fault> {
+    let limits = Arc::new(Limits::default());
+    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        let (stream, client) = match accepted {
+            Ok(accepted) => accepted,
+            Err(cause) => {
+                tracing::warn!(%cause, "metadata endpoint");
+                continue;
+            }
+        };
+        // More than the limit: the connection is closed, the others are served.
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let (host, limits) = (host.clone(), limits.clone());
+        tokio::spawn(async move {
+            serve_one(host, limits, stream, client).await;
+            drop(place);
+        });
+    }
+}
+
+async fn serve_one(host: Arc<Host>, limits: Arc<Limits>, stream: TcpStream, client: SocketAddr) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let (host, limits) = (host.clone(), limits.clone());
+        async move {
+            let response = match limits.admit(client.ip(), std::time::Instant::now()) {
+                true => answer(&host, client.ip(), request.method(), request.uri().path()),
+                false => too_many(),
+            };
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    let server = server.timer(TokioTimer::new()).header_read_timeout(READ_LIMIT);
+    if let Err(cause) = server.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%client, %cause, "metadata connection");
+    }
+}
+
+fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    if method != Method::GET {
+        return reply(StatusCode::METHOD_NOT_ALLOWED, &json!("method not allowed"));
+    }
+    if path.contains("//") {
+        return moved(path);
+    }
+    let Some((version, id, rest)) = parts(path) else {
+        return reply(StatusCode::NOT_FOUND, &json!("404 page not found"));
+    };
+    let found = host
+        .directory
+        .all()
+        .into_iter()
+        .find(|task| is_of(task, client) && task.intent.containers.iter().any(|c| c.endpoint_id == id));
+    let Some(task) = found else {
+        return reply(StatusCode::BAD_REQUEST, &json!(unknown(version, id, rest)));
+    };
+    let document = match (version, rest) {
+        (_, "") => metadata::container(&task, id, version),
+        (_, "task") => Some(metadata::task(&task, version)),
+        (_, "stats") => stats::container(host, &task, id),
+        (_, "task/stats") => Some(stats::task(host, &task)),
+        _ => return reply(StatusCode::NOT_FOUND, &json!("404 page not found")),
+    };
+    match document {
+        Some(document) => reply(StatusCode::OK, &document),
+        None => reply(StatusCode::BAD_REQUEST, &json!(unknown(version, id, rest))),
+    }
+}
+
+/// A task is who asks from its address on the bridge.
+fn is_of(task: &TaskRecord, client: IpAddr) -> bool {
+    let address = task.namespace.as_ref().and_then(|held| held.bridge_address);
+    address.is_some_and(|address| IpAddr::V4(address) == client)
+}
+
+/// Version of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    V3,
+    V4,
+}
+
+fn parts(path: &str) -> Option<(Version, &str, &str)> {
+    let path = path.trim_start_matches('/').trim_end_matches('/');
+    let (version, rest) = path.split_once('/')?;
+    let version = match version {
+        "v3" => Version::V3,
+        "v4" => Version::V4,
+        _ => return None,
+    };
+    let (id, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    Some((version, id, rest))
+}
+
+fn unknown(version: Version, id: &str, rest: &str) -> String {
+    let version = if version == Version::V4 { "V4" } else { "V3" };
+    match rest {
+        "task" => format!(
+            "{version} task metadata handler: unable to get task arn from request: unable to get task Arn from v3 endpoint ID: {id}"
+        ),
+        "stats" | "task/stats" => format!(
+            "{version} stats handler: unable to get container ID from request: unable to get docker ID from v3 endpoint ID: {id}"
+        ),
+        _ => format!(
+            "{version} container metadata handler: unable to get container ID from request: unable to get docker ID from v3 endpoint ID: {id}"
+        ),
+    }
+}
+
+fn reply(status: StatusCode, document: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(document.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn moved(path: &str) -> Response<Full<Bytes>> {
+    let mut tidy = String::with_capacity(path.len());
+    for c in path.chars().filter(|c| c.is_ascii_graphic()) {
+        if c != '/' || !tidy.ends_with('/') {
+            tidy.push(c);
+        }
+    }
+    let mut response = reply(StatusCode::MOVED_PERMANENTLY, &Value::Null);
+    if let Ok(to) = HeaderValue::from_str(&tidy) {
+        response.headers_mut().insert(hyper::header::LOCATION, to);
+    }
+    response
+}
+
+fn too_many() -> Response<Full<Bytes>> {
+    let mut response = reply(StatusCode::TOO_MANY_REQUESTS, &json!("You have reached maximum request limit."));
+    response.headers_mut().insert("x-rate-limit-limit", HeaderValue::from_static("40.00"));
+    response.headers_mut().insert("x-rate-limit-duration", HeaderValue::from_static("1"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_path_names_version_container_and_document() {
+        assert_eq!(parts("/v4/u-1"), Some((Version::V4, "u-1", "")));
+        assert_eq!(parts("/v3/u-1/task/stats"), Some((Version::V3, "u-1", "task/stats")));
+        assert_eq!(parts("/v4/u-1/"), Some((Version::V4, "u-1", "")));
+        assert_eq!(parts("/latest/meta-data"), None);
+        assert_eq!(parts("/"), None);
+    }
+
+    #[test]
+    fn doubled_slashes_are_sent_elsewhere() {
+        let response = moved("//v4//u-1");
+        assert_eq!(response.headers()["location"], "/v4/u-1");
+    }
+}

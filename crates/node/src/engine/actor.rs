@@ -1,0 +1,432 @@
+//! One actor per task: it alone changes the task's record. Others send it events through a bounded channel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_types::intent::{Desired, EniIntent, TaskIntent};
+use berth_types::report::{EniState, StopCause, TaskStage};
+use berth_types::{TaskId, TimestampMs};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::Host;
+use super::launch::{Launch, LaunchFault};
+use super::plan::{self, Next, Seen, Work};
+use super::record::{HeldNamespace, TaskRecord};
+use super::stop;
+use crate::container::cgroups;
+use crate::containerd::{Exit, TaskState};
+use crate::images::Image;
+use crate::{Fault, clock, journal};
+
+/// Events a task may have waiting.
+pub(super) const EVENTS_MAX: usize = 64;
+/// Longest pause between tries of a work that failed.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What happens to a task.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The server wants this; the interface is absent while it is not to be plugged.
+    Wanted(Box<TaskIntent>, Option<Box<EniIntent>>),
+    /// The server does not list the task any more; the flag tells whether it still wants the interface.
+    Unlisted {
+        /// The interface is still to be plugged.
+        is_eni_wanted: bool,
+    },
+    /// A container's program ended.
+    Exited(String, Exit),
+    /// containerd came back: what happened meanwhile must be looked up.
+    LookAgain,
+    /// News of the launch.
+    Progress(Progress),
+}
+
+/// What a launch has reached.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// The first pull began.
+    PullStarted(TimestampMs),
+    /// The last pull ended.
+    PullStopped(TimestampMs),
+    /// This container has its image.
+    ImageReady(usize, Arc<Image>),
+    /// The task has this namespace now.
+    Namespace(HeldNamespace),
+    /// The interface is usable.
+    Attached,
+    /// The interface could not be plugged.
+    NotAttached(String),
+    /// containerd is about to be asked to make this container.
+    Creating(usize),
+    /// This container exists.
+    Created(usize),
+    /// This container's program runs.
+    Started(usize, u32),
+}
+
+/// A task's actor.
+pub(super) struct Actor {
+    host: Arc<Host>,
+    record: TaskRecord,
+    events: mpsc::Receiver<Event>,
+    own: mpsc::Sender<Event>,
+    work: Option<(Work, JoinHandle<Result<(), WorkFault>>)>,
+    cancel: CancellationToken,
+    eni: watch::Sender<Option<EniIntent>>,
+    exits: watch::Sender<Vec<(String, Exit)>>,
+    is_listed: bool,
+    is_eni_wanted: bool,
+    /// The record comes from the journal: containers may exist already.
+    is_resumed: bool,
+    failures: u32,
+}
+
+enum WorkFault {
+    Launch(LaunchFault),
+    Other(Fault),
+}
+
+impl Actor {
+    pub fn new(host: Arc<Host>, mut record: TaskRecord, is_resumed: bool) -> (Self, mpsc::Sender<Event>) {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        // The journal knows the names of all containers, but not how far a killed launch came.
+        record.containers.iter_mut().for_each(|container| container.is_created |= is_resumed);
+        let known = record.containers.iter().filter_map(|c| c.exit.map(|exit| (c.runtime_id.clone(), exit))).collect();
+        let actor = Self {
+            host,
+            events,
+            own: sender.clone(),
+            work: None,
+            cancel: CancellationToken::new(),
+            eni: watch::Sender::new(record.eni.clone()),
+            exits: watch::Sender::new(known),
+            is_listed: true,
+            is_eni_wanted: true,
+            is_resumed,
+            failures: 0,
+            record,
+        };
+        (actor, sender)
+    }
+
+    /// Lives until the task is over, released and forgotten by the server.
+    pub async fn run(mut self) {
+        self.register();
+        if self.is_resumed {
+            self.look_again().await;
+        } else if let Err(fault) = self.write().await {
+            // Without a record nothing may be begun; the task is told as failed.
+            self.fail(format!("ResourceInitializationError: {fault}"));
+        }
+        self.publish();
+        loop {
+            match plan::next(self.seen()) {
+                Next::Wait => {}
+                Next::Begin(work) => self.begin(work).await,
+                Next::CancelLaunch => self.cancel.cancel(),
+                Next::End => break,
+            }
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.note(event).await,
+                    None => break,
+                },
+                (work, result) = finished(&mut self.work) => self.after(work, result).await,
+            }
+        }
+        self.forget().await;
+    }
+
+    fn seen(&self) -> Seen {
+        let asked = self.record.intent.desired == Desired::Stopped || !self.is_listed;
+        Seen {
+            stage: self.record.stage,
+            work: self.work.as_ref().map(|(work, _)| *work),
+            must_stop: asked || self.record.stop.is_some(),
+            is_listed: self.is_listed,
+            is_eni_wanted: self.is_eni_wanted,
+            is_released: self.record.released,
+        }
+    }
+
+    async fn note(&mut self, event: Event) {
+        let before = self.record.report();
+        match event {
+            Event::Wanted(intent, eni) => self.note_wanted(*intent, eni.map(|eni| *eni)).await,
+            Event::Unlisted { is_eni_wanted } => {
+                self.is_listed = false;
+                self.is_eni_wanted = is_eni_wanted;
+            }
+            Event::Exited(runtime_id, exit) => self.note_exit(&runtime_id, exit),
+            Event::LookAgain => self.look_again().await,
+            Event::Progress(progress) => self.note_progress(progress).await,
+        }
+        if self.record.report() != before {
+            self.publish();
+            self.write_or_warn().await;
+        }
+    }
+
+    async fn note_wanted(&mut self, intent: TaskIntent, eni: Option<EniIntent>) {
+        self.is_listed = true;
+        self.is_eni_wanted = eni.is_some();
+        if let Some(eni) = eni
+            && self.record.eni.as_ref() != Some(&eni)
+        {
+            self.record.eni = Some(eni.clone());
+            self.eni.send_replace(Some(eni));
+            self.write_or_warn().await;
+        }
+        if self.record.intent != intent {
+            // A running task is never changed; only whether it should run may change.
+            self.record.intent.desired = intent.desired;
+            self.write_or_warn().await;
+        }
+    }
+
+    fn note_exit(&mut self, runtime_id: &str, exit: Exit) {
+        if self.record.namespace.as_ref().is_some_and(|held| held.pause_id == runtime_id) {
+            if self.record.stage < TaskStage::Stopping && self.record.stop.is_none() {
+                let container = crate::pause::NAME.to_owned();
+                self.record.stop = Some(StopCause::EssentialContainerExited { container });
+            }
+            return;
+        }
+        const KILLED: i32 = 137;
+        let is_asked = self.record.stage >= TaskStage::Stopping;
+        let cgroup = self.host.container_cgroup(&self.record.id, runtime_id);
+        let is_out_of_memory = exit.code == KILLED && !is_asked && self.host.cgroups.out_of_memory_kills(&cgroup) > 0;
+        if self.record.note_exit(runtime_id, exit, is_out_of_memory) {
+            tracing::info!(task = %self.record.id, container = runtime_id, code = exit.code, "container exited");
+            self.exits.send_modify(|exits| exits.push((runtime_id.to_owned(), exit)));
+        }
+    }
+
+    async fn note_progress(&mut self, progress: Progress) {
+        match progress {
+            Progress::PullStarted(at) => self.record.pull_started_at = self.record.pull_started_at.or(Some(at)),
+            Progress::PullStopped(at) => self.record.pull_stopped_at = Some(at),
+            Progress::ImageReady(index, image) => {
+                if let Some(container) = self.record.containers.get_mut(index) {
+                    container.image_digest = Some(image.digest.clone());
+                    container.image_id = Some(image.config_digest.clone());
+                    let signal = image.config.stop_signal.as_deref().and_then(super::record::signal_number);
+                    container.stop_signal = signal.unwrap_or(container.stop_signal);
+                }
+            }
+            Progress::Namespace(held) => {
+                self.host.route(&held.pause_id, &self.own);
+                self.record.namespace = Some(held);
+                self.write_or_warn().await;
+            }
+            Progress::Attached => {
+                self.reach(TaskStage::Pending);
+                self.host.reports.eni(&self.record.intent.eni, EniState::Attached);
+            }
+            Progress::NotAttached(why) => self.host.reports.eni(&self.record.intent.eni, EniState::Failed(why)),
+            Progress::Creating(index) => {
+                if let Some(container) = self.record.containers.get_mut(index) {
+                    container.is_created = true;
+                }
+            }
+            Progress::Created(index) => {
+                if let Some(container) = self.record.containers.get_mut(index) {
+                    container.created_at = Some(clock::now());
+                }
+            }
+            Progress::Started(index, pid) => {
+                if let Some(container) = self.record.containers.get_mut(index) {
+                    container.started_at = Some(clock::now());
+                    container.pid = Some(pid);
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self, work: Work) {
+        let host = self.host.clone();
+        let handle = match work {
+            Work::Launch => {
+                self.cancel = CancellationToken::new();
+                let launch = Launch {
+                    host,
+                    record: self.record.clone(),
+                    eni: self.eni.subscribe(),
+                    exits: self.exits.subscribe(),
+                    progress: self.own.clone(),
+                    cancel: self.cancel.clone(),
+                    is_resumed: self.is_resumed,
+                };
+                tokio::spawn(async move { launch.run().await.map_err(WorkFault::Launch) })
+            }
+            Work::Stop => {
+                self.reach(TaskStage::Stopping);
+                self.publish();
+                self.write_or_warn().await;
+                let (record, exits, pause) = (self.record.clone(), self.exits.subscribe(), self.pause());
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    stop::stop(&host, &record, exits).await.map_err(WorkFault::Other)
+                })
+            }
+            Work::Release => {
+                let (record, pause) = (self.record.clone(), self.pause());
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    stop::release(&host, &record).await.map_err(WorkFault::Other)
+                })
+            }
+        };
+        self.work = Some((work, handle));
+    }
+
+    /// Pause before the work is tried again; none before the first try.
+    fn pause(&self) -> Duration {
+        match self.failures {
+            0 => Duration::ZERO,
+            n => Duration::from_secs(1 << n.min(5)).min(RETRY_PAUSE_MAX),
+        }
+    }
+
+    async fn after(&mut self, work: Work, result: Result<(), WorkFault>) {
+        self.work = None;
+        // News the work sent last comes before its result.
+        while let Ok(event) = self.events.try_recv() {
+            self.note(event).await;
+        }
+        match (work, result) {
+            (Work::Launch, Ok(())) => self.reach(TaskStage::Running),
+            (Work::Launch, Err(WorkFault::Launch(LaunchFault::Cancelled))) => {}
+            (Work::Launch, Err(WorkFault::Launch(LaunchFault::Failed { reason, container }))) => {
+                tracing::warn!(task = %self.record.id, reason, "task failed to start");
+                if let Some(container) = container.and_then(|index| self.record.containers.get_mut(index)) {
+                    container.reason = Some(reason.clone());
+                }
+                self.fail(reason);
+            }
+            (Work::Stop, Ok(())) => {
+                self.failures = 0;
+                self.reach(TaskStage::Stopped);
+            }
+            (Work::Release, Ok(())) => {
+                self.failures = 0;
+                self.record.released = true;
+                self.record.namespace = None;
+            }
+            (work, Err(WorkFault::Other(fault))) => {
+                self.failures += 1;
+                tracing::error!(task = %self.record.id, ?work, %fault, "will be tried again");
+            }
+            (Work::Stop | Work::Release, Err(WorkFault::Launch(_))) => {}
+        }
+        self.publish();
+        self.write_or_warn().await;
+        if self.record.released {
+            self.host.reports.eni(&self.record.intent.eni, EniState::Gone);
+        }
+    }
+
+    fn fail(&mut self, reason: String) {
+        if self.record.stop.is_none() {
+            self.record.stop = Some(StopCause::FailedToStart { reason });
+        }
+    }
+
+    fn reach(&mut self, stage: TaskStage) {
+        if stage > self.record.stage {
+            self.record.stage = stage;
+            tracing::info!(task = %self.record.id, ?stage, "task");
+        }
+    }
+
+    /// Compares the record with what containerd has: after a restart of either.
+    async fn look_again(&mut self) {
+        let started = self.record.containers.iter().filter(|c| c.started_at.is_some() && c.exit.is_none());
+        let started: Vec<String> = started.map(|c| c.runtime_id.clone()).collect();
+        let pause = self.record.namespace.as_ref().map(|held| held.pause_id.clone());
+        for runtime_id in started.into_iter().chain(pause) {
+            let exit = match self.host.containerd.task_state(&runtime_id).await {
+                Ok(TaskState::Exited(exit)) => exit,
+                Ok(TaskState::Absent) => {
+                    if let Some(container) = self.record.by_runtime_id(&runtime_id) {
+                        let reason = "ContainerVanishedError: the container is not known to the runtime any more";
+                        container.reason = Some(reason.to_owned());
+                    }
+                    // 255 is what containerd itself gives for a process whose end nobody saw.
+                    Exit { code: 255, at: clock::now() }
+                }
+                Ok(TaskState::Created | TaskState::Running(_)) => continue,
+                Err(fault) => {
+                    tracing::warn!(task = %self.record.id, container = runtime_id, %fault, "state unknown");
+                    continue;
+                }
+            };
+            self.note_exit(&runtime_id, exit);
+        }
+        if self.record.stage >= TaskStage::Pending && !self.record.released {
+            self.host.reports.eni(&self.record.intent.eni, EniState::Attached);
+        }
+    }
+
+    fn register(&self) {
+        for container in &self.record.containers {
+            self.host.route(&container.runtime_id, &self.own);
+        }
+        if let Some(held) = &self.record.namespace {
+            self.host.route(&held.pause_id, &self.own);
+        }
+    }
+
+    fn publish(&self) {
+        self.host.directory.put(self.record.clone());
+        self.host.reports.task(self.record.report());
+    }
+
+    async fn write(&self) -> Result<(), Fault> {
+        self.host.journal.put(journal::TASKS, self.record.id.as_str(), &self.record).await
+    }
+
+    /// A record that is behind only means more to look up after a crash.
+    async fn write_or_warn(&self) {
+        if let Err(fault) = self.write().await {
+            tracing::error!(task = %self.record.id, %fault, "the journal is behind");
+        }
+    }
+
+    async fn forget(&self) {
+        for container in &self.record.containers {
+            self.host.unroute(&container.runtime_id);
+        }
+        self.host.directory.remove(&self.record.id);
+        self.host.reports.forget_task(&self.record.id);
+        self.host.reports.forget_eni(&self.record.intent.eni);
+        if let Err(fault) = self.host.journal.remove(journal::TASKS, self.record.id.as_str()).await {
+            tracing::error!(task = %self.record.id, %fault, "the journal keeps a task that is over");
+        }
+        tracing::info!(task = %self.record.id, "task is over");
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &TaskId {
+        &self.record.id
+    }
+}
+
+/// Waits for the work under way; forever when there is none.
+async fn finished(work: &mut Option<(Work, JoinHandle<Result<(), WorkFault>>)>) -> (Work, Result<(), WorkFault>) {
+    match work {
+        Some((work, handle)) => {
+            let result = handle.await.unwrap_or(Err(WorkFault::Other(Fault::Ended("task worker"))));
+            (*work, result)
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The memory the record of cgroups needs before a task's containers are made.
+pub(super) fn make_cgroup(host: &Host, record: &TaskRecord) -> Result<(), Fault> {
+    let cgroup = cgroups::task_cgroup(&host.config.instance, record.id.as_str());
+    host.cgroups.make(&cgroup, cgroups::limits(&record.intent))
+}

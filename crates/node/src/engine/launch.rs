@@ -1,0 +1,284 @@
+//! From accepted to RUNNING: network and images at the same time, then every container is made, then they start in
+//! order. Each step can be taken up again after the node was killed in the middle of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_types::intent::{EniIntent, LaunchType};
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Host;
+use super::actor::{Event, Progress, make_cgroup};
+use super::record::{HeldNamespace, TaskRecord};
+use crate::container::{files, names, spec, users};
+use crate::containerd::{Exit, Io, Mounts, NewContainer, TaskState};
+use crate::images::Image;
+use crate::{Fault, clock};
+
+/// The server must have sent the interface by then.
+const ENI_LIMIT: Duration = Duration::from_secs(180);
+
+/// A launch that did not reach RUNNING.
+#[derive(Debug)]
+pub(super) enum LaunchFault {
+    /// It was asked to end.
+    Cancelled,
+    /// A step failed.
+    Failed {
+        /// In AWS's words.
+        reason: String,
+        /// The container it is about.
+        container: Option<usize>,
+    },
+}
+
+impl LaunchFault {
+    fn task(kind: &str, fault: impl std::fmt::Display) -> Self {
+        Self::Failed { reason: format!("{kind}: {fault}"), container: None }
+    }
+
+    fn container(kind: &str, index: usize, fault: impl std::fmt::Display) -> Self {
+        Self::Failed { reason: format!("{kind}: {fault}"), container: Some(index) }
+    }
+}
+
+/// A launch.
+pub(super) struct Launch {
+    pub host: Arc<Host>,
+    pub record: TaskRecord,
+    pub eni: watch::Receiver<Option<EniIntent>>,
+    pub exits: watch::Receiver<Vec<(String, Exit)>>,
+    pub progress: mpsc::Sender<Event>,
+    pub cancel: CancellationToken,
+    /// A node before this one may have done some of it.
+    pub is_resumed: bool,
+}
+
+impl Launch {
+    pub async fn run(self) -> Result<(), LaunchFault> {
+        let (network, images) = tokio::join!(self.network(), self.images());
+        // When both failed the pull is what the user can mend.
+        let images = match images {
+            Err(fault @ LaunchFault::Failed { .. }) => return Err(fault),
+            other => other,
+        };
+        let (held, eni) = network?;
+        let images = images?;
+        let start = std::time::Instant::now();
+        self.files(&eni).await?;
+        let made = join_all(images.iter().enumerate().map(|(index, image)| self.make(index, image, &held, &eni))).await;
+        made.into_iter().collect::<Result<Vec<()>, LaunchFault>>()?;
+        tracing::debug!(task = %self.record.id, took_ms = start.elapsed().as_millis(), "containers made");
+        for index in 0..self.record.containers.len() {
+            self.go_on()?;
+            self.start(index).await?;
+        }
+        Ok(())
+    }
+
+    fn go_on(&self) -> Result<(), LaunchFault> {
+        if self.cancel.is_cancelled() { Err(LaunchFault::Cancelled) } else { Ok(()) }
+    }
+
+    async fn tell(&self, progress: Progress) {
+        self.progress.send(Event::Progress(progress)).await.ok();
+    }
+
+    async fn network(&self) -> Result<(HeldNamespace, EniIntent), LaunchFault> {
+        let eni = self.interface().await?;
+        let taken = self.namespace(&eni).await;
+        let plugged = match taken {
+            Ok(held) => self.plug(held, &eni).await,
+            Err(fault) => Err(fault),
+        };
+        match plugged {
+            Ok(held) => {
+                self.tell(Progress::Attached).await;
+                Ok((held, eni))
+            }
+            Err(fault) => {
+                self.tell(Progress::NotAttached(fault.to_string())).await;
+                self.cancel.cancel();
+                Err(LaunchFault::task(
+                    "ResourceInitializationError",
+                    format!("network setup of the task failed: {fault}"),
+                ))
+            }
+        }
+    }
+
+    async fn interface(&self) -> Result<EniIntent, LaunchFault> {
+        let mut eni = self.eni.clone();
+        let known = async {
+            match eni.wait_for(Option::is_some).await {
+                Ok(known) => known.clone(),
+                Err(_) => None,
+            }
+        };
+        tokio::select! {
+            known = known => known.ok_or(LaunchFault::Cancelled),
+            () = self.cancel.cancelled() => Err(LaunchFault::Cancelled),
+            () = tokio::time::sleep(ENI_LIMIT) => Err(LaunchFault::Failed {
+                reason: "Timeout waiting for network interface provisioning to complete.".to_owned(),
+                container: None,
+            }),
+        }
+    }
+
+    async fn namespace(&self, eni: &EniIntent) -> Result<HeldNamespace, Fault> {
+        let is_wired = self.record.intent.launch_type == LaunchType::Fargate;
+        let held = match &self.record.namespace {
+            Some(held) => held.clone(),
+            None => self.host.namespaces.take(&self.host.network, &self.record.id, is_wired).await?,
+        };
+        self.tell(Progress::Namespace(held.clone())).await;
+        let labels = names::labels(&self.record.intent, crate::pause::NAME, &Default::default());
+        let labels = names::runtime_labels(labels, &self.host.config.instance);
+        self.host.containerd.label_container(&held.pause_id, labels).await?;
+        tracing::debug!(task = %self.record.id, namespace = held.name, address = %eni.address, "namespace taken");
+        Ok(held)
+    }
+
+    async fn plug(&self, mut held: HeldNamespace, eni: &EniIntent) -> Result<HeldNamespace, Fault> {
+        let id = &self.record.intent.eni;
+        match self.record.intent.launch_type {
+            LaunchType::Fargate => self.host.network.plug_in_place(id, eni, &held.name).await?,
+            LaunchType::Ec2 => {
+                // Noted before: whatever the plugins have done when we are killed, they take back.
+                self.host.namespaces.note_plugins(&held.name, eni.mac, None).await?;
+                let address = self.host.network.plug_host_first(id, eni, &held.name, &held.pause_id).await?;
+                held.bridge_address = Some(address);
+                self.host.namespaces.note_plugins(&held.name, eni.mac, Some(address)).await?;
+                self.tell(Progress::Namespace(held.clone())).await;
+            }
+        }
+        Ok(held)
+    }
+
+    async fn images(&self) -> Result<Vec<Arc<Image>>, LaunchFault> {
+        self.tell(Progress::PullStarted(clock::now())).await;
+        let pulls = self.record.containers.iter().enumerate().map(|(index, container)| async move {
+            let written = self.record.wanted(&container.name).map(|wanted| wanted.image.as_str()).unwrap_or_default();
+            let image = self.host.images.ready(written).await;
+            let image = image.map_err(|fault| LaunchFault::container("CannotPullContainerError", index, fault))?;
+            self.tell(Progress::ImageReady(index, image.clone())).await;
+            Ok(image)
+        });
+        let pulled = tokio::select! {
+            pulled = join_all(pulls) => pulled.into_iter().collect::<Result<Vec<_>, LaunchFault>>(),
+            () = self.cancel.cancelled() => return Err(LaunchFault::Cancelled),
+        };
+        self.tell(Progress::PullStopped(clock::now())).await;
+        if pulled.is_err() {
+            self.cancel.cancel();
+        }
+        pulled
+    }
+
+    async fn files(&self, eni: &EniIntent) -> Result<(), LaunchFault> {
+        let host = self.host.clone();
+        let (record, address) = (self.record.clone(), eni.address);
+        let made = tokio::task::spawn_blocking(move || {
+            files::prepare(&host.config.task_dir(record.id.as_str()), &record.intent, address)?;
+            let logs = host.config.log_dir(record.id.as_str());
+            std::fs::create_dir_all(&logs).map_err(Fault::file("create", &logs))?;
+            make_cgroup(&host, &record)
+        });
+        let made = made.await.unwrap_or(Err(Fault::Ended("file writer")));
+        made.map_err(|fault| LaunchFault::task("ResourceInitializationError", fault))
+    }
+
+    /// Makes a container, up to where its program would start.
+    async fn make(
+        &self,
+        index: usize,
+        image: &Image,
+        held: &HeldNamespace,
+        eni: &EniIntent,
+    ) -> Result<(), LaunchFault> {
+        self.go_on()?;
+        let cannot = |kind| move |fault: Fault| LaunchFault::container(kind, index, fault);
+        let container = &self.record.containers[index];
+        let id = container.runtime_id.as_str();
+        if self.is_resumed {
+            let state = self.host.containerd.task_state(id).await;
+            match state.map_err(cannot("CannotInspectContainerError"))? {
+                TaskState::Absent => {}
+                TaskState::Created | TaskState::Running(_) | TaskState::Exited(_) => return Ok(()),
+            }
+        }
+        self.tell(Progress::Creating(index)).await;
+        let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
+        let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
+        let (spec, labels) = self
+            .specification(index, image, held, eni, &mounts)
+            .map_err(|fault| LaunchFault::container("CannotCreateContainerError", index, fault))?;
+        let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
+        self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
+        let terminal = self.record.wanted(&container.name).is_some_and(|wanted| wanted.pseudo_terminal);
+        let io = Io { output: self.host.log_uri(&self.record.id, &container.name), terminal };
+        self.host.containerd.create_task(id, mounts, io).await.map_err(cannot("CannotStartContainerError"))?;
+        self.tell(Progress::Created(index)).await;
+        Ok(())
+    }
+
+    fn specification(
+        &self,
+        index: usize,
+        image: &Image,
+        held: &HeldNamespace,
+        eni: &EniIntent,
+        mounts: &Mounts,
+    ) -> Result<(oci_spec::runtime::Spec, std::collections::HashMap<String, String>), String> {
+        let record = &self.record;
+        let container = record.wanted(&record.containers[index].name).ok_or("the container is not in the task")?;
+        let written = container.user.as_deref().or(image.config.user.as_deref()).unwrap_or_default();
+        let layers: Vec<&std::path::Path> =
+            mounts.iter().flat_map(|mount| users::layers(&mount.r#type, &mount.source, &mount.options)).collect();
+        let file = |name| users::read_in_layers(&layers, name);
+        let user = users::resolve(written, &file("etc/passwd"), &file("etc/group"))?;
+        let config = &self.host.config;
+        let spec = spec::build(&spec::Wanted {
+            task: &record.intent,
+            container,
+            image: &image.config,
+            user: &user,
+            hostname: &files::hostname(&record.intent, eni.address),
+            task_dir: &config.task_dir(record.id.as_str()),
+            netns: &config.netns_dir().join(&held.name),
+            cgroup: &self.host.container_cgroup(&record.id, &record.containers[index].runtime_id),
+            group: &held.pause_id,
+            region: &config.region,
+        })?;
+        let labels = names::labels(&record.intent, &container.name, &container.labels);
+        Ok((spec, names::runtime_labels(labels, &config.instance)))
+    }
+
+    async fn start(&self, index: usize) -> Result<(), LaunchFault> {
+        let container = &self.record.containers[index];
+        let id = container.runtime_id.as_str();
+        let cannot = |fault: Fault| LaunchFault::container("CannotStartContainerError", index, fault);
+        if self.is_resumed {
+            match self.host.containerd.task_state(id).await.map_err(cannot)? {
+                TaskState::Created => {}
+                TaskState::Absent => return Err(cannot(Fault::Ended("container"))),
+                TaskState::Running(pid) => {
+                    self.tell(Progress::Started(index, pid)).await;
+                    return Ok(());
+                }
+                TaskState::Exited(exit) => {
+                    self.tell(Progress::Started(index, 0)).await;
+                    self.progress.send(Event::Exited(id.to_owned(), exit)).await.ok();
+                    return Ok(());
+                }
+            }
+        }
+        let pid = self.host.containerd.start_task(id).await.map_err(cannot)?;
+        self.tell(Progress::Started(index, pid)).await;
+        // An essential container that is over already ends the launch; the actor knows and cancels it.
+        let is_over = self.exits.borrow().iter().any(|(known, _)| known == id);
+        if is_over { self.go_on() } else { Ok(()) }
+    }
+}

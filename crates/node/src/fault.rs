@@ -1,0 +1,150 @@
+//! What can go wrong on a host, one variant per step, with the things involved.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The node or the machine under it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// A file system call failed.
+    #[error("could not {step} {}: {cause}", path.display())]
+    File {
+        /// What was tried, e.g. `create`.
+        step: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A file holds what it must not hold.
+    #[error("{}: {problem}", path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it, and the cure.
+        problem: String,
+    },
+    /// The journal refused.
+    #[error("could not {step} the journal {}: {cause}", path.display())]
+    Journal {
+        /// What was tried.
+        step: &'static str,
+        /// The journal's file.
+        path: PathBuf,
+        /// Why not.
+        cause: redb::Error,
+    },
+    /// containerd answered with an error.
+    #[error("containerd refused {call} of {on}: {} ({:?})", status.message(), status.code())]
+    Containerd {
+        /// The call, e.g. `Tasks.Create`.
+        call: &'static str,
+        /// Its object.
+        on: String,
+        /// The answer.
+        status: Box<tonic::Status>,
+    },
+    /// containerd did not answer.
+    #[error("containerd did not answer {call} of {on} in {} s", after.as_secs())]
+    ContainerdSilent {
+        /// The call.
+        call: &'static str,
+        /// Its object.
+        on: String,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// The private containerd does not come up.
+    #[error("containerd did not start: {problem}; its log is {}", log.display())]
+    ContainerdStart {
+        /// What happened.
+        problem: String,
+        /// Where to read more.
+        log: PathBuf,
+    },
+    /// A registry or an archive did not give an image.
+    #[error("{0}")]
+    Image(String),
+    /// The specification of a container cannot be built.
+    #[error("{0}")]
+    Specification(String),
+    /// A step of the network failed.
+    #[error("could not {step} {on}: {cause}")]
+    Network {
+        /// The step, e.g. `plug`.
+        step: &'static str,
+        /// On which interface or namespace.
+        on: String,
+        /// Why not, with its chain of causes.
+        cause: String,
+    },
+    /// A system call outside the file system failed.
+    #[error("could not {step}: {cause}")]
+    System {
+        /// What was tried, on which thing.
+        step: String,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// The settings contradict themselves.
+    #[error("{0}")]
+    Setting(String),
+    /// A part of the node ended that must not end.
+    #[error("the node's {0} ended unexpectedly")]
+    Ended(&'static str),
+    /// Cleaning up left something behind; everything that could be done was done.
+    #[error("{} of the steps of cleaning up failed: {}", .0.len(), Joined(.0))]
+    Leftovers(Vec<Fault>),
+}
+
+impl Fault {
+    pub(crate) fn file(step: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |cause| Self::File { step, path, cause }
+    }
+
+    pub(crate) fn system(step: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let step = step.into();
+        move |cause| Self::System { step, cause }
+    }
+
+    /// True if containerd does not know the thing.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Containerd { status, .. } if status.code() == tonic::Code::NotFound)
+    }
+
+    /// True if containerd holds a thing of this name already.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Self::Containerd { status, .. } if status.code() == tonic::Code::AlreadyExists)
+    }
+}
+
+/// All went well, or every failure of a clean-up that never stops at the first.
+pub(crate) fn all_of(results: impl IntoIterator<Item = Result<(), Fault>>) -> Result<(), Fault> {
+    let mut failed: Vec<Fault> = results.into_iter().filter_map(Result::err).collect();
+    match failed.len() {
+        0 => Ok(()),
+        1 => Err(failed.remove(0)),
+        _ => Err(Fault::Leftovers(failed)),
+    }
+}
+
+/// An absent thing is as good as a removed one.
+pub(crate) fn absent_is_fine(result: Result<(), Fault>) -> Result<(), Fault> {
+    match result {
+        Err(fault) if fault.is_absent() => Ok(()),
+        other => other,
+    }
+}
+
+struct Joined<'a>(&'a [Fault]);
+
+impl fmt::Display for Joined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            write!(f, "{}{fault}", if index == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}

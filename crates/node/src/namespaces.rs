@@ -1,0 +1,271 @@
+//! Network namespaces of tasks, each held by a pause container. Some are prepared ahead, so that a launch is a matter
+//! of address, identity and policy; the others are made when they are needed.
+//!
+//! Every namespace is in the journal before it is made, with its owner once it has one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use berth_types::{MacAddress, TaskId};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::container::cgroups::Cgroups;
+use crate::container::{names, spec};
+use crate::containerd::{Containerd, Io, NewContainer, TaskState};
+use crate::engine::record::HeldNamespace;
+use crate::engine::{Host, remove_container};
+use crate::fault::{absent_is_fine, all_of};
+use crate::journal::{self, Journal};
+use crate::network::{Network, Wiring};
+use crate::{Fault, NodeConfig};
+
+const SIGKILL: u32 = 9;
+/// Pause before a preparation that failed is tried again.
+const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A namespace in the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Record {
+    name: String,
+    pause_id: String,
+    wiring: Wiring,
+    bridge_address: Option<Ipv4Addr>,
+    owner: Option<TaskId>,
+}
+
+impl Record {
+    fn held(&self) -> HeldNamespace {
+        HeldNamespace { name: self.name.clone(), pause_id: self.pause_id.clone(), bridge_address: self.bridge_address }
+    }
+}
+
+/// The namespaces of this host.
+pub(crate) struct Namespaces {
+    config: NodeConfig,
+    containerd: Containerd,
+    journal: Journal,
+    cgroups: Cgroups,
+    pause_root: PathBuf,
+    state: Mutex<State>,
+    /// Something was taken or has ended: prepare another.
+    wanted: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// All namespaces by name.
+    records: BTreeMap<String, Record>,
+    /// Names of those ready to be taken.
+    ready: Vec<String>,
+}
+
+impl Namespaces {
+    pub fn new(
+        config: NodeConfig,
+        containerd: Containerd,
+        journal: Journal,
+        cgroups: Cgroups,
+        pause_root: PathBuf,
+    ) -> Self {
+        let (state, wanted) = (Mutex::default(), Notify::new());
+        Self { config, containerd, journal, cgroups, pause_root, state, wanted }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what an earlier node has made. Prepared ones that are whole are kept, the rest without owner is returned
+    /// to be removed.
+    pub async fn adopt(&self) -> Result<Vec<String>, Fault> {
+        let mut broken = Vec::new();
+        for (name, record) in self.journal.all::<Record>(journal::NAMESPACES)? {
+            let is_free = record.owner.is_none();
+            if is_free {
+                let state = self.containerd.task_state(&record.pause_id).await?;
+                let is_whole = matches!(state, TaskState::Running(_)) && record.bridge_address.is_some();
+                match is_whole && self.config.netns_dir().join(&name).exists() {
+                    true => self.state().ready.push(name.clone()),
+                    false => broken.push(name.clone()),
+                }
+            }
+            self.state().records.insert(name, record);
+        }
+        Ok(broken)
+    }
+
+    /// A namespace for a task: a prepared one if there is one of the kind.
+    pub async fn take(&self, network: &Network, task: &TaskId, is_wired: bool) -> Result<HeldNamespace, Fault> {
+        let (owned, prepared) = {
+            let mut state = self.state();
+            let owned = state.records.values().find(|record| record.owner.as_ref() == Some(task)).cloned();
+            let prepared = match owned {
+                None if is_wired => state.ready.pop().and_then(|name| {
+                    let record = state.records.get_mut(&name)?;
+                    record.owner = Some(task.clone());
+                    Some(record.clone())
+                }),
+                None | Some(_) => None,
+            };
+            (owned, prepared)
+        };
+        self.wanted.notify_one();
+        let mut held = match (owned, prepared) {
+            // Begun by a node that was killed: every step may be done again.
+            (Some(record), _) => self.make(network, record).await?,
+            (None, Some(record)) => {
+                self.note(&record).await?;
+                record.held()
+            }
+            (None, None) => self.make(network, self.fresh(is_wired, Some(task.clone()))).await?,
+        };
+        held.bridge_address = self.state().records.get(&held.name).and_then(|record| record.bridge_address);
+        Ok(held)
+    }
+
+    /// The plugins gave the namespace this address; the same plugins must take it back.
+    pub async fn note_plugins(&self, name: &str, mac: MacAddress, address: Option<Ipv4Addr>) -> Result<(), Fault> {
+        let Some(mut record) = self.state().records.get(name).cloned() else { return Ok(()) };
+        record.wiring = Wiring::Plugins(mac, record.pause_id.clone());
+        record.bridge_address = address;
+        self.note(&record).await
+    }
+
+    /// Removes the namespace of a task.
+    pub async fn give_back(&self, host: &Host, task: &TaskId) -> Result<(), Fault> {
+        let owned = self.state().records.values().find(|record| record.owner.as_ref() == Some(task)).cloned();
+        match owned {
+            Some(record) => self.remove(host, &record.name).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes a namespace and its pause container.
+    pub async fn remove(&self, host: &Host, name: &str) -> Result<(), Fault> {
+        let Some(record) = self.state().records.get(name).cloned() else { return Ok(()) };
+        absent_is_fine(self.containerd.kill_task(&record.pause_id, SIGKILL, true).await)?;
+        let (paused, removed) = tokio::join!(
+            remove_container(host, &record.pause_id),
+            host.network.remove_namespace(name, Some(record.wiring.clone()))
+        );
+        let uncaged = self.cgroups.remove(&self.cgroup(&record.pause_id));
+        all_of([paused, removed, uncaged])?;
+        self.journal.remove(journal::NAMESPACES, name).await?;
+        let mut state = self.state();
+        state.records.remove(name);
+        state.ready.retain(|ready| ready != name);
+        Ok(())
+    }
+
+    /// A pause container without a task ended: its namespace must not be taken.
+    pub fn pause_ended(&self, pause_id: &str) {
+        let mut state = self.state();
+        let name = state.records.values().find(|record| record.pause_id == pause_id).map(|record| record.name.clone());
+        if let Some(name) = name {
+            state.ready.retain(|ready| *ready != name);
+            drop(state);
+            self.wanted.notify_one();
+        }
+    }
+
+    fn fresh(&self, is_wired: bool, owner: Option<TaskId>) -> Record {
+        let suffix = names::suffix();
+        let name = format!("{}-{}", self.config.instance, &suffix[..12]);
+        let wiring = if is_wired { Wiring::Library } else { Wiring::Bare };
+        Record { name, pause_id: names::pause_id(&suffix), wiring, bridge_address: None, owner }
+    }
+
+    async fn note(&self, record: &Record) -> Result<(), Fault> {
+        self.journal.put(journal::NAMESPACES, &record.name, record).await?;
+        self.state().records.insert(record.name.clone(), record.clone());
+        Ok(())
+    }
+
+    async fn make(&self, network: &Network, mut record: Record) -> Result<HeldNamespace, Fault> {
+        self.note(&record).await?;
+        network.make_namespace(&record.name).await?;
+        let wire = async {
+            match record.wiring {
+                Wiring::Library => network.wire(&record.name).await.map(Some),
+                Wiring::Bare | Wiring::Plugins(..) => Ok(None),
+            }
+        };
+        let (address, paused) = tokio::join!(wire, self.pause(&record));
+        paused?;
+        if let Some(address) = address? {
+            record.bridge_address = Some(address);
+            self.note(&record).await?;
+        }
+        Ok(record.held())
+    }
+
+    /// Starts the pause container, unless it runs.
+    async fn pause(&self, record: &Record) -> Result<(), Fault> {
+        let id = record.pause_id.as_str();
+        match self.containerd.task_state(id).await? {
+            TaskState::Running(_) => return Ok(()),
+            TaskState::Created => return self.containerd.start_task(id).await.map(drop),
+            TaskState::Exited(_) => absent_is_fine(self.containerd.delete_task(id).await)?,
+            TaskState::Absent => {}
+        }
+        let netns = self.config.netns_dir().join(&record.name);
+        let spec = spec::pause(id, &self.pause_root, &netns, &self.cgroup(id)).map_err(Fault::Specification)?;
+        let labels = HashMap::from([
+            (names::INSTANCE_LABEL.to_owned(), self.config.instance.clone()),
+            ("com.amazonaws.ecs.container-name".to_owned(), crate::pause::NAME.to_owned()),
+        ]);
+        let new = NewContainer { id, image: crate::pause::IMAGE, labels, spec: &spec, snapshot: None };
+        self.containerd.create_container(new).await?;
+        self.containerd.create_task(id, Vec::new(), Io::default()).await?;
+        self.containerd.start_task(id).await.map(drop)
+    }
+
+    fn cgroup(&self, pause_id: &str) -> String {
+        format!("/berth/{}/pause/{pause_id}", self.config.instance)
+    }
+}
+
+/// Keeps as many namespaces prepared as the settings say, and removes those that broke.
+pub(crate) async fn keep_prepared(host: Arc<Host>, shutdown: CancellationToken) -> Result<(), Fault> {
+    let pool = &host.namespaces;
+    loop {
+        let (broken, missing) = {
+            let state = pool.state();
+            let free = state.records.values().filter(|record| record.owner.is_none());
+            let broken: Vec<String> =
+                free.map(|record| record.name.clone()).filter(|name| !state.ready.contains(name)).collect();
+            (broken, pool.config.prepared_namespaces.saturating_sub(state.ready.len()))
+        };
+        for name in broken {
+            if let Err(fault) = pool.remove(&host, &name).await {
+                tracing::error!(namespace = name, %fault, "a prepared namespace stays");
+            }
+        }
+        if missing == 0 {
+            tokio::select! {
+                () = pool.wanted.notified() => continue,
+                () = shutdown.cancelled() => return Ok(()),
+            }
+        }
+        let record = pool.fresh(true, None);
+        let name = record.name.clone();
+        // A node that ends in the middle finds the record and removes what there is.
+        match pool.make(&host.network, record).await {
+            Ok(_) => pool.state().ready.push(name),
+            Err(fault) => {
+                tracing::error!(%fault, "no namespace is prepared");
+                tokio::select! {
+                    () = tokio::time::sleep(RETRY_PAUSE) => {}
+                    () = shutdown.cancelled() => return Ok(()),
+                }
+            }
+        }
+        if shutdown.is_cancelled() {
+            return Ok(());
+        }
+    }
+}

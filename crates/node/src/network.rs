@@ -1,0 +1,389 @@
+//! The network room as the node uses it: one thread that owns the fabric, and the plugins around it.
+//!
+//! Everything that touches the fabric's maps goes through the thread, in order: an intent is programmed before what it
+//! needs is plugged. Namespaces and plugins hold no shared state and run on threads for blocking work.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+use berth_fabric::cni::{bridge, describe, eni, exec};
+use berth_fabric::kernel::Namespace;
+use berth_fabric::{Fabric, FabricConfig, Inner};
+use berth_types::intent::{EniIntent, HostIntent};
+use berth_types::{EniId, HostId, MacAddress};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::fault::all_of;
+use crate::{Fault, NodeConfig};
+
+/// Interface to the host's bridge, inside a task.
+const BRIDGE_IF: &str = "ecs-eth0";
+/// A task's interface, created in place (Fargate).
+const ENI_IF: &str = "eth1";
+/// A task's interface, moved in by `ecs-eni` (EC2 launch type).
+const MOVED_ENI_IF: &str = "eth0";
+/// Version of the CNI specification we call plugins with.
+const CNI_VERSION: &str = "1.0.0";
+/// Where tasks look for metadata.
+pub(crate) const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
+
+/// How a namespace is connected to the host's bridge, and so how it is disconnected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Wiring {
+    /// Not at all.
+    Bare,
+    /// By the library; the lease has the namespace's name.
+    Library,
+    /// By the executables; the lease has the interface's hardware address, the container is the pause container.
+    Plugins(MacAddress, String),
+}
+
+type Job = Box<dyn FnOnce(&mut Fabric) + Send>;
+
+/// The network of this host.
+pub(crate) struct Network {
+    jobs: mpsc::Sender<Job>,
+    settings: Arc<Settings>,
+}
+
+struct Settings {
+    netns_dir: PathBuf,
+    ipam_file: PathBuf,
+    cni_dir: PathBuf,
+    block_imds: bool,
+}
+
+impl Network {
+    /// Opens the fabric on its thread and gives the host the address tasks find metadata at.
+    pub async fn open(config: &NodeConfig, host: HostId) -> Result<Self, Fault> {
+        let fabric = FabricConfig { instance: config.instance.clone(), run_dir: config.run_dir.clone(), host };
+        let settings = Arc::new(Settings {
+            netns_dir: config.netns_dir(),
+            ipam_file: config.ipam_file(),
+            cni_dir: config.cni_dir.clone(),
+            block_imds: config.block_imds,
+        });
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (opened, is_open) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("fabric".to_owned()).spawn(move || {
+            let mut fabric = match open_fabric(fabric) {
+                Ok(fabric) => fabric,
+                Err(fault) => return drop(opened.send(Err(fault))),
+            };
+            opened.send(Ok(())).ok();
+            queue.into_iter().for_each(|job| job(&mut fabric));
+        });
+        thread.map_err(Fault::system("start the fabric's thread"))?;
+        is_open.await.unwrap_or(Err(Fault::Ended("fabric thread")))?;
+        Ok(Self { jobs, settings })
+    }
+
+    async fn on_fabric<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        on: String,
+        work: impl FnOnce(&mut Fabric) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |fabric| drop(answer.send(work(fabric))));
+        self.jobs.send(job).map_err(|_| Fault::Ended("fabric thread"))?;
+        let result = answered.await.map_err(|_| Fault::Ended("fabric thread"))?;
+        result.map_err(|cause| Fault::Network { step, on, cause })
+    }
+
+    /// Makes the data path what the intent says.
+    pub async fn program(&self, intent: Arc<HostIntent>) -> Result<(), Fault> {
+        let on = "the data path".to_owned();
+        self.on_fabric("program", on, move |fabric| fabric.program(&intent).map(drop).map_err(|f| describe(&f))).await
+    }
+
+    /// Interfaces that are plugged.
+    pub async fn plugged(&self) -> Result<Vec<EniId>, Fault> {
+        self.on_fabric("list", "interfaces".to_owned(), |fabric| fabric.plugged().map_err(|f| describe(&f))).await
+    }
+
+    /// Takes an interface out; one that is not there is as good.
+    pub async fn unplug(&self, id: &EniId) -> Result<(), Fault> {
+        let of = id.clone();
+        self.on_fabric("unplug", id.to_string(), move |fabric| fabric.unplug(&of).map_err(|f| describe(&f))).await
+    }
+
+    /// Makes the interface inside the namespace, ready to be used (Fargate tasks and seats).
+    pub async fn plug_in_place(&self, id: &EniId, wanted: &EniIntent, namespace: &str) -> Result<(), Fault> {
+        let (of, plugged, path) = (id.clone(), wanted.clone(), self.path(namespace));
+        self.on_fabric("plug", id.to_string(), move |fabric| {
+            let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
+            let inner = Inner::InNamespace { ns: &ns, name: ENI_IF };
+            fabric.plug(&of, &plugged, inner).map_err(|f| describe(&f))
+        })
+        .await?;
+        let (config, path) = (self.eni_config(wanted), self.path(namespace));
+        blocking("configure", id.to_string(), move || {
+            let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
+            eni::configure_in_place(&ns, ENI_IF, &config).map_err(|f| describe(&f))
+        })
+        .await
+    }
+
+    /// Makes the interface in the host's namespace and runs the plugins that bring it, and a pair to the bridge, into
+    /// the task (EC2 launch type). Answers the task's address on the bridge.
+    pub async fn plug_host_first(
+        &self,
+        id: &EniId,
+        wanted: &EniIntent,
+        namespace: &str,
+        container_id: &str,
+    ) -> Result<Ipv4Addr, Fault> {
+        let (of, plugged) = (id.clone(), wanted.clone());
+        self.on_fabric("plug", id.to_string(), move |fabric| {
+            let name = host_device(&of);
+            fabric.plug(&of, &plugged, Inner::HostNamespace { name: &name }).map_err(|f| describe(&f))
+        })
+        .await?;
+        let call = PluginCall {
+            settings: self.settings.clone(),
+            namespace: self.path(namespace),
+            container_id: container_id.to_owned(),
+        };
+        let (input, mac) = (eni_input(id, wanted, self.settings.block_imds), wanted.mac);
+        blocking("run the plugins for", id.to_string(), move || {
+            call.run("ecs-eni", "ADD", MOVED_ENI_IF, &input, exec::SETUP_LIMIT)?;
+            let result = call.run("ecs-bridge", "ADD", BRIDGE_IF, &bridge_input(mac), exec::SETUP_LIMIT)?;
+            bridge_address(&result).ok_or_else(|| format!("ecs-bridge gave no address: {result}"))
+        })
+        .await
+    }
+
+    /// Makes a namespace with `lo` up.
+    pub async fn make_namespace(&self, namespace: &str) -> Result<(), Fault> {
+        let path = self.path(namespace);
+        blocking("make namespace", namespace.to_owned(), move || make_namespace(&path).map_err(|f| describe(&f))).await
+    }
+
+    /// Connects a namespace to the host's bridge; answers its address there.
+    pub async fn wire(&self, namespace: &str) -> Result<Ipv4Addr, Fault> {
+        let (path, lease, settings) = (self.path(namespace), namespace.to_owned(), self.settings.clone());
+        blocking("wire namespace", namespace.to_owned(), move || {
+            let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
+            let config = bridge::BridgeConfig::ecs();
+            let added = bridge::add(&ns, BRIDGE_IF, &lease, &config, &settings.ipam_file).map_err(|f| describe(&f))?;
+            match added.address.addr() {
+                IpAddr::V4(address) => Ok(address),
+                IpAddr::V6(address) => Err(format!("the bridge gave {address}, which is not an IPv4 address")),
+            }
+        })
+        .await
+    }
+
+    /// Disconnects and removes a namespace. What is not there is as good.
+    pub async fn remove_namespace(&self, namespace: &str, wiring: Option<Wiring>) -> Result<(), Fault> {
+        let (path, lease, settings) = (self.path(namespace), namespace.to_owned(), self.settings.clone());
+        blocking("remove namespace", namespace.to_owned(), move || {
+            let unwired = unwire(&path, &lease, wiring.unwrap_or(Wiring::Bare), settings);
+            let removed = Namespace::delete(&path).map_err(|f| describe(&f));
+            unwired.and(removed)
+        })
+        .await
+    }
+
+    fn path(&self, namespace: &str) -> PathBuf {
+        self.settings.netns_dir.join(namespace)
+    }
+
+    fn eni_config(&self, wanted: &EniIntent) -> eni::EniConfig {
+        eni::EniConfig {
+            mac: wanted.mac,
+            addresses: vec![with_prefix(wanted)],
+            gateways: vec![IpAddr::V4(wanted.subnet_cidr.gateway())],
+            mtu: Some(wanted.mtu),
+            vpc_cidrs: wanted.vpc_cidrs.iter().map(|cidr| net(cidr.network(), cidr.prefix())).collect(),
+            block_instance_metadata: self.settings.block_imds,
+            stay_down: false,
+        }
+    }
+}
+
+fn open_fabric(config: FabricConfig) -> Result<Fabric, Fault> {
+    let fault = |step: &'static str, cause: String| Fault::Network { step, on: "the host's network".to_owned(), cause };
+    let fabric = Fabric::open(config).map_err(|f| fault("open", describe(&f)))?;
+    let address = METADATA_ADDRESS;
+    bridge::serve_credentials_address(&bridge::BridgeConfig::ecs(), address)
+        .map_err(|f| fault("prepare", describe(&f)))?;
+    Ok(fabric)
+}
+
+/// Takes the instance's data path, namespaces and leases away, whatever is left of them.
+pub(crate) fn destroy(config: &NodeConfig, host: HostId) -> Result<(), Fault> {
+    let fault = |step: &'static str, cause: String| Fault::Network { step, on: config.instance.clone(), cause };
+    let fabric = FabricConfig { instance: config.instance.clone(), run_dir: config.run_dir.clone(), host };
+    let opened = Fabric::open(fabric).map_err(|f| fault("open the fabric of", describe(&f)));
+    let destroyed =
+        opened.and_then(|fabric| fabric.destroy().map_err(|f| fault("destroy the fabric of", describe(&f))));
+    let dir = config.netns_dir();
+    let files = std::fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let deleted = files.map(|path| Namespace::delete(&path).map_err(|f| fault("remove a namespace of", describe(&f))));
+    let deleted = all_of(deleted.collect::<Vec<_>>());
+    let unbridged = remove_bridge().map_err(|cause| fault("remove the bridge of", cause));
+    all_of([destroyed, deleted, crate::containerd::supervise::remove_if_there(&config.ipam_file()), unbridged])
+}
+
+/// The bridge goes when nothing is connected to it: another instance may use it in the same namespace.
+fn remove_bridge() -> Result<(), String> {
+    let mut host = berth_fabric::kernel::Netlink::open().map_err(|f| describe(&f))?;
+    let links = host.links().map_err(|f| describe(&f))?;
+    let Some(found) = links.iter().find(|link| link.name == bridge::BRIDGE_DEFAULT) else { return Ok(()) };
+    match links.iter().any(|link| link.bridge == Some(found.index)) {
+        true => Ok(()),
+        false => host.delete_link(bridge::BRIDGE_DEFAULT).map_err(|f| describe(&f)),
+    }
+}
+
+fn make_namespace(path: &Path) -> Result<(), berth_fabric::kernel::Fault> {
+    let namespace = Namespace::create(path)?;
+    let mut inside = namespace.netlink()?;
+    match inside.link_by_name("lo")? {
+        Some(lo) => inside.set_up(lo.index),
+        None => Ok(()),
+    }
+}
+
+fn unwire(path: &Path, lease: &str, wiring: Wiring, settings: Arc<Settings>) -> Result<(), String> {
+    match wiring {
+        Wiring::Bare => Ok(()),
+        Wiring::Library => {
+            let namespace = Namespace::open(path).ok();
+            bridge::del(namespace.as_ref(), BRIDGE_IF, lease, &settings.ipam_file).map_err(|f| describe(&f))
+        }
+        Wiring::Plugins(mac, container_id) => {
+            let call = PluginCall { settings, namespace: path.to_owned(), container_id };
+            let input = json!({"cniVersion": CNI_VERSION, "name": "ecs", "type": "ecs-eni", "eni": "gone",
+                "mac": mac, "ip-addresses": ["169.254.0.1/32"]});
+            let bridge = call.run("ecs-bridge", "DEL", BRIDGE_IF, &bridge_input(mac), exec::CLEANUP_LIMIT);
+            let eni = call.run("ecs-eni", "DEL", MOVED_ENI_IF, &input, exec::CLEANUP_LIMIT);
+            bridge.and(eni).map(drop)
+        }
+    }
+}
+
+/// A call of a plugin executable.
+struct PluginCall {
+    settings: Arc<Settings>,
+    namespace: PathBuf,
+    container_id: String,
+}
+
+impl PluginCall {
+    fn run(
+        &self,
+        plugin: &str,
+        command: &str,
+        if_name: &str,
+        input: &Value,
+        limit: std::time::Duration,
+    ) -> Result<Value, String> {
+        let dir = &self.settings.cni_dir;
+        let environment = [
+            ("CNI_COMMAND", command.to_owned()),
+            ("CNI_CONTAINERID", self.container_id.clone()),
+            ("CNI_NETNS", self.namespace.display().to_string()),
+            ("CNI_IFNAME", if_name.to_owned()),
+            ("CNI_PATH", dir.display().to_string()),
+            ("IPAM_DB_PATH", self.settings.ipam_file.display().to_string()),
+        ]
+        .map(|(key, value)| (key.to_owned(), value));
+        exec::run_plugin(&dir.join(plugin), &environment, input, limit).map_err(|fault| describe(&fault))
+    }
+}
+
+fn eni_input(id: &EniId, wanted: &EniIntent, block_imds: bool) -> Value {
+    json!({
+        "cniVersion": CNI_VERSION,
+        "name": "ecs",
+        "type": "ecs-eni",
+        "eni": id,
+        "mac": wanted.mac,
+        "ip-addresses": [with_prefix(wanted).to_string()],
+        "gateway-ip-addresses": [wanted.subnet_cidr.gateway().to_string()],
+        "vpc-cidrs": wanted.vpc_cidrs,
+        "mtu": wanted.mtu,
+        "block-instance-metadata": block_imds,
+    })
+}
+
+fn bridge_input(mac: MacAddress) -> Value {
+    json!({
+        "cniVersion": CNI_VERSION,
+        "name": "ecs",
+        "type": "ecs-bridge",
+        "bridge": bridge::BRIDGE_DEFAULT,
+        "ipam": {
+            "type": "ecs-ipam",
+            "id": mac,
+            "ipv4-subnet": "169.254.172.0/22",
+            "ipv4-routes": [{"dst": format!("{METADATA_ADDRESS}/32")}],
+        },
+    })
+}
+
+fn bridge_address(result: &Value) -> Option<Ipv4Addr> {
+    let text = result.get("ips")?.get(0)?.get("address")?.as_str()?;
+    text.split('/').next()?.parse().ok()
+}
+
+fn with_prefix(wanted: &EniIntent) -> IpNet {
+    net(wanted.address, wanted.subnet_cidr.prefix())
+}
+
+fn net(address: Ipv4Addr, prefix: u8) -> IpNet {
+    IpNet::V4(Ipv4Net::new_assert(address, prefix))
+}
+
+/// Name of an interface while it is in the host's namespace: the end of its id, as long as the kernel allows.
+fn host_device(id: &EniId) -> String {
+    let id = id.as_str();
+    format!("eni{}", &id[id.len().saturating_sub(12).max(4)..])
+}
+
+async fn blocking<T: Send + 'static>(
+    step: &'static str,
+    on: String,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Ended("network worker"))?;
+    done.map_err(|cause| Fault::Network { step, on, cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use berth_types::intent::Plug;
+    use berth_types::{GroupSetId, Ipv4Cidr, SubnetId, Vni};
+    use expect_test::expect;
+
+    #[test]
+    fn plugins_get_what_the_interface_needs() {
+        let cidr = |prefix| Ipv4Cidr::containing(Ipv4Addr::new(10, 0, 0, 0), prefix).expect("a prefix");
+        let wanted = EniIntent {
+            vni: Vni(1),
+            subnet: SubnetId::from_bits(1),
+            subnet_cidr: cidr(24),
+            vpc_cidrs: vec![cidr(16)],
+            mac: MacAddress([2, 0, 0, 1, 2, 3]),
+            address: Ipv4Addr::new(10, 0, 0, 35),
+            group_set: GroupSetId(1),
+            source_dest_check: true,
+            mtu: 9001,
+            plug: Plug::Seat("x".to_owned()),
+        };
+        let id = EniId::from_bits(0xabcd);
+        expect![[r#"{"block-instance-metadata":true,"cniVersion":"1.0.0","eni":"eni-0000000000000abcd","gateway-ip-addresses":["10.0.0.1"],"ip-addresses":["10.0.0.35/24"],"mac":"02:00:00:01:02:03","mtu":9001,"name":"ecs","type":"ecs-eni","vpc-cidrs":["10.0.0.0/16"]}"#]]
+            .assert_eq(&eni_input(&id, &wanted, true).to_string());
+        assert_eq!(host_device(&id), "eni00000000abcd");
+        let result = json!({"ips": [{"address": "169.254.172.3/22"}]});
+        assert_eq!(bridge_address(&result), Some(Ipv4Addr::new(169, 254, 172, 3)));
+    }
+}

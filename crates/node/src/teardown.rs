@@ -1,0 +1,82 @@
+//! Taking an instance off the machine: its containers, namespaces, cgroups, mounts, leases and its containerd.
+//! Images, logs and the identity stay in the data folder.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+use nix::mount::MntFlags;
+
+use crate::container::cgroups::Cgroups;
+use crate::container::{files, names};
+use crate::containerd::Containerd;
+use crate::containerd::supervise::{Private, remove_if_there};
+use crate::fault::{absent_is_fine, all_of};
+use crate::{Fault, NodeConfig, identity, network};
+
+const SIGKILL: u32 = 9;
+
+/// Ends every task container of the instance and removes all it has on the machine. The node must not run any more.
+/// Goes on after a failure and tells all of them at the end.
+pub async fn teardown(config: NodeConfig) -> Result<(), Fault> {
+    config.check()?;
+    if !config.node_dir().exists() {
+        return Ok(());
+    }
+    let private = config.containerd.is_none().then(|| Private::of(&config));
+    let containerd = Containerd::at(&config.containerd_socket());
+    let emptied = empty(&containerd, private.as_ref(), &config.instance).await;
+    let ended = match &private {
+        Some(private) => private.end().await,
+        None => Ok(()),
+    };
+    let cleaned = tokio::task::spawn_blocking(move || clean(&config, private.is_some()));
+    let cleaned = cleaned.await.unwrap_or(Err(Fault::Ended("cleaner")));
+    all_of([emptied, ended, cleaned])
+}
+
+async fn empty(containerd: &Containerd, private: Option<&Private>, instance: &str) -> Result<(), Fault> {
+    if let Some(private) = private {
+        private.ensure().await?;
+    }
+    let containers = containerd.containers_labelled(names::INSTANCE_LABEL, instance).await?;
+    // The pause containers last: they hold the shims the others use.
+    let (pauses, others): (Vec<_>, Vec<_>) = containers.into_iter().partition(|id| id.contains("internalecspause"));
+    let removed = join_all(others.iter().map(|id| remove(containerd, id))).await;
+    let paused = join_all(pauses.iter().map(|id| remove(containerd, id))).await;
+    all_of(removed.into_iter().chain(paused).chain([containerd.end_all_leases().await]))
+}
+
+async fn remove(containerd: &Containerd, id: &str) -> Result<(), Fault> {
+    absent_is_fine(containerd.kill_task(id, SIGKILL, true).await)?;
+    containerd.wait_task(id).await?;
+    absent_is_fine(containerd.delete_task(id).await)?;
+    absent_is_fine(containerd.delete_container(id).await)?;
+    absent_is_fine(containerd.remove_snapshot(id).await)
+}
+
+fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
+    let identity = identity::load_or_make(&config.identity_file());
+    let networked = identity.and_then(|identity| network::destroy(config, identity.host));
+    let uncaged = Cgroups::detect().and_then(|cgroups| cgroups.remove(&format!("/berth/{}", config.instance)));
+    let state = config.run_dir.join("containerd");
+    let unmounted = match is_private {
+        true => unmount_below(&state).and_then(|()| files::remove_dir(&state)),
+        false => Ok(()),
+    };
+    let forgotten = remove_if_there(&config.journal_file());
+    let emptied = files::remove_dir(&config.node_dir().join("tasks"));
+    let unnamed = files::remove_dir(&config.netns_dir());
+    all_of([networked, uncaged, unmounted, forgotten, emptied, unnamed])
+}
+
+/// Mounts of containers whose shim died with them still mounted.
+fn unmount_below(dir: &Path) -> Result<(), Fault> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(table).map_err(Fault::file("read", table))?;
+    let mounts = text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    let mut below: Vec<PathBuf> = mounts.filter(|mount| mount.starts_with(dir)).collect();
+    below.reverse();
+    all_of(below.iter().map(|mount| {
+        nix::mount::umount2(mount, MntFlags::MNT_DETACH).map_err(|errno| Fault::file("unmount", mount)(errno.into()))
+    }))
+}

@@ -1,0 +1,98 @@
+//! An image with busybox and two users, made here.
+
+use std::io::Write;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+pub struct Blob {
+    pub digest: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Blob {
+    pub fn of(bytes: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        Self { digest: format!("sha256:{digest}"), bytes }
+    }
+}
+
+/// The blobs of an image, the manifest last. Layers are `gzip` or `zstd`.
+pub fn blobs(compression: &str) -> Vec<Blob> {
+    let tar = layer();
+    let diff_id = Blob::of(tar.clone()).digest;
+    let packed = match compression {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(&tar).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zstd" => zstd::encode_all(&tar[..], 1).unwrap(),
+        other => panic!("{other}"),
+    };
+    let layer = Blob::of(packed);
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let config = serde_json::json!({
+        "architecture": architecture, "os": "linux",
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh", "-c", "echo default command"], "WorkingDir": "/"},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    });
+    let config = Blob::of(config.to_string().into_bytes());
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.digest, "size": config.bytes.len()},
+        "layers": [{"mediaType": format!("application/vnd.oci.image.layer.v1.tar+{compression}"),
+            "digest": layer.digest, "size": layer.bytes.len()}],
+    });
+    vec![layer, config, Blob::of(manifest.to_string().into_bytes())]
+}
+
+/// Writes an OCI layout.
+pub fn layout(dir: &Path) {
+    let blobs = blobs("gzip");
+    std::fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
+    for blob in &blobs {
+        std::fs::write(dir.join("blobs").join(blob.digest.replace(':', "/")), &blob.bytes).unwrap();
+    }
+    let manifest = blobs.last().unwrap();
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": manifest.digest, "size": manifest.bytes.len()}],
+    });
+    std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
+    std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+fn layer() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut file = |name: &str, bytes: &[u8], mode: u32| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(mode);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
+    file("bin/busybox", &busybox, 0o755);
+    file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nweb:x:101:102:web:/home/web:/bin/sh\n", 0o644);
+    file("etc/group", b"root:x:0:\nweb:x:102:\nextra:x:200:web\n", 0o644);
+    let applets = [
+        "sh", "cat", "ip", "id", "sleep", "hostname", "wget", "env", "ls", "touch", "dd", "tail", "nc", "readlink",
+        "grep",
+    ];
+    for applet in applets {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, format!("bin/{applet}"), "busybox").unwrap();
+    }
+    for dir in ["root", "home/web", "tmp", "proc", "sys", "dev"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_size(0);
+        header.set_mode(0o1777);
+        tar.append_data(&mut header, dir, &[][..]).unwrap();
+    }
+    tar.into_inner().unwrap()
+}

@@ -1,0 +1,387 @@
+//! A machine for one test: a network namespace, a data folder, a private containerd, a node, and a server made of a
+//! socket. Everything is taken away at the end, and what is left is told.
+
+#![allow(dead_code, clippy::unwrap_used)]
+
+pub mod image;
+pub mod registry;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use berth_node::{Mirror, NodeConfig};
+use berth_types::intent::{
+    ContainerIntent, Desired, DnsIntent, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, LaunchType, Plug,
+    SecurityGroupIntent, SubnetIntent, TaskIntent, VpcIntent,
+};
+use berth_types::link::{Capacity, Hello, ToNode, ToServer};
+use berth_types::report::{ContainerReport, EniState, TaskReport, TaskStage};
+use berth_types::{EniId, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+use tokio_util::sync::CancellationToken;
+
+/// Image every test can run.
+pub const IMAGE: &str = "busybox:test";
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs `work` on threads that have a network namespace of their own, as root.
+pub fn in_own_network<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 'static) {
+    assert!(nix::unistd::geteuid().is_root(), "the kernel suite needs root");
+    tracing_subscriber::fmt().with_env_filter("warn,berth_node=debug").with_test_writer().try_init().ok();
+    let thread = std::thread::spawn(move || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+        loopback_up();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(work());
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn loopback_up() {
+    let mut link = berth_fabric::kernel::Netlink::open().unwrap();
+    let lo = link.link_by_name("lo").unwrap().unwrap();
+    link.set_up(lo.index).unwrap();
+}
+
+/// The machine.
+pub struct Lab {
+    pub config: NodeConfig,
+    pub server: Server,
+    pub hello: Option<Hello>,
+    node: Option<(JoinHandle<Result<(), berth_node::Fault>>, CancellationToken)>,
+    dir: tempfile::TempDir,
+    next: u32,
+}
+
+impl Lab {
+    pub async fn new(name: &str) -> Self {
+        let dir = tempfile::Builder::new().prefix("berth-node-").tempdir().unwrap();
+        let config = NodeConfig {
+            data_dir: dir.path().join("data"),
+            run_dir: dir.path().join("run"),
+            instance: format!("test-{name}-{}", std::process::id()),
+            cluster: "default".to_owned(),
+            server_socket: dir.path().join("server.sock"),
+            containerd: None,
+            mirrors: Vec::new(),
+            cni_dir: cni_dir(dir.path()),
+            log_driver: PathBuf::from(env!("CARGO_BIN_EXE_berth-log-driver")),
+            capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
+            prepared_namespaces: 1,
+            region: "us-west-2".to_owned(),
+            block_imds: false,
+            ready: None,
+        };
+        let server = Server::listen(&config.server_socket);
+        Self { config, server, hello: None, node: None, dir, next: 1 }
+    }
+
+    /// Starts the node, waits for its hello, and gives it the image.
+    pub async fn start(&mut self) {
+        self.start_node().await;
+        let layout = self.dir.path().join("layout");
+        image::layout(&layout);
+        let socket = berth_node::containerd_socket(&self.config.run_dir);
+        berth_node::load(&socket, &layout, Some(IMAGE)).await.unwrap();
+    }
+
+    pub async fn start_node(&mut self) {
+        let token = CancellationToken::new();
+        let mut node = tokio::spawn(berth_node::run(self.config.clone(), token.clone()));
+        let hello = tokio::select! {
+            hello = self.server.accept() => hello,
+            ended = &mut node => panic!("the node ended: {ended:?}"),
+        };
+        self.hello = Some(hello);
+        self.node = Some((node, token));
+        self.server.send_intent().await;
+    }
+
+    /// Ends the node as SIGKILL would: its tasks are dropped where they are.
+    pub async fn drop_node(&mut self) {
+        let (node, token) = self.node.take().unwrap();
+        // Shutdown does nothing but stop listening; nothing of a task is touched.
+        token.cancel();
+        node.await.unwrap().unwrap();
+        self.server.connection = None;
+    }
+
+    /// An intent entry for a task with one container that runs a shell command.
+    pub fn task(&mut self, command: &str) -> TaskIntent {
+        let n = self.next;
+        self.next += 1;
+        TaskIntent {
+            arn: format!("arn:aws:ecs:us-west-2:123456789012:task/default/{n:032x}"),
+            cluster_arn: "arn:aws:ecs:us-west-2:123456789012:cluster/default".to_owned(),
+            family: "test".to_owned(),
+            revision: 1,
+            launch_type: LaunchType::Fargate,
+            availability_zone: "us-west-2a".to_owned(),
+            desired: Desired::Running,
+            eni: EniId::from_bits(u128::from(n)),
+            hostname: Some(format!("ip-10-0-0-{}.us-west-2.compute.internal", 10 + n)),
+            dns: DnsIntent {
+                servers: vec![Ipv4Addr::new(10, 0, 0, 2)],
+                search: vec!["us-west-2.compute.internal".into()],
+            },
+            cpu_units: Some(256),
+            memory_mib: Some(512),
+            volumes: Vec::new(),
+            containers: vec![container("app", command)],
+        }
+    }
+
+    /// Puts a task and its interface into the intent.
+    pub async fn run(&mut self, task: TaskIntent) -> TaskId {
+        let id = TaskId::parse(task.arn.rsplit('/').next().unwrap()).unwrap();
+        let plug = match task.launch_type {
+            LaunchType::Fargate => Plug::InPlace(id.clone()),
+            LaunchType::Ec2 => Plug::HostFirst(id.clone()),
+        };
+        self.plug(&task.eni, plug);
+        self.server.intent.tasks.insert(id.clone(), task);
+        self.server.send_intent().await;
+        id
+    }
+
+    pub fn plug(&mut self, eni: &EniId, plug: Plug) -> EniIntent {
+        let host = self.hello.as_ref().unwrap().host.clone();
+        let n = u8::from_str_radix(&eni.as_str()[eni.as_str().len() - 2..], 16).unwrap();
+        let intent = &mut self.server.intent;
+        add_vpc(intent);
+        let wanted = EniIntent {
+            vni: Vni(1),
+            subnet: SubnetId::from_bits(1),
+            subnet_cidr: "10.0.0.0/24".parse().unwrap(),
+            vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+            mac: MacAddress([2, 0, n, 0, 0, n]),
+            address: Ipv4Addr::new(10, 0, 0, 10 + n),
+            group_set: GroupSetId(1),
+            source_dest_check: true,
+            mtu: 9001,
+            plug,
+        };
+        let endpoint =
+            EndpointIntent { vni: Vni(1), address: wanted.address, mac: wanted.mac, group_set: wanted.group_set, host };
+        intent.endpoints.insert(eni.clone(), endpoint);
+        intent.enis.insert(eni.clone(), wanted.clone());
+        wanted
+    }
+
+    pub async fn stop(&mut self, id: &TaskId) {
+        self.server.intent.tasks.get_mut(id).unwrap().desired = Desired::Stopped;
+        self.server.send_intent().await;
+    }
+
+    /// Detaches the interface of a stopped task, waits until it is gone, and forgets the task.
+    pub async fn forget(&mut self, id: &TaskId) {
+        let eni = self.server.intent.tasks[id].eni.clone();
+        self.server.intent.enis.remove(&eni);
+        self.server.intent.endpoints.remove(&eni);
+        self.server.send_intent().await;
+        self.server.eni(&eni, |state| *state == EniState::Gone).await;
+        self.server.intent.tasks.remove(id);
+        self.server.send_intent().await;
+    }
+
+    pub fn log(&self, id: &TaskId, container: &str) -> String {
+        let path = self.config.data_dir.join("node/logs").join(id.as_str()).join(format!("{container}.log"));
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let line = |line: &str| {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            record["log"].as_str().unwrap().to_owned()
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// Waits until a container has written `wanted`, by the events of its log file.
+    pub async fn written(&self, id: &TaskId, container: &str, wanted: &str) -> String {
+        let (dir, until) =
+            (self.config.data_dir.join("node/logs").join(id.as_str()), std::time::Instant::now() + LIMIT);
+        let mut watch = tokio::process::Command::new("true").spawn().unwrap();
+        watch.wait().await.unwrap();
+        loop {
+            let log = self.log(id, container);
+            if log.contains(wanted) {
+                return log;
+            }
+            assert!(std::time::Instant::now() < until, "{} never got {wanted:?}: {log}", dir.display());
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Path of a cgroup of the instance in one hierarchy, or the unified one.
+    pub fn cgroup(&self, controller: &str) -> PathBuf {
+        let base = Path::new("/sys/fs/cgroup");
+        let base = if base.join(controller).exists() { base.join(controller) } else { base.to_owned() };
+        base.join("berth").join(&self.config.instance)
+    }
+
+    /// Takes everything away and proves that nothing is left on the machine.
+    pub async fn end(mut self) {
+        if self.node.is_some() {
+            self.drop_node().await;
+        }
+        berth_node::teardown(self.config.clone()).await.unwrap();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let here = self.dir.path().to_str().unwrap();
+        let left: Vec<&str> = mounts.lines().filter(|line| line.contains(here)).collect();
+        assert!(left.is_empty(), "mounts are left: {left:?}");
+        for controller in ["cpu", "memory", "pids"] {
+            assert!(!self.cgroup(controller).exists(), "{} is left", self.cgroup(controller).display());
+        }
+        let links = berth_fabric::kernel::Netlink::open().unwrap().links().unwrap();
+        let left: Vec<&str> = links.iter().map(|link| link.name.as_str()).filter(|name| *name != "lo").collect();
+        assert!(left.is_empty(), "links are left: {left:?}");
+        assert!(!Path::new("/sys/fs/bpf/berth").join(&self.config.instance).exists(), "pins are left");
+        let left = processes_with(here);
+        assert!(left.is_empty(), "processes are left: {left:?}");
+    }
+}
+
+fn add_vpc(intent: &mut HostIntent) {
+    let (subnet, group) = (SubnetId::from_bits(1), SecurityGroupId::from_bits(1));
+    let cidr = "10.0.0.0/24".parse().unwrap();
+    let vpc = VpcIntent {
+        vpc: VpcId::from_bits(1),
+        cidrs: vec!["10.0.0.0/16".parse().unwrap()],
+        subnets: BTreeMap::from([(subnet, SubnetIntent { cidr })]),
+    };
+    intent.vpcs.insert(Vni(1), vpc);
+    intent.group_sets.insert(GroupSetId(1), GroupSetIntent { vni: Vni(1), groups: vec![group.clone()] });
+    intent.security_groups.insert(group, SecurityGroupIntent::default());
+}
+
+pub fn container(name: &str, command: &str) -> ContainerIntent {
+    ContainerIntent {
+        name: name.to_owned(),
+        arn: format!("arn:aws:ecs:us-west-2:123456789012:container/default/{name}"),
+        endpoint_id: format!("endpoint-{name}"),
+        image: IMAGE.to_owned(),
+        command: Some(["/bin/sh", "-c", command].map(str::to_owned).to_vec()),
+        essential: true,
+        stop_timeout_s: 2,
+        ..ContainerIntent::default()
+    }
+}
+
+/// Command lines that name a folder.
+fn processes_with(text: &str) -> Vec<String> {
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(text)).collect()
+}
+
+/// Links the names of the plugins to the executable beside the tests, if it is built.
+fn cni_dir(dir: &Path) -> PathBuf {
+    let folder = dir.join("cni");
+    std::fs::create_dir_all(&folder).unwrap();
+    let target = Path::new(env!("CARGO_BIN_EXE_berth-log-driver")).parent().unwrap().join("berth-cni");
+    for name in ["ecs-eni", "ecs-bridge", "ecs-ipam"] {
+        std::os::unix::fs::symlink(&target, folder.join(name)).unwrap();
+    }
+    folder
+}
+
+/// The server's end of the link.
+pub struct Server {
+    listener: UnixListener,
+    connection: Option<Framed<UnixStream, LengthDelimitedCodec>>,
+    pub intent: HostIntent,
+    generation: u64,
+    tasks: BTreeMap<TaskId, TaskReport>,
+    enis: BTreeMap<EniId, EniState>,
+    programmed: u64,
+}
+
+impl Server {
+    fn listen(socket: &Path) -> Self {
+        Self {
+            listener: UnixListener::bind(socket).unwrap(),
+            connection: None,
+            intent: HostIntent::default(),
+            generation: 0,
+            tasks: BTreeMap::new(),
+            enis: BTreeMap::new(),
+            programmed: 0,
+        }
+    }
+
+    async fn accept(&mut self) -> Hello {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        let codec = LengthDelimitedCodec::builder().max_frame_length(64 << 20).new_codec();
+        let mut connection = Framed::new(stream, codec);
+        let text = connection.next().await.unwrap().unwrap();
+        let ToServer::Hello(hello) = serde_json::from_slice(&text).unwrap() else { panic!("a hello comes first") };
+        self.tasks.extend(hello.tasks.iter().map(|report| (report.task.clone(), report.clone())));
+        self.connection = Some(connection);
+        *hello
+    }
+
+    pub async fn send_intent(&mut self) {
+        self.generation += 1;
+        let message = ToNode::Intent { generation: self.generation, intent: Box::new(self.intent.clone()) };
+        let text = serde_json::to_vec(&message).unwrap();
+        self.connection.as_mut().unwrap().send(text.into()).await.unwrap();
+    }
+
+    async fn hear(&mut self) {
+        let heard = tokio::time::timeout(LIMIT, self.connection.as_mut().unwrap().next()).await;
+        let text = heard.expect("the node is silent").unwrap().unwrap();
+        match serde_json::from_slice(&text).unwrap() {
+            ToServer::Task(report) => drop(self.tasks.insert(report.task.clone(), *report)),
+            ToServer::Eni(report) => drop(self.enis.insert(report.eni, report.state)),
+            ToServer::Programmed { generation } => self.programmed = generation,
+            other => panic!("unexpected {other:?}"),
+        }
+    }
+
+    /// The report of a task once it is as wanted.
+    pub async fn task(&mut self, id: &TaskId, wanted: impl Fn(&TaskReport) -> bool) -> TaskReport {
+        loop {
+            if let Some(report) = self.tasks.get(id).filter(|report| wanted(report)) {
+                return report.clone();
+            }
+            if let Some(report) = self.tasks.get(id).filter(|report| report.stage == TaskStage::Stopped) {
+                panic!("the task ended: {report:?}");
+            }
+            self.hear().await;
+        }
+    }
+
+    pub async fn reached(&mut self, id: &TaskId, stage: TaskStage) -> TaskReport {
+        self.task(id, |report| report.stage == stage).await
+    }
+
+    pub async fn eni(&mut self, eni: &EniId, wanted: impl Fn(&EniState) -> bool) {
+        while !self.enis.get(eni).is_some_and(&wanted) {
+            self.hear().await;
+        }
+    }
+
+    pub async fn programmed(&mut self) {
+        while self.programmed < self.generation {
+            self.hear().await;
+        }
+    }
+}
+
+/// The only container of a report.
+pub fn only(report: &TaskReport) -> &ContainerReport {
+    let [container] = &report.containers[..] else { panic!("one container: {report:?}") };
+    container
+}
+
+/// A host id, for those who need one.
+pub fn host() -> HostId {
+    HostId::from_bits(1)
+}
