@@ -935,7 +935,7 @@ pub static OPERATIONS: &[Operation] = &[
         protocol: Protocol::AwsQuery,
         action: "sts:GetCallerIdentity",
         also: &[],
-        handler: "iam::get_caller_identity",
+        handler: "sts::get_caller_identity",
         since: "0.1",
         required_members: &[],
         result_wrapper: "GetCallerIdentityResult",
@@ -1012,5 +1012,5 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsStopTask, ecs, StopTaskRequest, ecs::stop_task)
 (EcsTagResource, ecs, TagResourceRequest, ecs::tag_resource)
 (EcsUntagResource, ecs, UntagResourceRequest, ecs::untag_resource)
-(StsGetCallerIdentity, sts, GetCallerIdentityRequest, iam::get_caller_identity)
+(StsGetCallerIdentity, sts, GetCallerIdentityRequest, sts::get_caller_identity)
 } } }

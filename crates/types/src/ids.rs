@@ -157,6 +157,12 @@ impl HostId {
 #[serde(transparent)]
 pub struct GroupSetId(pub u16);
 
+impl fmt::Display for GroupSetId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// A UUID in its 36-character form made of `bits`, with version 4 and variant marked.
 pub fn uuid_text(bits: u128) -> String {
     let bits = (bits & !(0xf000 << 64) & !(0b11 << 62)) | (0x4000 << 64) | (0b10 << 62);

@@ -118,8 +118,8 @@ pub struct Eni {
     pub group_set: GroupSetId,
     /// Packets must be from or to its own address.
     pub source_dest_check: bool,
-    /// Token of CreateNetworkInterface, for idempotency.
-    pub client_token: Option<String>,
+    /// Token of CreateNetworkInterface, for idempotency, with a digest of the request.
+    pub client_token: Option<(String, u64)>,
     /// Who made it.
     pub owner: EniOwner,
     /// Where it is plugged, if anywhere.
@@ -197,6 +197,8 @@ pub struct RouteTable {
     pub associations: BTreeMap<RouteTableAssociationId, SubnetId>,
     /// Routes by destination, local one left out.
     pub routes: BTreeMap<Ipv4Cidr, RouteTarget>,
+    /// Token of CreateRouteTable, for idempotency, with a digest of the request.
+    pub client_token: Option<(String, u64)>,
     /// Tags.
     pub tags: Tags,
 }

@@ -1,0 +1,138 @@
+//! Look-ups by id: the refusal of an unknown or malformed id is written here and nowhere else.
+
+use std::sync::Arc;
+
+use berth_shapes::Ec2ErrorCode as Code;
+use berth_types::ids::InvalidId;
+use berth_types::{
+    EniAttachmentId, EniId, InternetGatewayId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
+    SecurityGroupRuleId, SubnetId, VpcId,
+};
+
+use super::record::{Eni, InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
+use crate::{Refusal, Snapshot};
+
+/// Groups on one interface.
+pub(super) const GROUPS_PER_INTERFACE_MAX: usize = 5;
+
+/// An id of EC2 with the words AWS has for ids that are wrong.
+pub(super) trait Ec2Id: Sized {
+    /// Reads the id.
+    fn parse_text(text: &str) -> Result<Self, InvalidId>;
+    /// Code for text that is not such an id.
+    const MALFORMED: Code;
+    /// Nothing has this id.
+    fn not_found(text: &str) -> Refusal;
+}
+
+macro_rules! ids {
+    ($($id:ty: $malformed:ident, $not_found:ident $words:literal;)*) => {
+        $(impl Ec2Id for $id {
+            const MALFORMED: Code = Code::$malformed;
+            fn parse_text(text: &str) -> Result<Self, InvalidId> {
+                Self::parse(text)
+            }
+            fn not_found(text: &str) -> Refusal {
+                Refusal::new(Code::$not_found, format!($words, text))
+            }
+        })*
+    };
+}
+
+ids! {
+    VpcId: InvalidVpcIdMalformed, InvalidVpcIdNotFound "The vpc ID '{}' does not exist";
+    SubnetId: InvalidSubnetIdMalformed, InvalidSubnetIdNotFound "The subnet ID '{}' does not exist";
+    SecurityGroupId: InvalidGroupIdMalformed, InvalidGroupNotFound "The security group '{}' does not exist";
+    SecurityGroupRuleId: InvalidSecurityGroupRuleIdMalformed, InvalidSecurityGroupRuleIdNotFound "The security group rule ID '{}' does not exist";
+    EniId: InvalidNetworkInterfaceIdMalformed, InvalidNetworkInterfaceIdNotFound "The networkInterface ID '{}' does not exist";
+    EniAttachmentId: InvalidAttachmentIdMalformed, InvalidAttachmentIdNotFound "The attachment ID '{}' does not exist";
+    InternetGatewayId: InvalidInternetGatewayIdMalformed, InvalidInternetGatewayIdNotFound "The internetGateway ID '{}' does not exist";
+    RouteTableId: InvalidRouteTableIdMalformed, InvalidRouteTableIdNotFound "The routeTable ID '{}' does not exist";
+    RouteTableAssociationId: InvalidAssociationIdMalformed, InvalidAssociationIdNotFound "The association ID '{}' does not exist";
+}
+
+/// Reads an id.
+pub(super) fn id<I: Ec2Id>(text: &str) -> Result<I, Refusal> {
+    I::parse_text(text).map_err(|invalid| {
+        Refusal::new(I::MALFORMED, format!("Invalid id: \"{}\" (expecting {})", invalid.given, invalid.expected))
+    })
+}
+
+macro_rules! look_ups {
+    ($($(#[$doc:meta])* $name:ident: $id:ty => $map:ident, $kind:ty;)*) => {
+        $($(#[$doc])*
+        pub fn $name(snap: &Snapshot, text: impl AsRef<str>) -> Result<&Arc<$kind>, Refusal> {
+            let key: $id = id(text.as_ref())?;
+            snap.$map.get(&key).ok_or_else(|| <$id>::not_found(text.as_ref()))
+        })*
+    };
+}
+
+look_ups! {
+    /// The VPC with this id.
+    vpc: VpcId => vpcs, Vpc;
+    /// The subnet with this id.
+    subnet: SubnetId => subnets, Subnet;
+    /// The security group with this id.
+    security_group: SecurityGroupId => security_groups, SecurityGroup;
+    /// The network interface with this id.
+    network_interface: EniId => enis, Eni;
+    /// The internet gateway with this id.
+    internet_gateway: InternetGatewayId => internet_gateways, InternetGateway;
+    /// The route table with this id.
+    route_table: RouteTableId => route_tables, RouteTable;
+}
+
+/// The groups an interface in `vpc` gets when `asked` names them: all in the VPC, each once, in the order given; the
+/// VPC's default group when none is named.
+pub fn security_groups(
+    snap: &Snapshot,
+    vpc: &VpcId,
+    asked: &[impl AsRef<str>],
+) -> Result<Vec<SecurityGroupId>, Refusal> {
+    let mut groups = Vec::with_capacity(asked.len());
+    for text in asked {
+        let group = security_group(snap, text)?;
+        if group.vpc != *vpc {
+            return Err(other_network());
+        }
+        if !groups.contains(&group.id) {
+            groups.push(group.id.clone());
+        }
+    }
+    if groups.len() > GROUPS_PER_INTERFACE_MAX {
+        return Err(Refusal::new(
+            Code::SecurityGroupsPerInterfaceLimitExceeded,
+            "The maximum number of security groups per interface has been reached.",
+        ));
+    }
+    if groups.is_empty() {
+        groups.push(default_group(snap, vpc)?.id.clone());
+    }
+    Ok(groups)
+}
+
+/// The default group of a VPC: made with it and deleted with it.
+pub(super) fn default_group<'a>(snap: &'a Snapshot, vpc: &VpcId) -> Result<&'a Arc<SecurityGroup>, Refusal> {
+    group_named(snap, vpc, "default").ok_or_else(|| SecurityGroupId::not_found("default"))
+}
+
+/// The group of a VPC with this name.
+pub(super) fn group_named<'a>(snap: &'a Snapshot, vpc: &VpcId, name: &str) -> Option<&'a Arc<SecurityGroup>> {
+    snap.security_groups.values().find(|group| group.vpc == *vpc && group.name == name)
+}
+
+/// The main route table of a VPC.
+pub(super) fn main_route_table<'a>(snap: &'a Snapshot, vpc: &VpcId) -> Option<&'a Arc<RouteTable>> {
+    snap.route_tables.values().find(|table| table.vpc == *vpc && table.main_association.is_some())
+}
+
+/// The region's default VPC.
+pub(super) fn default_vpc(snap: &Snapshot) -> Option<&Arc<Vpc>> {
+    snap.vpcs.values().find(|vpc| vpc.is_default)
+}
+
+/// Two things that must be in one VPC are not.
+pub(super) fn other_network() -> Refusal {
+    Refusal::new(Code::InvalidParameterValue, "You have specified two resources that belong to different networks.")
+}

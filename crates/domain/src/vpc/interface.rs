@@ -1,0 +1,266 @@
+//! The life of a network interface: created with an address of its subnet, attached to a host, detached, deleted.
+//!
+//! Addresses, hardware addresses, device indexes and group-set numbers are allocated and stored, never computed from
+//! something else, so that no two interfaces can ever share one. A distinct set of groups has a number while at least
+//! one interface carries it. Not here: the EC2 operations (`network_interface.rs`).
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use berth_shapes::Ec2ErrorCode as Code;
+use berth_types::{EniAttachmentId, EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, VpcId};
+
+use super::find;
+use super::record::{AttachmentStatus, Eni, EniAttachment, EniOwner, GroupSet, Subnet};
+use crate::ecs::record::Host;
+use crate::{Draft, Env, Record, RecordKey, Refusal, Snapshot};
+
+/// Addresses at the start of a subnet that no interface gets: network, router, resolver, future use.
+const RESERVED_AT_START: u32 = 4;
+
+/// Reserved addresses of a subnet: the first four and the last.
+pub(super) const RESERVED: u64 = 5;
+
+/// Draws of a hardware address after which one that shares its second and third byte with another is taken.
+const MAC_DRAWS_MAX: usize = 16;
+
+/// Makes an interface with `address`, or the lowest free address of the subnet. No groups means the default group.
+pub fn create(
+    draft: &mut Draft,
+    subnet: &Subnet,
+    groups: &[SecurityGroupId],
+    address: Option<Ipv4Addr>,
+    owner: EniOwner,
+    description: &str,
+    env: &Env,
+) -> Result<Arc<Eni>, Refusal> {
+    let groups = find::security_groups(draft, &subnet.vpc, groups)?;
+    let address = match address {
+        Some(address) => asked_address(draft, subnet, address)?,
+        None => lowest_free_address(draft, subnet)?,
+    };
+    let group_set = intern(draft, &subnet.vpc, &groups)?;
+    let eni = Arc::new(Eni {
+        id: EniId::from_bits(env.fresh_bits()),
+        vpc: subnet.vpc.clone(),
+        subnet: subnet.id.clone(),
+        address,
+        mac: free_mac(draft, env),
+        description: description.to_owned(),
+        groups,
+        group_set,
+        source_dest_check: true,
+        client_token: None,
+        owner,
+        attachment: None,
+        created_at: env.now,
+        tags: Default::default(),
+    });
+    draft.put(Record::Eni(eni.clone()));
+    Ok(eni)
+}
+
+/// Asks for the interface to be plugged on `host`, at the host's lowest free device index.
+pub fn attach(draft: &mut Draft, eni: &EniId, host: &Host, env: &Env) -> Result<EniAttachment, Refusal> {
+    let eni = find::network_interface(draft, eni)?.clone();
+    if eni.attachment.is_some() {
+        return Err(in_use(&eni.id));
+    }
+    let attachment = EniAttachment {
+        id: EniAttachmentId::from_bits(env.fresh_bits()),
+        host: host.id.clone(),
+        instance: host.instance.clone(),
+        device_index: free_device_index(draft, &host.id),
+        status: AttachmentStatus::Attaching,
+        attached_at: env.now,
+    };
+    draft.put(Eni { attachment: Some(attachment.clone()), ..(*eni).clone() });
+    Ok(attachment)
+}
+
+/// The host says that the interface is usable. Nothing happens unless it was being plugged.
+pub fn attached(draft: &mut Draft, eni: &EniId) {
+    set_status(draft, eni, AttachmentStatus::Attaching, AttachmentStatus::Attached);
+}
+
+/// Asks for the interface to be taken away from its host. Nothing happens to one that is not plugged.
+pub fn detach(draft: &mut Draft, eni: &EniId) {
+    set_status(draft, eni, AttachmentStatus::Attaching, AttachmentStatus::Detaching);
+    set_status(draft, eni, AttachmentStatus::Attached, AttachmentStatus::Detaching);
+}
+
+/// Removes the record: its address may be given to somebody else, so the host must have let go of it.
+pub fn delete(draft: &mut Draft, eni: &EniId) {
+    let Some(eni) = draft.enis.get(eni).cloned() else { return };
+    draft.delete(RecordKey::Eni(eni.id.clone()));
+    release(draft, eni.group_set);
+}
+
+/// Gives the interface other groups. No groups means the default group.
+pub fn set_groups(draft: &mut Draft, eni: &EniId, groups: &[impl AsRef<str>]) -> Result<(), Refusal> {
+    let eni = find::network_interface(draft, eni)?.clone();
+    let groups = find::security_groups(draft, &eni.vpc, groups)?;
+    let group_set = intern(draft, &eni.vpc, &groups)?;
+    draft.put(Eni { groups, group_set, ..(*eni).clone() });
+    release(draft, eni.group_set);
+    Ok(())
+}
+
+/// The name the resolver has for the interface's address; only in VPCs with DNS support and DNS hostnames.
+pub fn private_dns_name(snap: &Snapshot, eni: &Eni, region: &str) -> Option<String> {
+    let vpc = snap.vpcs.get(&eni.vpc)?;
+    if !(vpc.dns_support && vpc.dns_hostnames) {
+        return None;
+    }
+    let [a, b, c, d] = eni.address.octets();
+    // us-east-1 is older than the naming of all other regions.
+    Some(match region {
+        "us-east-1" => format!("ip-{a}-{b}-{c}-{d}.ec2.internal"),
+        region => format!("ip-{a}-{b}-{c}-{d}.{region}.compute.internal"),
+    })
+}
+
+/// Number of addresses of the subnet that can still be given.
+pub(super) fn free_addresses(snap: &Snapshot, subnet: &Subnet) -> u64 {
+    let used = snap.index().addresses.range(address_keys(subnet)).count() as u64;
+    (subnet.cidr.size() - RESERVED).saturating_sub(used)
+}
+
+/// The interfaces of a subnet.
+pub(super) fn of_subnet<'a>(snap: &'a Snapshot, subnet: &Subnet) -> impl Iterator<Item = &'a EniId> {
+    snap.index().addresses.range(address_keys(subnet)).map(|(_, eni)| eni)
+}
+
+/// The interface is plugged somewhere.
+pub(super) fn in_use(eni: &EniId) -> Refusal {
+    Refusal::new(Code::InvalidNetworkInterfaceInUse, format!("Network interface '{eni}' is currently in use."))
+}
+
+fn set_status(draft: &mut Draft, eni: &EniId, from: AttachmentStatus, to: AttachmentStatus) {
+    let Some(eni) = draft.enis.get(eni).cloned() else { return };
+    let Some(attachment) = eni.attachment.clone().filter(|attachment| attachment.status == from) else { return };
+    draft.put(Eni { attachment: Some(EniAttachment { status: to, ..attachment }), ..(*eni).clone() });
+}
+
+fn address_keys(subnet: &Subnet) -> RangeInclusive<(berth_types::SubnetId, Ipv4Addr)> {
+    (subnet.id.clone(), subnet.cidr.network())..=(subnet.id.clone(), subnet.cidr.broadcast())
+}
+
+fn is_reserved(cidr: Ipv4Cidr, address: Ipv4Addr) -> bool {
+    address == cidr.broadcast() || address.to_bits() - cidr.network().to_bits() < RESERVED_AT_START
+}
+
+fn asked_address(snap: &Snapshot, subnet: &Subnet, address: Ipv4Addr) -> Result<Ipv4Addr, Refusal> {
+    if !subnet.cidr.contains(address) {
+        let words = "Address does not fall within the subnet's address range";
+        return Err(Refusal::new(Code::InvalidParameterValue, words));
+    }
+    if is_reserved(subnet.cidr, address) {
+        return Err(Refusal::new(Code::InvalidParameterValue, "Address is in subnet's reserved address range"));
+    }
+    if snap.index().addresses.contains_key(&(subnet.id.clone(), address)) {
+        return Err(Refusal::new(Code::InvalidIpAddressInUse, format!("Address {address} is in use.")));
+    }
+    Ok(address)
+}
+
+fn lowest_free_address(snap: &Snapshot, subnet: &Subnet) -> Result<Ipv4Addr, Refusal> {
+    let first = subnet.cidr.network().to_bits() + RESERVED_AT_START;
+    let used = snap.index().addresses.range(address_keys(subnet)).map(|((_, address), _)| address.to_bits());
+    let lowest = lowest_free(first, used);
+    if lowest >= subnet.cidr.broadcast().to_bits() {
+        return Err(Refusal::new(
+            Code::InsufficientFreeAddressesInSubnet,
+            "The specified subnet does not have enough free addresses to satisfy the request.",
+        ));
+    }
+    Ok(Ipv4Addr::from_bits(lowest))
+}
+
+/// The lowest number from `first` up that is not in `used`, which ascends.
+fn lowest_free(first: u32, used: impl Iterator<Item = u32>) -> u32 {
+    let mut lowest = first;
+    for used in used {
+        if used > lowest {
+            break;
+        }
+        lowest = lowest.max(used + 1);
+    }
+    lowest
+}
+
+fn free_device_index(snap: &Snapshot, host: &HostId) -> u32 {
+    let mut used: Vec<u32> = of_host(snap, host)
+        .filter_map(|eni| snap.enis.get(eni)?.attachment.as_ref())
+        .map(|attachment| attachment.device_index)
+        .collect();
+    used.sort_unstable();
+    lowest_free(1, used.into_iter())
+}
+
+/// The interfaces plugged on a host.
+pub(super) fn of_host<'a>(snap: &'a Snapshot, host: &HostId) -> impl Iterator<Item = &'a EniId> {
+    let host = host.clone();
+    snap.index()
+        .host_enis
+        .range((host.clone(), EniId::from_bits(0))..)
+        .take_while(move |(on, _)| *on == host)
+        .map(|(_, eni)| eni)
+}
+
+/// The number of this set of groups, given now if no interface carries the set yet.
+fn intern(draft: &mut Draft, vpc: &VpcId, groups: &[SecurityGroupId]) -> Result<GroupSetId, Refusal> {
+    let mut groups = groups.to_vec();
+    groups.sort();
+    groups.dedup();
+    let key = (vpc.clone(), groups);
+    if let Some(id) = draft.index().group_sets.get(&key) {
+        return Ok(*id);
+    }
+    let lowest = lowest_free(1, draft.group_sets.keys().map(|id| id.0.into()));
+    let id = u16::try_from(lowest).map(GroupSetId).map_err(|_| {
+        let words = "The maximum number of distinct sets of security groups on network interfaces has been reached; \
+                     delete interfaces or let them share their groups.";
+        Refusal::new(Code::ResourceCountExceeded, words)
+    })?;
+    let (vpc, groups) = key;
+    draft.put(GroupSet { id, vpc, groups });
+    Ok(id)
+}
+
+/// Frees the number of a set of groups that no interface carries any more.
+fn release(draft: &mut Draft, set: GroupSetId) {
+    let members = &draft.index().group_set_members;
+    let is_carried = members.range((set, EniId::from_bits(0))..).next().is_some_and(|(other, _)| *other == set);
+    if !is_carried {
+        draft.delete(RecordKey::GroupSet(set));
+    }
+}
+
+/// A hardware address nobody has. The second and third byte differ from all others while that is possible, because
+/// the official CNI plugins name a link after the first three bytes of its address when they give it back to the host.
+fn free_mac(snap: &Snapshot, env: &Env) -> MacAddress {
+    let macs = &snap.index().macs;
+    let draw = || {
+        let [a, b, c, d, e, ..] = env.fresh_bits().to_be_bytes();
+        MacAddress([0x02, a, b, c, d, e])
+    };
+    let shares_prefix = |mac: &MacAddress| {
+        let [first, a, b, ..] = mac.0;
+        let (low, high) = (MacAddress([first, a, b, 0, 0, 0]), MacAddress([first, a, b, 255, 255, 255]));
+        macs.range(low..=high).next().is_some()
+    };
+    for _ in 0..MAC_DRAWS_MAX {
+        let mac = draw();
+        if !shares_prefix(&mac) {
+            return mac;
+        }
+    }
+    loop {
+        let mac = draw();
+        if !macs.contains(&mac) {
+            return mac;
+        }
+    }
+}
