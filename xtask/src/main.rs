@@ -1,14 +1,63 @@
-//! Development tasks: `cargo xtask gen [--check]`.
+//! Development tasks, run as `cargo xtask TASK`. `cargo xtask help` lists them.
 
+mod coverage;
+mod dist;
 mod gen_model;
 mod gen_names;
 mod gen_operations;
 mod gen_shapes;
+mod suites;
+mod tidy;
 
-fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.first().map(String::as_str) {
-        Some("gen") => gen_shapes::run(args.iter().any(|arg| arg == "--check")),
-        _ => anyhow::bail!("usage: cargo xtask gen [--check]"),
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  check                    format, lints, tidy rules, generated files: what must hold before a commit
+  test [SUITE...]          the test suites: fast, kernel, acceptance (all when none is named; the last two need root)
+  gen [--check]            generate shapes, operation table and docs/coverage.md from operations.toml and coverage.toml
+  image NAME --out FILE    make a container image of the test kit as an OCI archive: nginx, busybox, web, api
+  bench [ARGS]             measure this machine (root); see docs/performance.md
+  dist                     build the release and pack it into target/dist/
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn run() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["check"] => suites::check(),
+        ["test", suites @ ..] => suites::test(suites),
+        ["gen"] => gen_shapes::run(false).and_then(|()| coverage::run(false)),
+        ["gen", "--check"] => gen_shapes::run(true).and_then(|()| coverage::run(true)),
+        ["image", name, "--out", file] | ["image", "--out", file, name] => {
+            testkit::images::make(name, repository(), &PathBuf::from(file))
+                .with_context(|| format!("cannot make the image {name}"))
+        }
+        ["bench", rest @ ..] => suites::bench(rest),
+        ["dist"] => dist::run(),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!("unknown task: {}\n{USAGE}", args.join(" ")),
+    }
+}
+
+/// The root of the checkout.
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

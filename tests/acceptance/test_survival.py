@@ -1,0 +1,94 @@
+"""Server and node may die at any time: tasks, their packets and their connections go on, and are managed again."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+from conftest import eventually
+from packets import peer_in
+
+
+@pytest.fixture(scope="module")
+def pair(shared, vpc, ec2_cluster, td_ports):
+    """Two tasks of different launch types that may talk to each other."""
+    one = shared.start(ec2_cluster, td_ports, vpc.pria, [vpc.sgall], launch_type="FARGATE")[0]
+    two = shared.start(ec2_cluster, td_ports, vpc.pria, [vpc.sgall], launch_type="EC2")[0]
+    return one.wait(), two.wait()
+
+
+def kill(berth, role):
+    """Kills a process and waits until another has its role and the host is connected."""
+    pid = berth.pid(role)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: berth.status().get("processes", {}).get(role) not in (None, pid), 60, f"no new {role}")
+    berth.wait_until_host_is_connected()
+
+
+@pytest.mark.parametrize("role", ["server", "node"])
+def test_tasks_and_their_connection_outlive_a_killed_process(berth, vpc, pair, runner, ec2_cluster, td_ports, role):
+    """Must-show 4."""
+    one, two = pair
+    pids = [task.pid() for task in pair]
+    with peer_in(one) as peer:
+        peer.must("connect", two.ip, 7000)
+        assert peer.must("say", "before") == "before"
+        kill(berth, role)
+        assert peer.must("say", "after") == "after"
+    for task in pair:
+        assert task.describe()["lastStatus"] == "RUNNING"
+    assert [task.pid() for task in pair] == pids
+    # New packets, new tasks and the end of tasks are managed as before.
+    assert one.curl(f"http://{two.ip}/") == 0
+    third = runner.one(ec2_cluster, td_ports, vpc.pria, [vpc.sgall])
+    assert third.curl(f"http://{one.ip}/") == 0
+    third.stop()
+    assert third.wait("tasks_stopped").describe()["containers"][0]["exitCode"] == 0
+
+
+@pytest.mark.parametrize("role", ["server", "node"])
+def test_the_end_of_a_task_while_a_process_is_away_is_noticed(berth, vpc, runner, ec2_cluster, td_ports, role):
+    """Must-show 4: what happened meanwhile is reported."""
+    task = runner.one(ec2_cluster, td_ports, vpc.pria, [vpc.sgall])
+    pid, process = task.pid(), berth.pid(role)
+    os.kill(process, signal.SIGSTOP)
+    os.kill(pid, signal.SIGKILL)
+    os.kill(process, signal.SIGKILL)
+    described = eventually(lambda: stopped(berth, task), 60, "the end was not noticed")
+    assert described["stopCode"] == "EssentialContainerExited"
+    assert described["containers"][0]["exitCode"] == 137
+
+
+def stopped(berth, task):
+    if not berth.status():
+        return None
+    described = task.describe()
+    return described if described["lastStatus"] == "STOPPED" else None
+
+
+def test_no_packet_is_lost_while_the_node_restarts(berth, pair):
+    """Item 161, second half."""
+    one, two = pair
+    command = ["nsenter", "-t", one.pid(), "-m", "-n", "-r", "-w", "ping", "-i", "0.05", "-W", "2", two.ip]
+    ping = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+    try:
+        for _ in range(3):
+            ping.stdout.readline()
+        kill(berth, "node")
+        for _ in range(3):
+            ping.stdout.readline()
+    finally:
+        ping.send_signal(signal.SIGINT)
+        out, _ = ping.communicate(timeout=20)
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) packets received", out).groups())
+    assert sent - received <= 1, out  # the last one may be on its way
+    assert received > 5
+
+
+def test_records_outlive_the_server(berth, ecs, pair, td_web):
+    """Item 173: what was answered is kept."""
+    arn = ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"]
+    kill(berth, "server")
+    assert ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"] == arn
+    assert {task.arn for task in pair} <= set(ecs.list_tasks(cluster=pair[0].cluster)["taskArns"])
