@@ -204,6 +204,8 @@ pub struct Index {
     pub cluster_tasks: OrdSet<(ClusterName, TaskId)>,
     /// Tasks by host, stopped ones left out.
     pub host_tasks: OrdSet<(HostId, TaskId)>,
+    /// Tasks by the client token they were run with.
+    pub client_tokens: OrdSet<(String, TaskId)>,
     /// Hardware addresses in use.
     pub macs: OrdSet<berth_types::MacAddress>,
 }

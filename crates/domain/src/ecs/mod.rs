@@ -1,3 +1,43 @@
 //! Clusters, task definitions, tasks, container instances, reports of nodes.
+//!
+//! One function per operation, named as in `operations.toml`, and one per thing a host can say. A task holds its
+//! address, its interface and its place on a host from the moment it is accepted until the host has let go of them.
+//! Not here: services, schedulers, load balancers.
 
+mod cluster;
+mod definition;
+mod expire;
+mod host;
+mod instance;
+mod list;
+mod network;
+mod observe;
+mod overrides;
+mod phase;
+mod placement;
 pub mod record;
+mod reference;
+mod refuse;
+mod run_task;
+mod show_task;
+mod tag;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
+pub use definition::{
+    deregister_task_definition, describe_task_definition, list_task_definition_families, list_task_definitions,
+    register_task_definition,
+};
+pub use expire::{STOPPED_TASKS_KEPT_MS, expire};
+pub use host::{host_connected, host_disconnected, register_waiting_hosts};
+pub use instance::{describe_container_instances, list_container_instances};
+pub use observe::{observe_eni, observe_task};
+pub use phase::Seen;
+pub use reference::{cluster_arn, task_arn};
+pub use run_task::run_task;
+pub use tag::{list_tags_for_resource, tag_resource, untag_resource};
+pub use task::{describe_tasks, list_tasks, stop_task};
+
+pub(crate) use reference::{container_arn, host_tasks};

@@ -95,7 +95,9 @@ pub struct TaskDefinition {
     pub execution_role_arn: Option<String>,
     /// As given: cpuArchitecture, operatingSystemFamily.
     pub runtime_platform: Option<RuntimePlatform>,
-    /// Names of empty volumes; `true` when `host: {}` was given.
+    /// Echoed; only `false` is accepted.
+    pub enable_fault_injection: Option<bool>,
+    /// Empty volumes.
     pub volumes: Vec<Volume>,
     /// In order.
     pub containers: Vec<ContainerDefinition>,
@@ -162,6 +164,12 @@ pub struct ContainerDefinition {
     pub readonly_root_filesystem: Option<bool>,
     /// As given.
     pub pseudo_terminal: Option<bool>,
+    /// Echoed; only `false` is accepted.
+    pub interactive: Option<bool>,
+    /// Echoed; only `false` is accepted.
+    pub privileged: Option<bool>,
+    /// Echoed; only `false` is accepted.
+    pub disable_networking: Option<bool>,
     /// As given.
     pub docker_labels: Option<BTreeMap<String, String>>,
     /// Output is always kept on the host; the driver is echoed.
@@ -299,7 +307,7 @@ pub enum TaskAttachmentStatus {
 }
 
 /// Status of a task as AWS shows it, in order of its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TaskStatus {
     /// Accepted; the interface is being made.
@@ -308,7 +316,7 @@ pub enum TaskStatus {
     Pending,
     /// All containers started.
     Running,
-    /// Asked to end before or after RUNNING.
+    /// To be ended; its host has not begun to.
     Deactivating,
     /// Containers get SIGTERM, later SIGKILL.
     Stopping,
@@ -395,6 +403,8 @@ pub struct TaskOverrides {
     pub cpu: Option<String>,
     /// As given.
     pub memory: Option<String>,
+    /// As given; without effect.
+    pub execution_role_arn: Option<String>,
 }
 
 /// A host, shown as a container instance of its cluster.
@@ -449,11 +459,17 @@ impl Stored for Task {
         if let (Some(host), true) = (&self.host, self.status != TaskStatus::Stopped) {
             index.host_tasks.insert((host.clone(), self.id.clone()));
         }
+        if let Some((token, _)) = &self.client_token {
+            index.client_tokens.insert((token.clone(), self.id.clone()));
+        }
     }
     fn unindex(&self, index: &mut Index) {
         index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
         if let Some(host) = &self.host {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));
+        }
+        if let Some((token, _)) = &self.client_token {
+            index.client_tokens.remove(&(token.clone(), self.id.clone()));
         }
     }
 }

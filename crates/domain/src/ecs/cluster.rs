@@ -1,0 +1,273 @@
+//! Clusters: names under which tasks run and hosts register.
+//!
+//! A deleted cluster stays visible as INACTIVE until one with its name is created. Not here: capacity providers.
+
+use berth_shapes::ecs::{
+    self as shape, CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,
+    DescribeClustersRequest, DescribeClustersResponse, ErrorCode, Failure, KeyValuePair, ListClustersRequest,
+    ListClustersResponse,
+};
+use berth_types::intent::LaunchType;
+
+use super::list::{Asked, Order, page};
+use super::record::{Cluster, ClusterName, Host, TaskStatus};
+use super::reference::{cluster_arn, cluster_name, cluster_not_found, cluster_tasks};
+use super::refuse::{at_most, invalid, parameter_not_yet};
+use super::tag;
+use crate::vpc::record::Tags;
+use crate::{Change, Draft, Env, Refusal, Snapshot};
+
+/// Clusters one DescribeClusters may name.
+const DESCRIBED_MAX: usize = 100;
+
+/// CreateCluster. A cluster that exists is answered as it is.
+pub fn create_cluster(
+    snap: &Snapshot,
+    req: &CreateClusterRequest,
+    env: &Env,
+) -> Result<Change<CreateClusterResponse>, Refusal> {
+    refuse_unsupported(req)?;
+    let name = ClusterName(req.cluster_name.clone().filter(|name| !name.is_empty()).unwrap_or("default".to_owned()));
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if name.0.len() > 255 || !name.0.chars().all(is_allowed) {
+        return Err(invalid(
+            "Invalid cluster name. A name has up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.",
+        ));
+    }
+    let container_insights = container_insights(req)?;
+    let tags = tag::read(req.tags.as_deref())?;
+    if let Some(cluster) = snap.clusters.get(&name).filter(|cluster| cluster.deleted_at.is_none()) {
+        return Ok(Change::none(CreateClusterResponse { cluster: Some(show(snap, cluster, Include::created(), env)) }));
+    }
+    let cluster = Cluster { name, created_at: env.now, deleted_at: None, container_insights, tags };
+    let shown = show(snap, &cluster, Include::created(), env);
+    let mut draft = Draft::of(snap);
+    draft.put(cluster);
+    Ok(draft.change(CreateClusterResponse { cluster: Some(shown) }))
+}
+
+/// Makes the cluster `default` on the first start; later starts leave a deleted one deleted.
+pub fn ensure_default_cluster(snap: &Snapshot, env: &Env) -> Change<()> {
+    let name = ClusterName("default".to_owned());
+    if snap.clusters.contains_key(&name) {
+        return Change::none(());
+    }
+    let mut draft = Draft::of(snap);
+    let container_insights = "disabled".to_owned();
+    draft.put(Cluster { name, created_at: env.now, deleted_at: None, container_insights, tags: Tags::new() });
+    draft.change(())
+}
+
+/// DescribeClusters.
+pub fn describe_clusters(
+    snap: &Snapshot,
+    req: &DescribeClustersRequest,
+    env: &Env,
+) -> Result<DescribeClustersResponse, Refusal> {
+    at_most(req.clusters.as_deref(), DESCRIBED_MAX, "clusters")?;
+    let include = Include::read(req.include.as_deref())?;
+    let default = ["default".to_owned()];
+    let asked = req.clusters.as_deref().filter(|asked| !asked.is_empty()).unwrap_or(&default);
+    let (mut clusters, mut failures) = (Vec::new(), Vec::new());
+    for text in asked {
+        let name = cluster_name(Some(text), env)?;
+        match snap.clusters.get(&name) {
+            Some(cluster) => clusters.push(show(snap, cluster, include, env)),
+            None => failures.push(Failure {
+                arn: Some(cluster_arn(&name, env)),
+                reason: Some("MISSING".to_owned()),
+                ..Default::default()
+            }),
+        }
+    }
+    Ok(DescribeClustersResponse { clusters: Some(clusters), failures: Some(failures) })
+}
+
+/// ListClusters: the ACTIVE ones.
+pub fn list_clusters(snap: &Snapshot, req: &ListClustersRequest, env: &Env) -> Result<ListClustersResponse, Refusal> {
+    let asked =
+        Asked { max_results: req.max_results, next_token: req.next_token.as_deref(), operation: "ListClusters" };
+    let active = snap.clusters.values().filter(|cluster| cluster.deleted_at.is_none());
+    let items = active.map(|cluster| (cluster.name.0.clone(), cluster_arn(&cluster.name, env)));
+    let page = page(items, &asked, Order::Ascending)?;
+    Ok(ListClustersResponse { cluster_arns: Some(page.items), next_token: page.next_token })
+}
+
+/// DeleteCluster. Hosts whose stream is closed leave the cluster with it.
+pub fn delete_cluster(
+    snap: &Snapshot,
+    req: &DeleteClusterRequest,
+    env: &Env,
+) -> Result<Change<DeleteClusterResponse>, Refusal> {
+    let name = cluster_name(req.cluster.as_deref(), env)?;
+    let cluster = snap.clusters.get(&name).ok_or_else(cluster_not_found)?;
+    if cluster.deleted_at.is_some() {
+        let shown = show(snap, cluster, Include::default(), env);
+        return Ok(Change::none(DeleteClusterResponse { cluster: Some(shown) }));
+    }
+    if instances(snap, &name).any(|host| host.connected) {
+        return Err(Refusal::new(
+            ErrorCode::ClusterContainsContainerInstancesException,
+            "The Cluster cannot be deleted while Container Instances are active or draining.",
+        ));
+    }
+    if cluster_tasks(snap, &name).any(|task| task.status != TaskStatus::Stopped) {
+        return Err(Refusal::new(
+            ErrorCode::ClusterContainsTasksException,
+            "The Cluster cannot be deleted while Tasks are active.",
+        ));
+    }
+    let mut draft = Draft::of(snap);
+    for host in instances(snap, &name) {
+        draft.put(Host { registered_at: None, ..host.clone() });
+    }
+    let deleted = Cluster { deleted_at: Some(env.now), ..(**cluster).clone() };
+    draft.put(deleted.clone());
+    let shown = show(&draft, &deleted, Include::default(), env);
+    Ok(draft.change(DeleteClusterResponse { cluster: Some(shown) }))
+}
+
+/// Hosts registered in a cluster.
+pub(super) fn instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Host> {
+    let cluster = cluster.clone();
+    snap.hosts
+        .values()
+        .map(|host| host.as_ref())
+        .filter(move |host| host.cluster == cluster && host.registered_at.is_some())
+}
+
+fn refuse_unsupported(req: &CreateClusterRequest) -> Result<(), Refusal> {
+    let given = [
+        ("capacityProviders", req.capacity_providers.as_ref().is_some_and(|list| !list.is_empty())),
+        (
+            "defaultCapacityProviderStrategy",
+            req.default_capacity_provider_strategy.as_ref().is_some_and(|list| !list.is_empty()),
+        ),
+        ("configuration", req.configuration.is_some()),
+        ("serviceConnectDefaults", req.service_connect_defaults.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((member, _)) => Err(parameter_not_yet(member)),
+        None => Ok(()),
+    }
+}
+
+fn container_insights(req: &CreateClusterRequest) -> Result<String, Refusal> {
+    let mut value = "disabled".to_owned();
+    for setting in req.settings.iter().flatten() {
+        match (setting.name.as_deref(), setting.value.as_deref()) {
+            (Some("containerInsights"), Some(given @ ("enabled" | "enhanced" | "disabled"))) => {
+                value = given.to_owned()
+            }
+            (Some("containerInsights"), given) => {
+                let given = given.unwrap_or_default();
+                return Err(invalid(format!("Invalid value '{given}' for the cluster setting containerInsights.")));
+            }
+            (name, _) => return Err(invalid(format!("Invalid cluster setting '{}'.", name.unwrap_or_default()))),
+        }
+    }
+    Ok(value)
+}
+
+/// What is answered besides the basic members.
+#[derive(Clone, Copy, Default)]
+struct Include {
+    statistics: bool,
+    tags: bool,
+    settings: bool,
+}
+
+impl Include {
+    /// What CreateCluster answers.
+    fn created() -> Self {
+        Self { statistics: false, tags: true, settings: true }
+    }
+
+    fn read(asked: Option<&[String]>) -> Result<Self, Refusal> {
+        let mut include = Self::default();
+        for word in asked.unwrap_or_default() {
+            match word.as_str() {
+                "STATISTICS" => include.statistics = true,
+                "TAGS" => include.tags = true,
+                "SETTINGS" => include.settings = true,
+                // A cluster has neither: capacity providers and configurations are refused.
+                "ATTACHMENTS" | "CONFIGURATIONS" => {}
+                other => return Err(invalid(format!("Invalid include value '{other}'."))),
+            }
+        }
+        Ok(include)
+    }
+}
+
+/// Tasks of a cluster by launch type and progress.
+#[derive(Default)]
+struct Counts {
+    running: [usize; 2],
+    pending: [usize; 2],
+}
+
+impl Counts {
+    fn of(snap: &Snapshot, cluster: &ClusterName) -> Self {
+        let mut counts = Self::default();
+        for task in cluster_tasks(snap, cluster) {
+            let kind = match task.launch_type {
+                LaunchType::Ec2 => 0,
+                LaunchType::Fargate => 1,
+            };
+            match task.status {
+                TaskStatus::Running => counts.running[kind] += 1,
+                TaskStatus::Provisioning | TaskStatus::Pending => counts.pending[kind] += 1,
+                TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning | TaskStatus::Stopped => {}
+            }
+        }
+        counts
+    }
+
+    fn statistics(&self) -> Vec<KeyValuePair> {
+        let none = 0;
+        [
+            ("runningEC2TasksCount", self.running[0]),
+            ("runningFargateTasksCount", self.running[1]),
+            ("pendingEC2TasksCount", self.pending[0]),
+            ("pendingFargateTasksCount", self.pending[1]),
+            ("runningExternalTasksCount", none),
+            ("pendingExternalTasksCount", none),
+            ("activeEC2ServiceCount", none),
+            ("activeFargateServiceCount", none),
+            ("drainingEC2ServiceCount", none),
+            ("drainingFargateServiceCount", none),
+            ("activeExternalServiceCount", none),
+            ("drainingExternalServiceCount", none),
+        ]
+        .map(|(name, value)| KeyValuePair { name: Some(name.to_owned()), value: Some(value.to_string()) })
+        .to_vec()
+    }
+}
+
+fn count(n: usize) -> Option<i32> {
+    Some(i32::try_from(n).unwrap_or(i32::MAX))
+}
+
+fn show(snap: &Snapshot, cluster: &Cluster, include: Include, env: &Env) -> shape::Cluster {
+    let counts = Counts::of(snap, &cluster.name);
+    let status = if cluster.deleted_at.is_some() { "INACTIVE" } else { "ACTIVE" };
+    let setting = shape::ClusterSetting {
+        name: Some("containerInsights".to_owned()),
+        value: Some(cluster.container_insights.clone()),
+    };
+    shape::Cluster {
+        active_services_count: Some(0),
+        capacity_providers: Some(Vec::new()),
+        cluster_arn: Some(cluster_arn(&cluster.name, env)),
+        cluster_name: Some(cluster.name.0.clone()),
+        default_capacity_provider_strategy: Some(Vec::new()),
+        pending_tasks_count: count(counts.pending.iter().sum()),
+        registered_container_instances_count: count(instances(snap, &cluster.name).count()),
+        running_tasks_count: count(counts.running.iter().sum()),
+        settings: Some(if include.settings { vec![setting] } else { Vec::new() }),
+        statistics: Some(if include.statistics { counts.statistics() } else { Vec::new() }),
+        status: Some(status.to_owned()),
+        tags: Some(if include.tags { tag::show(&cluster.tags) } else { Vec::new() }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,152 @@
+//! What Fargate demands of a task definition.
+
+use berth_shapes::ecs::{ContainerDefinition as Asked, RegisterTaskDefinitionRequest};
+
+use super::super::record::TaskDefinition;
+use super::super::refuse::client;
+use crate::Refusal;
+
+/// One row: CPU units, and memory from, to, step in MiB.
+type Row = (u32, &'static [u32]);
+
+const fn steps<const N: usize>(from: u32, step: u32) -> [u32; N] {
+    let mut row = [0; N];
+    let mut at = 0;
+    while at < N {
+        row[at] = from + step * at as u32;
+        at += 1;
+    }
+    row
+}
+
+/// Sizes a Fargate task can have.
+pub(super) const SIZES: [Row; 7] = [
+    (256, &[512, 1024, 2048]),
+    (512, &steps::<4>(1024, 1024)),
+    (1024, &steps::<7>(2048, 1024)),
+    (2048, &steps::<13>(4096, 1024)),
+    (4096, &steps::<23>(8192, 1024)),
+    (8192, &steps::<12>(16384, 4096)),
+    (16384, &steps::<12>(32768, 8192)),
+];
+
+/// Longest wait between SIGTERM and SIGKILL.
+const STOP_TIMEOUT_S_MAX: u32 = 120;
+
+/// Log drivers Fargate has.
+const LOG_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
+
+/// Refuses a size that is not in the table.
+pub(in super::super) fn check_size(cpu_units: Option<u32>, memory_mib: Option<u32>) -> Result<(), Refusal> {
+    let cpu = cpu_units.ok_or_else(|| client("Fargate requires that 'cpu' be defined at the task level."))?;
+    let memory = memory_mib.ok_or_else(|| client("Fargate requires that 'memory' be defined at the task level."))?;
+    if SIZES.iter().any(|(units, sizes)| *units == cpu && sizes.contains(&memory)) {
+        return Ok(());
+    }
+    Err(client(format!(
+        "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS \
+         documentation for the valid values."
+    )))
+}
+
+/// Refuses task-level members Fargate does not have.
+pub(super) fn check_task_members(req: &RegisterTaskDefinitionRequest) -> Result<(), Refusal> {
+    if req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(unsupported("constraints"));
+    }
+    if req.ipc_mode.is_some() {
+        return Err(unsupported("ipcMode"));
+    }
+    if req.pid_mode.as_deref() == Some("host") {
+        return Err(client(
+            "Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is \
+             'task'.",
+        ));
+    }
+    for volume in req.volumes.iter().flatten() {
+        if volume.host.as_ref().is_some_and(|host| host.source_path.is_some()) {
+            return Err(unsupported("sourcePath"));
+        }
+        if volume.docker_volume_configuration.is_some() {
+            return Err(unsupported("dockerVolumeConfiguration"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses container members Fargate does not have.
+pub(super) fn check_container_members(asked: &Asked) -> Result<(), Refusal> {
+    if asked.privileged == Some(true) {
+        return Err(client("Fargate requires that the 'privileged' setting be 'false'"));
+    }
+    if asked.docker_security_options.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(unsupported("dockerSecurityOptions"));
+    }
+    if asked.resource_requirements.iter().flatten().any(|need| need.r#type.as_deref() == Some("GPU")) {
+        return Err(client("Tasks using the Fargate launch type do not support GPU resource requirements"));
+    }
+    let Some(linux) = &asked.linux_parameters else { return Ok(()) };
+    let given = [
+        ("devices", linux.devices.as_ref().is_some_and(|list| !list.is_empty())),
+        ("sharedMemorySize", linux.shared_memory_size.is_some()),
+        ("maxSwap", linux.max_swap.is_some()),
+        ("swappiness", linux.swappiness.is_some()),
+    ];
+    if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
+        return Err(unsupported(name));
+    }
+    let added = linux.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+    match added.into_iter().find(|name| *name != "SYS_PTRACE") {
+        Some(name) => Err(client(format!("{name} is not allowed on Fargate."))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses containers Fargate could not run: log drivers, private images, stop timeouts.
+pub(super) fn check_containers(definition: &TaskDefinition) -> Result<(), Refusal> {
+    let has_role = definition.execution_role_arn.is_some();
+    for container in &definition.containers {
+        if let Some(log) = &container.log_configuration {
+            let driver = log.log_driver.as_str();
+            if !LOG_DRIVERS.contains(&driver) {
+                let known = LOG_DRIVERS.join(", ");
+                return Err(client(format!("{driver} is not a valid log driver. Must be one of [{known}]")));
+            }
+            if driver == "awslogs" && !has_role {
+                return Err(role_needed("log driver awslogs"));
+            }
+            let has_prefix = log.options.iter().flatten().any(|(name, _)| name == "awslogs-stream-prefix");
+            if driver == "awslogs" && !has_prefix {
+                return Err(client(
+                    "Fargate requires log configuration options to include awslogs-stream-prefix to support log \
+                     driver awslogs.",
+                ));
+            }
+        }
+        if is_private_ecr(&container.image) && !has_role {
+            return Err(role_needed("ECR images"));
+        }
+        if container.stop_timeout_s.is_some_and(|timeout| timeout > STOP_TIMEOUT_S_MAX) {
+            return Err(client(
+                "Tasks using the Fargate launch type must have a container stop timeout of less than 120 seconds.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An image of a private ECR registry: `ACCOUNT.dkr.ecr.REGION.amazonaws.com/...`.
+pub(super) fn is_private_ecr(image: &str) -> bool {
+    image.split_once('/').is_some_and(|(registry, _)| {
+        registry.contains(".dkr.ecr.")
+            && (registry.ends_with(".amazonaws.com") || registry.ends_with(".amazonaws.com.cn"))
+    })
+}
+
+fn role_needed(what: &str) -> Refusal {
+    client(format!("Fargate requires task definition to have execution role ARN to support {what}."))
+}
+
+fn unsupported(member: &str) -> Refusal {
+    client(format!("Fargate compatible task definitions do not support {member}"))
+}

@@ -1,0 +1,241 @@
+//! RegisterTaskDefinition.
+
+use berth_shapes::ecs::{RegisterTaskDefinitionRequest as Asked, RegisterTaskDefinitionResponse};
+use berth_types::Arn;
+
+use super::super::record::{
+    FamilyName, RuntimePlatform, TaskDefinition, TaskDefinitionFamily, TaskDefinitionKey, Volume,
+};
+use super::super::refuse::{client, not_yet};
+use super::super::tag;
+use super::container::{self, Around};
+use super::network_mode::NetworkMode;
+use super::size::{invalid_setting, parse_cpu, parse_memory};
+use super::{attributes, fargate, show};
+use crate::{Change, Draft, Env, Refusal, Snapshot};
+
+const CONTAINERS_MAX: usize = 10;
+
+/// Largest definition, in bytes.
+const DEFINITION_BYTES_MAX: usize = 65_536;
+
+/// CPU units a task of launch type EC2 can have.
+const EC2_CPU_UNITS: std::ops::RangeInclusive<u32> = 128..=196_608;
+
+/// Least memory of a task of launch type EC2, MiB.
+const EC2_MEMORY_MIB_MIN: u32 = 6;
+
+/// RegisterTaskDefinition.
+pub fn register_task_definition(
+    snap: &Snapshot,
+    req: &Asked,
+    env: &Env,
+) -> Result<Change<RegisterTaskDefinitionResponse>, Refusal> {
+    let family = family(req)?;
+    let around = around(req)?;
+    check_members(req, &around)?;
+    let volumes = volumes(req)?;
+    let asked = req.container_definitions.as_deref().unwrap_or_default();
+    let containers = asked
+        .iter()
+        .enumerate()
+        .map(|(at, asked)| container::read(asked, &around, &format!("containerDefinitions[{at}]")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let volume_names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+    container::check_together(&containers, &around, &volume_names)?;
+    let last_revision = snap.families.get(&family).map_or(0, |family| family.last_revision);
+    let key = TaskDefinitionKey { family: family.clone(), revision: last_revision + 1 };
+    let mut definition = TaskDefinition {
+        key: key.clone(),
+        network_mode: req.network_mode.clone(),
+        requires_compatibilities: req.requires_compatibilities.clone().filter(|list| !list.is_empty()),
+        compatibilities: Vec::new(),
+        requires_attributes: Vec::new(),
+        cpu_units: around.cpu_units,
+        memory_mib: around.memory_mib,
+        task_role_arn: role(req.task_role_arn.as_deref(), env)?,
+        execution_role_arn: role(req.execution_role_arn.as_deref(), env)?,
+        runtime_platform: runtime_platform(req)?,
+        enable_fault_injection: req.enable_fault_injection,
+        volumes,
+        containers,
+        registered_at: env.now,
+        registered_by: env.caller.clone(),
+        deregistered_at: None,
+        tags: tags(req)?,
+    };
+    if around.fargate {
+        fargate::check_containers(&definition)?;
+    }
+    definition.compatibilities = attributes::compatibilities(&definition, around.mode);
+    definition.requires_attributes = attributes::required(&definition, around.mode);
+    check_length(&definition)?;
+    let response = RegisterTaskDefinitionResponse {
+        tags: (!definition.tags.is_empty()).then(|| tag::show(&definition.tags)),
+        task_definition: Some(show::definition(&definition, env)),
+    };
+    let mut draft = Draft::of(snap);
+    draft.put(TaskDefinitionFamily { name: family, last_revision: key.revision });
+    draft.put(definition);
+    Ok(draft.change(response))
+}
+
+fn family(req: &Asked) -> Result<FamilyName, Refusal> {
+    let family = req.family.as_deref().filter(|family| !family.is_empty());
+    let family = family.ok_or_else(|| client("Family should not be null or empty."))?;
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if family.len() > 255 || !family.chars().all(is_allowed) {
+        return Err(client("Family contains invalid characters."));
+    }
+    Ok(FamilyName(family.to_owned()))
+}
+
+/// Network mode, launch types and size: what everything else is checked against.
+fn around(req: &Asked) -> Result<Around, Refusal> {
+    let containers = req.container_definitions.as_deref().unwrap_or_default();
+    if containers.is_empty() {
+        return Err(client("Container list cannot be empty."));
+    }
+    if containers.len() > CONTAINERS_MAX {
+        return Err(client("Too many containers."));
+    }
+    let mode = NetworkMode::read(req.network_mode.as_deref())?;
+    let mut fargate = false;
+    for name in req.requires_compatibilities.iter().flatten() {
+        match name.as_str() {
+            "EC2" => {}
+            "FARGATE" => fargate = true,
+            "EXTERNAL" | "MANAGED_INSTANCES" => return Err(not_yet(format!("requiresCompatibilities {name}"))),
+            other => return Err(client(format!("'{other}' is not a valid value for requiresCompatibilities."))),
+        }
+    }
+    if fargate && mode != NetworkMode::Awsvpc {
+        return Err(client("Fargate only supports network mode \u{2018}awsvpc\u{2019}."));
+    }
+    let cpu_units = req.cpu.as_deref().map(parse_cpu).transpose()?;
+    let memory_mib = req.memory.as_deref().map(parse_memory).transpose()?;
+    if fargate {
+        fargate::check_size(cpu_units, memory_mib)?;
+    }
+    if cpu_units.is_some_and(|cpu| !EC2_CPU_UNITS.contains(&cpu)) {
+        return Err(invalid_setting("cpu"));
+    }
+    if memory_mib.is_some_and(|memory| memory < EC2_MEMORY_MIB_MIN) {
+        return Err(invalid_setting("memory"));
+    }
+    let has_execution_role = req.execution_role_arn.as_ref().is_some_and(|role| !role.is_empty());
+    Ok(Around { mode, fargate, has_execution_role, cpu_units, memory_mib })
+}
+
+fn check_members(req: &Asked, around: &Around) -> Result<(), Refusal> {
+    if around.fargate {
+        fargate::check_task_members(req)?;
+    }
+    if req.inference_accelerators.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(client("Unsupported field 'inferenceAccelerators'"));
+    }
+    if let Some(size) = req.ephemeral_storage.as_ref().and_then(|storage| storage.size_in_gib) {
+        match size {
+            ..21 => return Err(client("EphemeralStorage size should be at least 21")),
+            21..=200 if !around.fargate => {
+                return Err(client("Tasks using the EC2 launch type do not support EphemeralStorage"));
+            }
+            21..=200 => {}
+            201.. => return Err(client("EphemeralStorage size should be at most 200")),
+        }
+    }
+    if req.proxy_configuration.is_some() && around.mode != NetworkMode::Awsvpc {
+        return Err(client("APPMESH proxy configuration is only supported in networkMode=awsvpc"));
+    }
+    let given = [
+        ("enableFaultInjection", req.enable_fault_injection == Some(true)),
+        ("ephemeralStorage", req.ephemeral_storage.is_some()),
+        ("ipcMode", req.ipc_mode.is_some()),
+        ("pidMode", req.pid_mode.is_some()),
+        ("placementConstraints", req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty())),
+        ("proxyConfiguration", req.proxy_configuration.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((member, _)) => Err(not_yet(member)),
+        None => Ok(()),
+    }
+}
+
+fn volumes(req: &Asked) -> Result<Vec<Volume>, Refusal> {
+    let mut volumes: Vec<Volume> = Vec::new();
+    for (at, asked) in req.volumes.iter().flatten().enumerate() {
+        let path = format!("volumes[{at}]");
+        let given = [
+            ("host.sourcePath", asked.host.as_ref().is_some_and(|host| host.source_path.is_some())),
+            ("configuredAtLaunch", asked.configured_at_launch == Some(true)),
+            ("dockerVolumeConfiguration", asked.docker_volume_configuration.is_some()),
+            ("efsVolumeConfiguration", asked.efs_volume_configuration.is_some()),
+            ("fsxWindowsFileServerVolumeConfiguration", asked.fsx_windows_file_server_volume_configuration.is_some()),
+            ("s3filesVolumeConfiguration", asked.s3files_volume_configuration.is_some()),
+        ];
+        if let Some((member, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            return Err(not_yet(format!("{path}.{member}")));
+        }
+        let name = asked.name.clone().unwrap_or_default();
+        if name.is_empty() {
+            return Err(client(format!("{path}.name should not be null or empty.")));
+        }
+        container::check_name(&name, "Volume name")?;
+        if volumes.iter().any(|volume| volume.name == name) {
+            return Err(client(format!("Volume names must be unique within a task definition: '{name}'")));
+        }
+        volumes.push(Volume { name });
+    }
+    Ok(volumes)
+}
+
+/// A role by ARN, or by name in this account.
+fn role(text: Option<&str>, env: &Env) -> Result<Option<String>, Refusal> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let invalid = || client("Role is not valid");
+    if text.starts_with("arn:") {
+        let arn: Arn = text.parse().map_err(|_| invalid())?;
+        let is_role = arn.service == "iam" && arn.resource.strip_prefix("role/").is_some_and(|name| !name.is_empty());
+        return if is_role { Ok(Some(text.to_owned())) } else { Err(invalid()) };
+    }
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-/".contains(c);
+    if !text.chars().all(is_allowed) {
+        return Err(invalid());
+    }
+    Ok(Some(format!("arn:aws:iam::{}:role/{}", env.account, text.trim_start_matches('/'))))
+}
+
+fn runtime_platform(req: &Asked) -> Result<Option<RuntimePlatform>, Refusal> {
+    let Some(asked) = &req.runtime_platform else { return Ok(None) };
+    match asked.cpu_architecture.as_deref() {
+        None | Some("X86_64" | "ARM64") => {}
+        Some(other) => {
+            return Err(client(format!("'{other}' is not a valid value for runtimePlatform.cpuArchitecture.")));
+        }
+    }
+    match asked.operating_system_family.as_deref() {
+        None | Some("LINUX") => {}
+        Some(other) => return Err(not_yet(format!("runtimePlatform.operatingSystemFamily {other}"))),
+    }
+    let (cpu_architecture, operating_system_family) =
+        (asked.cpu_architecture.clone(), asked.operating_system_family.clone());
+    Ok(Some(RuntimePlatform { cpu_architecture, operating_system_family }))
+}
+
+fn tags(req: &Asked) -> Result<crate::vpc::record::Tags, Refusal> {
+    if req.tags.as_ref().is_some_and(Vec::is_empty) {
+        return Err(client("Tags can not be empty."));
+    }
+    tag::read(req.tags.as_deref())
+}
+
+fn check_length(definition: &TaskDefinition) -> Result<(), Refusal> {
+    // Serializing plain records into memory cannot fail; a record that did would be refused as too long.
+    let length = serde_json::to_vec(definition).map_or(usize::MAX, |body| body.len());
+    if length > DEFINITION_BYTES_MAX {
+        return Err(client(format!(
+            "Actual length: '{length}'. Max allowed length is '{DEFINITION_BYTES_MAX}' bytes."
+        )));
+    }
+    Ok(())
+}

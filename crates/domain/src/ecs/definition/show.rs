@@ -1,0 +1,109 @@
+//! Task definitions as answered.
+
+use berth_shapes::Timestamp;
+use berth_shapes::ecs as shape;
+
+use super::super::record::{ContainerDefinition, LogConfiguration, MountPoint, PortMapping, TaskDefinition};
+use super::super::reference::definition_arn;
+use crate::Env;
+
+/// The definition as AWS would answer it.
+pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskDefinition {
+    let attribute = |name: &String| shape::Attribute { name: Some(name.clone()), ..Default::default() };
+    let status = if definition.deregistered_at.is_some() { "INACTIVE" } else { "ACTIVE" };
+    let volume = |name: &String| shape::Volume {
+        name: Some(name.clone()),
+        host: Some(shape::HostVolumeProperties::default()),
+        ..Default::default()
+    };
+    shape::TaskDefinition {
+        compatibilities: Some(definition.compatibilities.clone()),
+        container_definitions: Some(definition.containers.iter().map(container).collect()),
+        cpu: definition.cpu_units.map(|cpu| cpu.to_string()),
+        deregistered_at: definition.deregistered_at.map(|at| Timestamp(at.0)),
+        enable_fault_injection: definition.enable_fault_injection,
+        execution_role_arn: definition.execution_role_arn.clone(),
+        family: Some(definition.key.family.0.clone()),
+        memory: definition.memory_mib.map(|memory| memory.to_string()),
+        network_mode: definition.network_mode.clone(),
+        placement_constraints: Some(Vec::new()),
+        registered_at: Some(Timestamp(definition.registered_at.0)),
+        registered_by: Some(definition.registered_by.clone()),
+        requires_attributes: (!definition.requires_attributes.is_empty())
+            .then(|| definition.requires_attributes.iter().map(attribute).collect()),
+        requires_compatibilities: definition.requires_compatibilities.clone(),
+        revision: integer(definition.key.revision),
+        runtime_platform: definition.runtime_platform.as_ref().map(|platform| shape::RuntimePlatform {
+            cpu_architecture: platform.cpu_architecture.clone(),
+            operating_system_family: platform.operating_system_family.clone(),
+        }),
+        status: Some(status.to_owned()),
+        task_definition_arn: Some(definition_arn(&definition.key, env)),
+        task_role_arn: definition.task_role_arn.clone(),
+        volumes: Some(definition.volumes.iter().map(|given| volume(&given.name)).collect()),
+        ..Default::default()
+    }
+}
+
+fn container(container: &ContainerDefinition) -> shape::ContainerDefinition {
+    let pair =
+        |(name, value): &(String, String)| shape::KeyValuePair { name: Some(name.clone()), value: Some(value.clone()) };
+    shape::ContainerDefinition {
+        command: container.command.clone(),
+        cpu: integer(container.cpu_units),
+        disable_networking: container.disable_networking,
+        docker_labels: container.docker_labels.clone(),
+        entry_point: container.entry_point.clone(),
+        environment: Some(container.environment.iter().map(pair).collect()),
+        essential: Some(container.essential),
+        image: Some(container.image.clone()),
+        interactive: container.interactive,
+        links: container.links.clone(),
+        log_configuration: container.log_configuration.as_ref().map(log),
+        memory: container.memory_mib.and_then(integer),
+        memory_reservation: container.memory_reservation_mib.and_then(integer),
+        mount_points: Some(container.mount_points.iter().map(mount).collect()),
+        name: Some(container.name.clone()),
+        port_mappings: Some(container.port_mappings.iter().map(port).collect()),
+        privileged: container.privileged,
+        pseudo_terminal: container.pseudo_terminal,
+        readonly_root_filesystem: container.readonly_root_filesystem,
+        stop_timeout: container.stop_timeout_s.and_then(integer),
+        system_controls: Some(Vec::new()),
+        user: container.user.clone(),
+        volumes_from: Some(Vec::new()),
+        working_directory: container.working_directory.clone(),
+        ..Default::default()
+    }
+}
+
+fn port(mapping: &PortMapping) -> shape::PortMapping {
+    shape::PortMapping {
+        app_protocol: mapping.app_protocol.clone(),
+        container_port: Some(mapping.container_port.into()),
+        container_port_range: None,
+        host_port: Some(mapping.host_port.into()),
+        name: mapping.name.clone(),
+        protocol: Some(mapping.protocol.clone()),
+    }
+}
+
+fn mount(mount: &MountPoint) -> shape::MountPoint {
+    shape::MountPoint {
+        container_path: Some(mount.container_path.clone()),
+        read_only: mount.read_only,
+        source_volume: Some(mount.source_volume.clone()),
+    }
+}
+
+fn log(log: &LogConfiguration) -> shape::LogConfiguration {
+    shape::LogConfiguration {
+        log_driver: Some(log.log_driver.clone()),
+        options: log.options.clone(),
+        secret_options: None,
+    }
+}
+
+fn integer(value: u32) -> Option<i32> {
+    i32::try_from(value).ok()
+}

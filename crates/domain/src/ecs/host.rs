@@ -1,0 +1,144 @@
+//! Hosts: they come with `Hello`, join one cluster as a container instance, and go.
+//!
+//! A host serves every zone for Fargate; its own zone counts for launch type EC2. Hosts that go are remembered: their
+//! tasks run on, and they come back with the same id.
+
+use std::collections::BTreeMap;
+
+use berth_types::HostId;
+use berth_types::link::{Hello, PROTOCOL_VERSION};
+use berth_types::report::{EniReport, EniState};
+
+use super::definition::LOG_DRIVERS;
+use super::observe::{observe_eni, observe_task};
+use super::record::{ClusterName, Host};
+use super::reference::host_tasks;
+use super::refuse::invalid;
+use crate::vpc::{self, record::AttachmentStatus};
+use crate::{Change, Draft, Env, Refusal, Snapshot};
+
+/// Attribute that names a host's zone.
+pub(super) const ZONE_ATTRIBUTE: &str = "ecs.availability-zone";
+
+/// A host opened its stream and said what it holds.
+pub fn host_connected(snap: &Snapshot, hello: &Hello, env: &Env) -> Result<Change<()>, Refusal> {
+    if hello.protocol != PROTOCOL_VERSION {
+        return Err(invalid(format!(
+            "host {} speaks protocol {}, the server speaks {PROTOCOL_VERSION}; run the same version of Berth on both",
+            hello.host, hello.protocol
+        )));
+    }
+    let known = snap.hosts.get(&hello.host);
+    let cluster = ClusterName(hello.cluster.clone());
+    if let Some(known) = known
+        && known.cluster != cluster
+        && let Some(task) = host_tasks(snap, &hello.host).find(|task| task.cluster == known.cluster)
+    {
+        return Err(invalid(format!(
+            "host {} cannot leave cluster {} for {cluster} while it runs task {}; stop its tasks first",
+            hello.host, known.cluster, task.id
+        )));
+    }
+    let availability_zone = zone(hello, env)?;
+    let registered_at = known.filter(|known| known.cluster == cluster).and_then(|known| known.registered_at);
+    let mut attributes = rule_capabilities();
+    attributes.extend(hello.attributes.clone());
+    attributes.insert(ZONE_ATTRIBUTE.to_owned(), Some(availability_zone.clone()));
+    let host = Host {
+        id: hello.host.clone(),
+        instance: hello.instance.clone(),
+        registered_at: registered_at.or(is_active(snap, &cluster).then_some(env.now)),
+        cluster,
+        connected: true,
+        availability_zone,
+        capacity: hello.capacity,
+        attributes,
+        version: hello.version.clone(),
+        runtime_version: hello.runtime_version.clone(),
+        record_version: known.map_or(1, |known| known.record_version + 1),
+        tags: known.map(|known| known.tags.clone()).unwrap_or_default(),
+    };
+    let mut draft = Draft::of(snap);
+    draft.put(host);
+    take_in(&mut draft, hello, env);
+    Ok(draft.change(()))
+}
+
+/// A host's stream ended.
+pub fn host_disconnected(snap: &Snapshot, host: &HostId, _env: &Env) -> Change<()> {
+    match snap.hosts.get(host) {
+        Some(known) if known.connected => {
+            let mut draft = Draft::of(snap);
+            draft.put(Host { connected: false, record_version: known.record_version + 1, ..(**known).clone() });
+            draft.change(())
+        }
+        Some(_) | None => Change::none(()),
+    }
+}
+
+/// Registers connected hosts whose cluster has come into being.
+pub fn register_waiting_hosts(snap: &Snapshot, env: &Env) -> Change<()> {
+    let mut draft = Draft::of(snap);
+    let waiting =
+        |host: &&std::sync::Arc<Host>| host.connected && host.registered_at.is_none() && is_active(snap, &host.cluster);
+    for host in snap.hosts.values().filter(waiting) {
+        let registered_at = Some(env.now);
+        draft.put(Host { registered_at, record_version: host.record_version + 1, ..(**host).clone() });
+    }
+    draft.change(())
+}
+
+/// The reports in `Hello`, and the interfaces it must have let go of because it does not name them.
+fn take_in(draft: &mut Draft, hello: &Hello, env: &Env) {
+    for report in &hello.enis {
+        let change = observe_eni(draft, &hello.host, report, env);
+        draft.take(change);
+    }
+    for report in &hello.tasks {
+        let change = observe_task(draft, &hello.host, report, env);
+        draft.take(change);
+    }
+    let is_detaching = |eni: &&berth_types::EniId| {
+        let attachment = draft.enis.get(*eni).and_then(|eni| eni.attachment.as_ref());
+        attachment.is_some_and(|attachment| attachment.status == AttachmentStatus::Detaching)
+            && !hello.enis.iter().any(|report| report.eni == **eni)
+    };
+    let first = (hello.host.clone(), berth_types::EniId::from_bits(0));
+    let on_host = draft.index().host_enis.range(first..).take_while(|(host, _)| *host == hello.host);
+    let gone: Vec<_> = on_host.map(|(_, eni)| eni).filter(is_detaching).cloned().collect();
+    for eni in gone {
+        let change = observe_eni(draft, &hello.host, &EniReport { eni, state: EniState::Gone }, env);
+        draft.take(change);
+    }
+}
+
+fn zone(hello: &Hello, env: &Env) -> Result<String, Refusal> {
+    let zones = vpc::availability_zones(&env.region).map(|zone| zone.name);
+    match hello.attributes.get(ZONE_ATTRIBUTE).and_then(Option::as_ref) {
+        Some(given) if zones.contains(given) => Ok(given.clone()),
+        Some(given) => Err(invalid(format!(
+            "host {} says it is in zone {given}; region {} has {}",
+            hello.host,
+            env.region,
+            zones.join(", ")
+        ))),
+        None => Ok(zones[0].clone()),
+    }
+}
+
+fn is_active(snap: &Snapshot, cluster: &ClusterName) -> bool {
+    snap.clusters.get(cluster).is_some_and(|cluster| cluster.deleted_at.is_none())
+}
+
+/// Attributes every host has because the rules themselves see to what they stand for: output is kept on the host
+/// whatever the log driver is, roles and private registries are checked at the API, stop timeouts are in the intent.
+fn rule_capabilities() -> BTreeMap<String, Option<String>> {
+    let drivers = LOG_DRIVERS.map(|driver| format!("com.amazonaws.ecs.capability.logging-driver.{driver}"));
+    let others = [
+        "com.amazonaws.ecs.capability.ecr-auth",
+        "ecs.capability.execution-role-awslogs",
+        "ecs.capability.execution-role-ecr-pull",
+        "ecs.capability.container-ordering",
+    ];
+    drivers.into_iter().chain(others.map(str::to_owned)).map(|name| (name, None)).collect()
+}

@@ -1,0 +1,152 @@
+//! Container instances: hosts as callers see them.
+
+use berth_shapes::Timestamp;
+use berth_shapes::ecs::{
+    Attribute, ContainerInstance, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse, Failure,
+    ListContainerInstancesRequest, ListContainerInstancesResponse, Resource, VersionInfo,
+};
+use berth_types::HostId;
+use berth_types::intent::LaunchType;
+
+use super::cluster::instances;
+use super::list::{Asked, Order, page};
+use super::placement::taken;
+use super::record::{Host, TaskStatus};
+use super::reference::{active_cluster, host_tasks, in_cluster, instance_arn};
+use super::refuse::{at_most, invalid, parameter_not_yet};
+use super::tag;
+use crate::{Env, Refusal, Snapshot};
+
+/// Container instances one call may name.
+const DESCRIBED_MAX: usize = 100;
+
+/// Ports no task can have, as the agent of AWS reserves them.
+const RESERVED_PORTS: [&str; 5] = ["22", "2376", "2375", "51678", "51679"];
+
+/// ListContainerInstances. All are ACTIVE: nothing drains or deregisters them.
+pub fn list_container_instances(
+    snap: &Snapshot,
+    req: &ListContainerInstancesRequest,
+    env: &Env,
+) -> Result<ListContainerInstancesResponse, Refusal> {
+    let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
+    if req.filter.as_ref().is_some_and(|filter| !filter.is_empty()) {
+        return Err(parameter_not_yet("filter"));
+    }
+    let is_shown = match req.status.as_deref() {
+        None | Some("ACTIVE") => true,
+        Some("DRAINING" | "REGISTERING" | "DEREGISTERING" | "REGISTRATION_FAILED") => false,
+        Some(other) => return Err(invalid(format!("'{other}' is not a valid value for status."))),
+    };
+    let shown = instances(snap, &cluster.name).filter(|_| is_shown);
+    let items = shown.map(|host| (host.id.to_string(), instance_arn(&host.cluster, &host.id, env)));
+    let asked = Asked {
+        max_results: req.max_results,
+        next_token: req.next_token.as_deref(),
+        operation: "ListContainerInstances",
+    };
+    let page = page(items, &asked, Order::Ascending)?;
+    Ok(ListContainerInstancesResponse { container_instance_arns: Some(page.items), next_token: page.next_token })
+}
+
+/// DescribeContainerInstances.
+pub fn describe_container_instances(
+    snap: &Snapshot,
+    req: &DescribeContainerInstancesRequest,
+    env: &Env,
+) -> Result<DescribeContainerInstancesResponse, Refusal> {
+    let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
+    let asked = req.container_instances.as_deref().unwrap_or_default();
+    if asked.is_empty() {
+        return Err(invalid("Container instances cannot be empty."));
+    }
+    at_most(Some(asked), DESCRIBED_MAX, "containerInstances")?;
+    let include = req.include.as_deref().unwrap_or_default();
+    if let Some(other) = include.iter().find(|word| !matches!(word.as_str(), "TAGS" | "CONTAINER_INSTANCE_HEALTH")) {
+        return Err(invalid(format!("Invalid include value '{other}'.")));
+    }
+    let with_tags = include.iter().any(|word| word == "TAGS");
+    let (mut shown, mut failures) = (Vec::new(), Vec::new());
+    for text in asked {
+        let meant = in_cluster(text, "container-instance", "containerInstanceId", env)?;
+        let host = HostId::parse(&meant.id).ok().and_then(|id| snap.hosts.get(&id)).filter(|host| {
+            host.cluster == cluster.name && host.registered_at.is_some() && meant.may_be_in(&cluster.name)
+        });
+        match host {
+            Some(host) => {
+                let tags = if with_tags { tag::show(&host.tags) } else { Vec::new() };
+                shown.push(ContainerInstance { tags: Some(tags), ..show(snap, host, env) });
+            }
+            None => {
+                let named = meant.cluster.as_ref().unwrap_or(&cluster.name);
+                failures.push(Failure {
+                    arn: Some(env.arn("ecs", format_args!("container-instance/{named}/{}", meant.id))),
+                    reason: Some("MISSING".to_owned()),
+                    ..Default::default()
+                });
+            }
+        }
+    }
+    Ok(DescribeContainerInstancesResponse { container_instances: Some(shown), failures: Some(failures) })
+}
+
+fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
+    let (taken, _) = taken(snap, host, LaunchType::Ec2);
+    let tasks = || host_tasks(snap, &host.id).filter(|task| task.launch_type == LaunchType::Ec2);
+    let count =
+        |statuses: &[TaskStatus]| i32::try_from(tasks().filter(|task| statuses.contains(&task.status)).count()).ok();
+    let attributes = host.attributes.iter().map(|(name, value)| Attribute {
+        name: Some(name.clone()),
+        value: value.clone(),
+        ..Default::default()
+    });
+    let (cpu, memory) = (u64::from(host.capacity.cpu_units), u64::from(host.capacity.memory_mib));
+    ContainerInstance {
+        agent_connected: Some(host.connected),
+        attachments: Some(Vec::new()),
+        attributes: Some(attributes.collect()),
+        container_instance_arn: Some(instance_arn(&host.cluster, &host.id, env)),
+        ec2_instance_id: Some(host.instance.to_string()),
+        pending_tasks_count: count(&[TaskStatus::Provisioning, TaskStatus::Pending]),
+        registered_at: host.registered_at.map(|at| Timestamp(at.0)),
+        registered_resources: Some(resources(cpu, memory)),
+        remaining_resources: Some(resources(
+            cpu.saturating_sub(taken.cpu_units),
+            memory.saturating_sub(taken.memory_mib),
+        )),
+        running_tasks_count: count(&[TaskStatus::Running]),
+        status: Some("ACTIVE".to_owned()),
+        version: i64::try_from(host.record_version).ok(),
+        version_info: Some(VersionInfo {
+            agent_hash: None,
+            agent_version: Some(host.version.clone()),
+            docker_version: Some(format!("containerd: {}", host.runtime_version)),
+        }),
+        ..Default::default()
+    }
+}
+
+fn resources(cpu_units: u64, memory_mib: u64) -> Vec<Resource> {
+    let integer = |name: &str, value: u64| Resource {
+        double_value: Some(0.0),
+        integer_value: i32::try_from(value).ok(),
+        long_value: Some(0),
+        name: Some(name.to_owned()),
+        r#type: Some("INTEGER".to_owned()),
+        string_set_value: None,
+    };
+    let ports = |name: &str, used: &[&str]| Resource {
+        double_value: Some(0.0),
+        integer_value: Some(0),
+        long_value: Some(0),
+        name: Some(name.to_owned()),
+        r#type: Some("STRINGSET".to_owned()),
+        string_set_value: Some(used.iter().map(|port| (*port).to_owned()).collect()),
+    };
+    vec![
+        integer("CPU", cpu_units),
+        integer("MEMORY", memory_mib),
+        ports("PORTS", &RESERVED_PORTS),
+        ports("PORTS_UDP", &[]),
+    ]
+}

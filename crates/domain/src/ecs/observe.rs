@@ -1,0 +1,131 @@
+//! What hosts report about tasks and their interfaces.
+//!
+//! Each report is a whole state. One that comes from another host, late, or twice changes nothing.
+
+use std::sync::Arc;
+
+use berth_types::HostId;
+use berth_types::report::{ContainerReport, ContainerStatus, EniReport, EniState, StopCause, TaskReport, TaskStage};
+
+use super::phase::{Follow, decide_stop, settle};
+use super::record::{Task, TaskAttachmentStatus, TaskContainer, TaskStatus, TaskStop};
+use crate::vpc::{self, record::EniOwner};
+use crate::{Change, Draft, Env, Snapshot};
+
+/// Takes in what `host` says about a task.
+pub fn observe_task(snap: &Snapshot, host: &HostId, report: &TaskReport, env: &Env) -> Change<()> {
+    let Some(known) = snap.tasks.get(&report.task).filter(|task| task.host.as_ref() == Some(host)) else {
+        return Change::none(());
+    };
+    if known.status >= TaskStatus::Deprovisioning || known.stage.is_some_and(|stage| report.stage < stage) {
+        return Change::none(());
+    }
+    let mut task = (**known).clone();
+    task.stage = Some(report.stage);
+    for (container, report) in task.containers.iter_mut().filter_map(|container| {
+        let found = report.containers.iter().find(|report| report.name == container.name);
+        found.map(|found| (container, found))
+    }) {
+        merge_container(container, report);
+    }
+    let times = &mut task.times;
+    times.pull_started_at = times.pull_started_at.or(report.pull_started_at);
+    times.pull_stopped_at = report.pull_stopped_at.or(times.pull_stopped_at);
+    times.execution_stopped_at = times.execution_stopped_at.or(report.execution_stopped_at);
+    if let Some(stop) = stop_seen(&task, report) {
+        decide_stop(&mut task, stop, env.now);
+    }
+    store(snap, known, task, env)
+}
+
+/// Takes in what `host` says about an interface, and moves the task it belongs to.
+pub fn observe_eni(snap: &Snapshot, host: &HostId, report: &EniReport, env: &Env) -> Change<()> {
+    let owner = snap.enis.get(&report.eni).and_then(|eni| match &eni.owner {
+        EniOwner::FargateTask(task) | EniOwner::Ec2Task(task) => Some(task),
+        EniOwner::User | EniOwner::Seat(_) => None,
+    });
+    let task = owner.and_then(|task| snap.tasks.get(task)).filter(|task| task.host.as_ref() == Some(host)).cloned();
+    let mut draft = Draft::of(snap);
+    draft.take(vpc::observe_eni(snap, host, report, env));
+    let Some(known) = task else { return draft.change(()) };
+    let mut task = (*known).clone();
+    let is_gone = !draft.enis.contains_key(&report.eni);
+    match (&report.state, task.network.status) {
+        (EniState::Attached, TaskAttachmentStatus::Precreated | TaskAttachmentStatus::Attaching) => {
+            task.network.status = TaskAttachmentStatus::Attached;
+        }
+        (EniState::Gone, TaskAttachmentStatus::Detaching) if is_gone => {
+            task.network.status = TaskAttachmentStatus::Deleted;
+        }
+        (EniState::Failed(reason), TaskAttachmentStatus::Precreated | TaskAttachmentStatus::Attaching) => {
+            task.network.status = TaskAttachmentStatus::Failed;
+            let reason =
+                format!("ResourceInitializationError: unable to set up the network interface {}: {reason}", report.eni);
+            decide_stop(&mut task, TaskStop { code: FAILED_TO_START.to_owned(), reason }, env.now);
+        }
+        // Said before, or too late to count.
+        (EniState::Attached | EniState::Gone | EniState::Failed(_), _) => {}
+    }
+    let change = store(&draft, &known, task, env);
+    draft.take(change);
+    draft.change(())
+}
+
+/// Code of a task that never ran.
+pub(super) const FAILED_TO_START: &str = "TaskFailedToStart";
+
+/// Code of a task that ended by itself.
+const ESSENTIAL_EXITED: &str = "EssentialContainerExited";
+
+/// Settles the task and writes it if anything became different.
+pub(super) fn store(snap: &Snapshot, known: &Arc<Task>, mut task: Task, env: &Env) -> Change<()> {
+    let follow = settle(&mut task, env.now);
+    let mut draft = Draft::of(snap);
+    if task != **known {
+        // The interface's and the containers' own changes are changes of the task too.
+        task.version = task.version.max(known.version + 1);
+        draft.put(task);
+    }
+    match follow {
+        Follow::Nothing => {}
+        Follow::Detach(eni) => vpc::interface::detach(&mut draft, &eni),
+    }
+    draft.change(())
+}
+
+fn stop_seen(task: &Task, report: &TaskReport) -> Option<TaskStop> {
+    let essential_exited =
+        || TaskStop { code: ESSENTIAL_EXITED.to_owned(), reason: "Essential container in task exited".to_owned() };
+    match (&report.stop, report.stage) {
+        (Some(StopCause::EssentialContainerExited { .. }), _) => Some(essential_exited()),
+        (Some(StopCause::FailedToStart { reason }), _) => {
+            Some(TaskStop { code: FAILED_TO_START.to_owned(), reason: reason.clone() })
+        }
+        (None, TaskStage::Provisioning | TaskStage::Pending | TaskStage::Running) => None,
+        // The host says that it ended a task nobody wanted to end, and not why.
+        (None, TaskStage::Stopping | TaskStage::Stopped) if task.times.started_at.is_some() => Some(essential_exited()),
+        (None, TaskStage::Stopping | TaskStage::Stopped) => Some(TaskStop {
+            code: FAILED_TO_START.to_owned(),
+            reason: "ResourceInitializationError: the host ended the task before it ran and gave no reason".to_owned(),
+        }),
+    }
+}
+
+fn merge_container(container: &mut TaskContainer, report: &ContainerReport) {
+    if rank(report.status) < rank(container.status) {
+        return;
+    }
+    container.status = report.status;
+    container.runtime_id = report.runtime_id.clone().or(container.runtime_id.take());
+    container.image_digest = report.image_digest.clone().or(container.image_digest.take());
+    container.exit_code = report.exit_code.or(container.exit_code);
+    container.reason = report.reason.clone().or(container.reason.take());
+}
+
+fn rank(status: ContainerStatus) -> u8 {
+    match status {
+        ContainerStatus::Pending => 0,
+        ContainerStatus::Running => 1,
+        ContainerStatus::Stopped => 2,
+    }
+}

@@ -1,0 +1,163 @@
+//! Which host runs a task.
+//!
+//! Launch type EC2: a container instance of the cluster that is connected, has every attribute the definition requires,
+//! is in the zone of one of the subnets, and has CPU units, memory and interfaces left; among those the one with the
+//! fewest tasks. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
+//! which the memory of all Fargate tasks fits; CPU may be promised up to [`FARGATE_CPU_OVERSELL`] times, because quotas
+//! keep tasks apart and idle tasks use none; among those the one with the least memory promised. The two kinds do not
+//! know of each other: who runs both on one host decides what each may use.
+
+use std::sync::Arc;
+
+use berth_shapes::ecs::Failure;
+use berth_types::intent::LaunchType;
+
+use super::cluster::instances;
+use super::record::{ClusterName, Host, Task, TaskDefinition};
+use super::reference::{host_tasks, instance_arn};
+use super::refuse::invalid;
+use crate::vpc::record::Subnet;
+use crate::{Env, Refusal, Snapshot};
+
+/// How many times its CPU a host may promise to Fargate tasks.
+const FARGATE_CPU_OVERSELL: u64 = 4;
+
+/// What a task takes of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Need {
+    pub cpu_units: u64,
+    pub memory_mib: u64,
+    pub enis: u64,
+}
+
+impl Need {
+    /// What a stored task takes.
+    pub fn of(snap: &Snapshot, task: &Task) -> Self {
+        match snap.task_definitions.get(&task.definition) {
+            Some(definition) => Self::new(definition, task),
+            None => Self::default(),
+        }
+    }
+
+    /// The task's size, or the sum of its containers' where it has none.
+    pub fn new(definition: &TaskDefinition, task: &Task) -> Self {
+        let containers = || definition.containers.iter().zip(&task.containers);
+        let cpu = containers().map(|(container, task)| task.overrides.cpu_units.unwrap_or(container.cpu_units));
+        let memory = containers().map(|(container, task)| {
+            let given = &task.overrides;
+            let soft = given.memory_reservation_mib.or(container.memory_reservation_mib);
+            soft.or(given.memory_mib).or(container.memory_mib).unwrap_or(0)
+        });
+        Self {
+            cpu_units: task.cpu_units.map_or_else(|| cpu.map(u64::from).sum(), u64::from),
+            memory_mib: task.memory_mib.map_or_else(|| memory.map(u64::from).sum(), u64::from),
+            enis: 1,
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            cpu_units: self.cpu_units + other.cpu_units,
+            memory_mib: self.memory_mib + other.memory_mib,
+            enis: self.enis + other.enis,
+        }
+    }
+}
+
+/// What tasks of one launch type take of a host, and how many they are.
+pub(super) fn taken(snap: &Snapshot, host: &Host, launch_type: LaunchType) -> (Need, usize) {
+    let tasks = host_tasks(snap, &host.id).filter(|task| task.launch_type == launch_type);
+    tasks.fold((Need::default(), 0), |(sum, count), task| (sum.and(Need::of(snap, task)), count + 1))
+}
+
+/// What placement looks at.
+pub(super) struct Wanted<'a> {
+    pub cluster: &'a ClusterName,
+    pub definition: &'a TaskDefinition,
+    pub need: Need,
+    /// Any of these.
+    pub subnets: &'a [Arc<Subnet>],
+}
+
+/// A host for a Fargate task, or the failure to answer.
+pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Result<&'a Arc<Host>, Vec<Failure>> {
+    let platform = wanted.definition.runtime_platform.as_ref();
+    let processor = match platform.and_then(|platform| platform.cpu_architecture.as_deref()) {
+        Some("ARM64") => Some("arm64"),
+        Some("X86_64") => Some("x86_64"),
+        Some(_) | None => None,
+    };
+    let fits = |host: &&'a Arc<Host>| {
+        let has = host.attributes.get("ecs.cpu-architecture").and_then(Option::as_deref);
+        if !host.connected || (processor.is_some() && processor != has) {
+            return None;
+        }
+        let (taken, _) = taken(snap, host, LaunchType::Fargate);
+        let sum = taken.and(wanted.need);
+        let fits = sum.memory_mib <= u64::from(host.capacity.memory_mib)
+            && sum.cpu_units <= u64::from(host.capacity.cpu_units) * FARGATE_CPU_OVERSELL;
+        fits.then_some((taken.memory_mib, *host))
+    };
+    let chosen = snap.hosts.values().filter_map(|host| fits(&host)).min_by_key(|(memory, _)| *memory);
+    chosen.map(|(_, host)| host).ok_or_else(|| {
+        vec![Failure {
+            arn: None,
+            detail: Some(
+                "Capacity is unavailable at this time. Please try again later or in a different availability zone"
+                    .to_owned(),
+            ),
+            reason: Some("RESOURCE:FARGATE".to_owned()),
+        }]
+    })
+}
+
+/// A container instance for an EC2 task, or what each instance lacks.
+pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
+    let (mut chosen, mut failures) = (None::<(usize, &'a Arc<Host>)>, Vec::new());
+    for host in instances(snap, wanted.cluster).filter_map(|host| snap.hosts.get(&host.id)) {
+        let (taken, tasks) = taken(snap, host, LaunchType::Ec2);
+        match lacks(host, taken, wanted) {
+            Some((reason, detail)) => failures.push(Failure {
+                arn: Some(instance_arn(&host.cluster, &host.id, env)),
+                detail,
+                reason: Some(reason.to_owned()),
+            }),
+            None if chosen.is_none_or(|(fewest, _)| tasks < fewest) => chosen = Some((tasks, host)),
+            None => {}
+        }
+    }
+    chosen.map(|(_, host)| host).ok_or(failures)
+}
+
+/// Refuses launch type EC2 in a cluster without container instances.
+pub(super) fn check_instances(snap: &Snapshot, cluster: &ClusterName) -> Result<(), Refusal> {
+    match instances(snap, cluster).next() {
+        Some(_) => Ok(()),
+        None => Err(invalid("No Container Instances were found in your cluster.")),
+    }
+}
+
+/// Why the host cannot run the task: AWS's reason, and a detail.
+fn lacks(host: &Host, taken: Need, wanted: &Wanted<'_>) -> Option<(&'static str, Option<String>)> {
+    if !host.connected {
+        return Some(("AGENT", None));
+    }
+    let missing = wanted.definition.requires_attributes.iter().find(|name| !host.attributes.contains_key(*name));
+    if let Some(name) = missing {
+        return Some(("ATTRIBUTE", Some(format!("the container instance does not have the attribute {name}"))));
+    }
+    if !wanted.subnets.iter().any(|subnet| subnet.availability_zone == host.availability_zone) {
+        return Some(("LOCATION", Some(format!("the container instance is in {}", host.availability_zone))));
+    }
+    let (sum, has) = (taken.and(wanted.need), host.capacity);
+    if sum.cpu_units > u64::from(has.cpu_units) {
+        return Some(("RESOURCE:CPU", None));
+    }
+    if sum.memory_mib > u64::from(has.memory_mib) {
+        return Some(("RESOURCE:MEMORY", None));
+    }
+    if sum.enis > u64::from(has.enis) {
+        return Some(("RESOURCE:ENI", None));
+    }
+    None
+}

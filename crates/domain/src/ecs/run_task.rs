@@ -1,0 +1,324 @@
+//! RunTask: everything is checked, then each task gets a host, an address and an interface in one change.
+//!
+//! A task whose interface cannot be made is stored as STOPPED with the reason, as AWS shows it; a task without a host
+//! is a failure in the answer and leaves nothing behind.
+
+use std::sync::Arc;
+
+use berth_shapes::ecs::{ErrorCode, Failure, RunTaskRequest, RunTaskResponse};
+use berth_types::intent::{Desired, LaunchType};
+use berth_types::report::ContainerStatus;
+use berth_types::{TaskId, uuid_text};
+
+use super::network::{self, Network};
+use super::observe::FAILED_TO_START;
+use super::overrides::{self, Overridden, cannot_assume};
+use super::placement::{Need, Wanted, check_instances, ec2_host, fargate_host};
+use super::record::{
+    Cluster, Host, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop, TaskTimes,
+};
+use super::reference::{active_cluster, startable, task_arn};
+use super::refuse::{client, invalid, parameter_not_yet};
+use super::{show_task, tag};
+use crate::page::checksum;
+use crate::vpc::record::Tags;
+use crate::{Change, Draft, Env, Refusal, Snapshot};
+
+/// Tasks one call can start.
+const COUNT_MAX: i32 = 10;
+
+/// The only platform there is.
+const PLATFORM_VERSION: &str = "1.4.0";
+
+/// RunTask.
+pub fn run_task(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Change<RunTaskResponse>, Refusal> {
+    let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
+    let token = client_token(req)?;
+    if let Some(tasks) = started_before(snap, token.as_ref(), env)? {
+        let tasks = tasks.iter().map(|task| show_task::task(snap, task, env)).collect();
+        return Ok(Change::none(RunTaskResponse { failures: Some(Vec::new()), tasks: Some(tasks) }));
+    }
+    let definition = startable(snap, req.task_definition.as_deref(), env)?;
+    refuse_unsupported(req)?;
+    let launch = launch(snap, req, &cluster, &definition)?;
+    let count = req.count.unwrap_or(1);
+    if !(1..=COUNT_MAX).contains(&count) {
+        return Err(invalid(format!("Tasks count must be between 1 and {COUNT_MAX}")));
+    }
+    let template = template(req, &cluster, &definition, &launch, token, env)?;
+    let mut draft = Draft::of(snap);
+    let (mut tasks, mut failures) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        match start(&mut draft, &definition, &launch, &template, env) {
+            Ok(task) => tasks.push(show_task::accepted(&draft, &task, env)),
+            Err(lacking) => failures.extend(lacking),
+        }
+    }
+    Ok(draft.change(RunTaskResponse { failures: Some(failures), tasks: Some(tasks) }))
+}
+
+/// What the request means, checked.
+struct Launch {
+    launch_type: LaunchType,
+    network: Network,
+    overridden: Overridden,
+}
+
+fn launch(
+    snap: &Snapshot,
+    req: &RunTaskRequest,
+    cluster: &Cluster,
+    definition: &TaskDefinition,
+) -> Result<Launch, Refusal> {
+    let launch_type = match req.launch_type.as_deref() {
+        None | Some("EC2") => LaunchType::Ec2,
+        Some("FARGATE") => LaunchType::Fargate,
+        Some(other @ ("EXTERNAL" | "MANAGED_INSTANCES")) => {
+            return Err(parameter_not_yet(format!("launchType {other}")));
+        }
+        Some(other) => return Err(invalid(format!("'{other}' is not a valid value for launchType."))),
+    };
+    if !definition.compatibilities.iter().any(|name| name == launch_type.as_str()) {
+        return Err(invalid(format!("Task definition does not support launch_type {}.", launch_type.as_str())));
+    }
+    check_platform(req, launch_type)?;
+    check_placement(req, launch_type)?;
+    let mode = definition.network_mode.as_deref().unwrap_or("bridge");
+    if mode != "awsvpc" {
+        if req.network_configuration.is_some() {
+            return Err(invalid(
+                "Network Configuration is not valid for the given networkMode of this task definition.",
+            ));
+        }
+        return Err(invalid(format!(
+            "networkMode '{mode}' is not supported by this endpoint yet: it runs tasks with networkMode 'awsvpc'."
+        )));
+    }
+    let network = network::read(snap, req.network_configuration.as_ref(), launch_type)?;
+    let overridden = overrides::read(req.overrides.as_ref(), definition, launch_type)?;
+    if let Some(role) = &definition.task_role_arn {
+        return Err(cannot_assume(role));
+    }
+    match launch_type {
+        LaunchType::Ec2 => check_instances(snap, &cluster.name)?,
+        LaunchType::Fargate => {}
+    }
+    Ok(Launch { launch_type, network, overridden })
+}
+
+fn check_platform(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), Refusal> {
+    match (launch_type, req.platform_version.as_deref()) {
+        (_, None) => Ok(()),
+        (LaunchType::Ec2, Some(_)) => {
+            Err(invalid("The platform version must be null when specifying an EC2 launch type."))
+        }
+        (LaunchType::Fargate, Some("LATEST" | PLATFORM_VERSION)) => Ok(()),
+        (LaunchType::Fargate, Some(_)) => {
+            Err(Refusal::new(ErrorCode::PlatformUnknownException, "The specified platform does not exist."))
+        }
+    }
+}
+
+fn check_placement(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), Refusal> {
+    let constraints = req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty());
+    let strategies = req.placement_strategy.as_ref().is_some_and(|list| !list.is_empty());
+    match (launch_type, constraints, strategies) {
+        (_, false, false) => Ok(()),
+        (LaunchType::Fargate, true, _) => {
+            Err(invalid("Placement constraints are not supported with FARGATE launch type."))
+        }
+        (LaunchType::Fargate, false, true) => {
+            Err(invalid("Placement strategies are not supported with FARGATE launch type."))
+        }
+        (LaunchType::Ec2, true, _) => Err(parameter_not_yet("placementConstraints")),
+        (LaunchType::Ec2, false, true) => Err(parameter_not_yet("placementStrategy")),
+    }
+}
+
+fn refuse_unsupported(req: &RunTaskRequest) -> Result<(), Refusal> {
+    let strategy = req.capacity_provider_strategy.as_ref().is_some_and(|list| !list.is_empty());
+    if strategy && req.launch_type.is_some() {
+        return Err(invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+        ));
+    }
+    let given = [
+        ("capacityProviderStrategy", strategy),
+        ("enableExecuteCommand", req.enable_execute_command == Some(true)),
+        ("volumeConfigurations", req.volume_configurations.as_ref().is_some_and(|list| !list.is_empty())),
+        ("referenceId", req.reference_id.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((member, _)) => Err(parameter_not_yet(member)),
+        None => Ok(()),
+    }
+}
+
+/// The token with a digest of the request it stands for.
+fn client_token(req: &RunTaskRequest) -> Result<Option<(String, String)>, Refusal> {
+    let Some(token) = req.client_token.as_ref().filter(|token| !token.is_empty()) else { return Ok(None) };
+    if token.len() > 64 || !token.bytes().all(|b| (33..=126).contains(&b)) {
+        return Err(invalid("clientToken must have up to 64 ASCII characters in the range of 33-126."));
+    }
+    Ok(Some((token.clone(), format!("{:016x}", checksum(&format!("{req:?}"))))))
+}
+
+/// The tasks an earlier call with this token started, if there was one.
+fn started_before(
+    snap: &Snapshot,
+    token: Option<&(String, String)>,
+    env: &Env,
+) -> Result<Option<Vec<Arc<Task>>>, Refusal> {
+    let Some((token, digest)) = token else { return Ok(None) };
+    let first = (token.clone(), TaskId::from_bits(0));
+    let known = snap.index().client_tokens.range(first..).take_while(|(known, _)| known == token);
+    let tasks: Vec<Arc<Task>> = known.filter_map(|(_, task)| snap.tasks.get(task).cloned()).collect();
+    if tasks.is_empty() {
+        return Ok(None);
+    }
+    let is_same = |task: &Arc<Task>| task.client_token.as_ref().is_some_and(|(_, known)| known == digest);
+    if !tasks.iter().all(is_same) {
+        let arns: Vec<String> = tasks.iter().map(|task| task_arn(&task.cluster, &task.id, env)).collect();
+        return Err(Refusal::new(
+            ErrorCode::ConflictException,
+            format!(
+                "The provided clientToken is already in use with a different RunTask request. The tasks associated \
+                 with it are: {}",
+                arns.join(", ")
+            ),
+        ));
+    }
+    Ok(Some(tasks))
+}
+
+/// What all tasks of the call have in common; ids and network are filled in by `start`.
+fn template(
+    req: &RunTaskRequest,
+    cluster: &Cluster,
+    definition: &TaskDefinition,
+    launch: &Launch,
+    client_token: Option<(String, String)>,
+    env: &Env,
+) -> Result<Task, Refusal> {
+    let subnet = launch.network.subnets.first().ok_or_else(|| invalid("subnets can not be empty."))?;
+    Ok(Task {
+        id: TaskId::from_bits(0),
+        cluster: cluster.name.clone(),
+        definition: definition.key.clone(),
+        launch_type: launch.launch_type,
+        host: None,
+        network: network::precreated(subnet, &launch.network.groups, env),
+        desired: Desired::Running,
+        status: TaskStatus::Provisioning,
+        stage: None,
+        version: 1,
+        cpu_units: launch.overridden.cpu_units,
+        memory_mib: launch.overridden.memory_mib,
+        containers: containers(definition, &launch.overridden),
+        overrides: launch.overridden.task.clone(),
+        group: group(req, definition)?,
+        started_by: started_by(req)?,
+        client_token,
+        stop: None,
+        enable_ecs_managed_tags: req.enable_ecs_managed_tags == Some(true),
+        times: TaskTimes { created_at: env.now, ..Default::default() },
+        tags: tags(req, cluster, definition)?,
+    })
+}
+
+fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskContainer> {
+    let container = |(index, name): (usize, &String)| TaskContainer {
+        id: String::new(),
+        endpoint_id: String::new(),
+        name: name.clone(),
+        overrides: overridden.containers[index].clone(),
+        status: ContainerStatus::Pending,
+        runtime_id: None,
+        image_digest: None,
+        exit_code: None,
+        reason: None,
+    };
+    definition.containers.iter().map(|container| &container.name).enumerate().map(container).collect()
+}
+
+/// Starts one task: chooses its host and subnet, makes and attaches its interface.
+fn start(
+    draft: &mut Draft,
+    definition: &TaskDefinition,
+    launch: &Launch,
+    template: &Task,
+    env: &Env,
+) -> Result<Task, Vec<Failure>> {
+    let need = Need::new(definition, template);
+    let wanted = Wanted { cluster: &template.cluster, definition, need, subnets: &launch.network.subnets };
+    let (host, zone): (Arc<Host>, Option<String>) = match launch.launch_type {
+        LaunchType::Fargate => (fargate_host(draft, &wanted)?.clone(), None),
+        LaunchType::Ec2 => {
+            let host = ec2_host(draft, &wanted, env)?.clone();
+            let zone = host.availability_zone.clone();
+            (host, Some(zone))
+        }
+    };
+    let mut task = template.clone();
+    task.id = TaskId::from_bits(env.fresh_bits());
+    for container in &mut task.containers {
+        container.id = uuid_text(env.fresh_bits());
+        container.endpoint_id = uuid_text(env.fresh_bits());
+    }
+    if let Some(subnet) = network::choose_subnet(draft, &launch.network.subnets, zone.as_deref()) {
+        task.network = network::precreated(subnet, &launch.network.groups, env);
+    }
+    match network::plug(draft, &mut task, &host, &launch.network, env) {
+        Ok(()) => task.host = Some(host.id.clone()),
+        Err(reason) => fail(&mut task, reason, env),
+    }
+    draft.put(task.clone());
+    Ok(task)
+}
+
+/// The task ends before it has a place.
+fn fail(task: &mut Task, reason: String, env: &Env) {
+    task.desired = Desired::Stopped;
+    task.status = TaskStatus::Stopped;
+    task.stop = Some(TaskStop { code: FAILED_TO_START.to_owned(), reason });
+    task.network.status = TaskAttachmentStatus::Deleted;
+    task.times.stopping_at = Some(env.now);
+    task.times.stopped_at = Some(env.now);
+    for container in &mut task.containers {
+        container.status = ContainerStatus::Stopped;
+    }
+}
+
+fn group(req: &RunTaskRequest, definition: &TaskDefinition) -> Result<String, Refusal> {
+    match req.group.as_deref().filter(|group| !group.is_empty()) {
+        None => Ok(format!("family:{}", definition.key.family)),
+        Some(group) if group.starts_with("service:") => Err(invalid("Invalid namespace for group.")),
+        Some(group) => Ok(group.to_owned()),
+    }
+}
+
+fn started_by(req: &RunTaskRequest) -> Result<Option<String>, Refusal> {
+    let Some(given) = req.started_by.as_ref().filter(|given| !given.is_empty()) else { return Ok(None) };
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-/_".contains(c);
+    if given.chars().count() > 128 || !given.chars().all(is_allowed) {
+        return Err(invalid(
+            "startedBy can have up to 128 letters (uppercase and lowercase), numbers, hyphens, forward slash, and \
+             underscores.",
+        ));
+    }
+    Ok(Some(given.clone()))
+}
+
+fn tags(req: &RunTaskRequest, cluster: &Cluster, definition: &TaskDefinition) -> Result<Tags, Refusal> {
+    let mut tags = match req.propagate_tags.as_deref() {
+        None | Some("NONE") => Tags::new(),
+        Some("TASK_DEFINITION") => definition.tags.clone(),
+        Some("SERVICE") => return Err(invalid("propagateTags SERVICE is not valid for a task without a service.")),
+        Some(other) => return Err(client(format!("'{other}' is not a valid value for propagateTags."))),
+    };
+    tags.extend(tag::read(req.tags.as_deref())?);
+    if req.enable_ecs_managed_tags == Some(true) {
+        tags.insert("aws:ecs:clusterName".to_owned(), cluster.name.0.clone());
+    }
+    Ok(tags)
+}

@@ -1,0 +1,196 @@
+//! Tasks as answered.
+
+use berth_shapes::Timestamp;
+use berth_shapes::ecs as shape;
+use berth_types::TimestampMs;
+use berth_types::intent::{Desired, LaunchType};
+use berth_types::report::ContainerStatus;
+
+use super::placement::Need;
+use super::record::{
+    ContainerDefinition, ContainerOverrides, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
+};
+use super::reference::{cluster_arn, container_arn, definition_arn, instance_arn, task_arn};
+use super::tag;
+use crate::{Env, Snapshot};
+
+/// Ephemeral storage of a Fargate task that asks for none.
+const EPHEMERAL_STORAGE_GIB: i32 = 20;
+
+/// The task as RunTask answers it: its interface is not told yet.
+pub(super) fn accepted(snap: &Snapshot, accepted: &Task, env: &Env) -> shape::Task {
+    if accepted.status != TaskStatus::Provisioning {
+        return task(snap, accepted, env);
+    }
+    let network = TaskNetwork { status: TaskAttachmentStatus::Precreated, eni: None, ..accepted.network.clone() };
+    task(snap, &Task { network, ..accepted.clone() }, env)
+}
+
+/// The task without tags.
+pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
+    let definition = snap.task_definitions.get(&task.definition);
+    let definitions = definition.map(|definition| definition.containers.as_slice()).unwrap_or_default();
+    let is_fargate = task.launch_type == LaunchType::Fargate;
+    let need = Need::of(snap, task);
+    let host = task.host.as_ref().and_then(|host| snap.hosts.get(host));
+    let connectivity = task.times.connectivity_at.map(|_| match host {
+        Some(host) if host.connected => "CONNECTED",
+        Some(_) | None => "DISCONNECTED",
+    });
+    let processor = host.and_then(|host| host.attributes.get("ecs.cpu-architecture").cloned().flatten());
+    let containers = task.containers.iter().enumerate();
+    shape::Task {
+        attachments: Some(vec![attachment(&task.network)]),
+        attributes: Some(processor.into_iter().map(|value| attribute("ecs.cpu-architecture", value)).collect()),
+        availability_zone: Some(task.network.availability_zone.clone()),
+        cluster_arn: Some(cluster_arn(&task.cluster, env)),
+        connectivity: connectivity.map(str::to_owned),
+        connectivity_at: task.times.connectivity_at.map(time),
+        container_instance_arn: task
+            .host
+            .as_ref()
+            .filter(|_| !is_fargate)
+            .map(|host| instance_arn(&task.cluster, host, env)),
+        containers: Some(containers.map(|(at, one)| container(task, one, definitions.get(at), env)).collect()),
+        cpu: Some(need.cpu_units.to_string()),
+        created_at: Some(time(task.times.created_at)),
+        desired_status: Some(desired(task.desired).to_owned()),
+        enable_execute_command: Some(false),
+        ephemeral_storage: is_fargate.then_some(shape::EphemeralStorage { size_in_gib: Some(EPHEMERAL_STORAGE_GIB) }),
+        execution_stopped_at: task.times.execution_stopped_at.map(time),
+        fargate_ephemeral_storage: is_fargate
+            .then_some(shape::TaskEphemeralStorage { kms_key_id: None, size_in_gib: Some(EPHEMERAL_STORAGE_GIB) }),
+        group: Some(task.group.clone()),
+        // No container has a health check.
+        health_status: Some("UNKNOWN".to_owned()),
+        last_status: Some(task.status.as_str().to_owned()),
+        launch_type: Some(task.launch_type.as_str().to_owned()),
+        memory: Some(need.memory_mib.to_string()),
+        overrides: Some(overrides(task)),
+        platform_family: is_fargate.then(|| "Linux".to_owned()),
+        platform_version: is_fargate.then(|| "1.4.0".to_owned()),
+        pull_started_at: task.times.pull_started_at.map(time),
+        pull_stopped_at: task.times.pull_stopped_at.map(time),
+        started_at: task.times.started_at.map(time),
+        started_by: task.started_by.clone(),
+        stop_code: task.stop.as_ref().map(|stop| stop.code.clone()),
+        stopped_at: task.times.stopped_at.map(time),
+        stopped_reason: task.stop.as_ref().map(|stop| stop.reason.clone()),
+        stopping_at: task.times.stopping_at.map(time),
+        tags: Some(Vec::new()),
+        task_arn: Some(task_arn(&task.cluster, &task.id, env)),
+        task_definition_arn: Some(definition_arn(&task.definition, env)),
+        version: i64::try_from(task.version).ok(),
+        ..Default::default()
+    }
+}
+
+/// The task with its tags.
+pub(super) fn task_with_tags(snap: &Snapshot, record: &Task, env: &Env) -> shape::Task {
+    shape::Task { tags: Some(tag::show(&record.tags)), ..task(snap, record, env) }
+}
+
+/// The name AWS uses.
+pub(super) fn desired(desired: Desired) -> &'static str {
+    match desired {
+        Desired::Running => "RUNNING",
+        Desired::Stopped => "STOPPED",
+    }
+}
+
+fn time(at: TimestampMs) -> Timestamp {
+    Timestamp(at.0)
+}
+
+fn attribute(name: &str, value: String) -> shape::Attribute {
+    shape::Attribute { name: Some(name.to_owned()), value: Some(value), ..Default::default() }
+}
+
+fn attachment(network: &TaskNetwork) -> shape::Attachment {
+    let status = match network.status {
+        TaskAttachmentStatus::Precreated => "PRECREATED",
+        TaskAttachmentStatus::Attaching => "ATTACHING",
+        TaskAttachmentStatus::Attached => "ATTACHED",
+        TaskAttachmentStatus::Detaching => "DETACHING",
+        TaskAttachmentStatus::Deleted => "DELETED",
+        TaskAttachmentStatus::Failed => "FAILED",
+    };
+    let mut details = vec![("subnetId", network.subnet.to_string())];
+    if let Some(eni) = &network.eni {
+        details.push(("networkInterfaceId", eni.id.to_string()));
+        details.push(("macAddress", eni.mac.to_string()));
+        details.extend(eni.private_dns_name.iter().map(|name| ("privateDnsName", name.clone())));
+        details.push(("privateIPv4Address", eni.address.to_string()));
+    }
+    let pair = |(name, value): (&str, String)| shape::KeyValuePair { name: Some(name.to_owned()), value: Some(value) };
+    shape::Attachment {
+        details: Some(details.into_iter().map(pair).collect()),
+        id: Some(network.attachment.clone()),
+        status: Some(status.to_owned()),
+        r#type: Some("ElasticNetworkInterface".to_owned()),
+    }
+}
+
+fn container(
+    task: &Task,
+    container: &TaskContainer,
+    definition: Option<&ContainerDefinition>,
+    env: &Env,
+) -> shape::Container {
+    let interface = task.network.eni.as_ref().map(|eni| shape::NetworkInterface {
+        attachment_id: Some(task.network.attachment.clone()),
+        ipv6_address: None,
+        private_ipv4_address: Some(eni.address.to_string()),
+    });
+    let status = match container.status {
+        ContainerStatus::Pending => "PENDING",
+        ContainerStatus::Running => "RUNNING",
+        ContainerStatus::Stopped => "STOPPED",
+    };
+    let given = &container.overrides;
+    let cpu_units = given.cpu_units.or(definition.map(|definition| definition.cpu_units)).unwrap_or(0);
+    let memory = given.memory_mib.or(definition.and_then(|definition| definition.memory_mib));
+    let reservation =
+        given.memory_reservation_mib.or(definition.and_then(|definition| definition.memory_reservation_mib));
+    shape::Container {
+        container_arn: Some(container_arn(&task.cluster, &task.id, &container.id, env)),
+        cpu: Some(cpu_units.to_string()),
+        exit_code: container.exit_code,
+        health_status: Some("UNKNOWN".to_owned()),
+        image: definition.map(|definition| definition.image.clone()),
+        image_digest: container.image_digest.clone(),
+        last_status: Some(status.to_owned()),
+        memory: memory.map(|memory| memory.to_string()),
+        memory_reservation: reservation.map(|memory| memory.to_string()),
+        name: Some(container.name.clone()),
+        network_bindings: Some(Vec::new()),
+        network_interfaces: Some(interface.into_iter().collect()),
+        reason: container.reason.clone(),
+        runtime_id: container.runtime_id.clone(),
+        task_arn: Some(task_arn(&task.cluster, &task.id, env)),
+        ..Default::default()
+    }
+}
+
+fn overrides(task: &Task) -> shape::TaskOverride {
+    let pair =
+        |(name, value): &(String, String)| shape::KeyValuePair { name: Some(name.clone()), value: Some(value.clone()) };
+    let integer = |value: Option<u32>| value.and_then(|value| i32::try_from(value).ok());
+    let container = |name: &str, given: &ContainerOverrides| shape::ContainerOverride {
+        command: given.command.clone(),
+        cpu: integer(given.cpu_units),
+        environment: given.environment.as_ref().map(|pairs| pairs.iter().map(pair).collect()),
+        memory: integer(given.memory_mib),
+        memory_reservation: integer(given.memory_reservation_mib),
+        name: Some(name.to_owned()),
+        ..Default::default()
+    };
+    shape::TaskOverride {
+        container_overrides: Some(task.containers.iter().map(|one| container(&one.name, &one.overrides)).collect()),
+        cpu: task.overrides.cpu.clone(),
+        execution_role_arn: task.overrides.execution_role_arn.clone(),
+        inference_accelerator_overrides: Some(Vec::new()),
+        memory: task.overrides.memory.clone(),
+        ..Default::default()
+    }
+}

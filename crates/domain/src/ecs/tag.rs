@@ -1,0 +1,173 @@
+//! Tags of clusters, task definitions, tasks and container instances.
+
+use berth_shapes::ecs::{
+    ListTagsForResourceRequest, ListTagsForResourceResponse, Tag, TagResourceRequest, TagResourceResponse,
+    UntagResourceRequest, UntagResourceResponse,
+};
+use berth_types::{Arn, HostId, TaskId};
+
+use super::record::{Cluster, ClusterName, Host, Task, TaskDefinition, TaskStatus};
+use super::reference::{self, cluster_not_found, definition_ref};
+use super::refuse::invalid;
+use crate::vpc::record::Tags;
+use crate::{Change, Draft, Env, Refusal, Snapshot};
+
+/// Tags on one resource, without those AWS adds.
+const TAGS_MAX: usize = 50;
+
+/// ListTagsForResource.
+pub fn list_tags_for_resource(
+    snap: &Snapshot,
+    req: &ListTagsForResourceRequest,
+    env: &Env,
+) -> Result<ListTagsForResourceResponse, Refusal> {
+    let tags = Tagged::find(snap, req.resource_arn.as_deref(), env)?;
+    Ok(ListTagsForResourceResponse { tags: Some(show(tags.tags())) })
+}
+
+/// TagResource.
+pub fn tag_resource(
+    snap: &Snapshot,
+    req: &TagResourceRequest,
+    env: &Env,
+) -> Result<Change<TagResourceResponse>, Refusal> {
+    let tagged = Tagged::find(snap, req.resource_arn.as_deref(), env)?;
+    let mut tags = tagged.tags().clone();
+    tags.extend(read(req.tags.as_deref())?);
+    check_number(&tags)?;
+    Ok(tagged.with(snap, tags).map(|()| TagResourceResponse {}))
+}
+
+/// UntagResource.
+pub fn untag_resource(
+    snap: &Snapshot,
+    req: &UntagResourceRequest,
+    env: &Env,
+) -> Result<Change<UntagResourceResponse>, Refusal> {
+    let tagged = Tagged::find(snap, req.resource_arn.as_deref(), env)?;
+    let mut tags = tagged.tags().clone();
+    for key in req.tag_keys.iter().flatten() {
+        if is_reserved(key) {
+            return Err(reserved());
+        }
+        tags.remove(key);
+    }
+    Ok(tagged.with(snap, tags).map(|()| UntagResourceResponse {}))
+}
+
+/// Checks tags given by a caller.
+pub(super) fn read(tags: Option<&[Tag]>) -> Result<Tags, Refusal> {
+    let mut read = Tags::new();
+    for tag in tags.unwrap_or_default() {
+        let (key, value) = (tag.key.clone().unwrap_or_default(), tag.value.clone().unwrap_or_default());
+        if is_reserved(&key) {
+            return Err(reserved());
+        }
+        if key.is_empty() || key.chars().count() > 128 {
+            return Err(invalid(format!("Tag key '{key}' must have between 1 and 128 characters.")));
+        }
+        if value.chars().count() > 256 {
+            return Err(invalid(format!("The value of tag '{key}' must have at most 256 characters.")));
+        }
+        if read.insert(key.clone(), value).is_some() {
+            return Err(invalid(format!("Duplicate tag key '{key}' found.")));
+        }
+    }
+    check_number(&read)?;
+    Ok(read)
+}
+
+/// Tags as answered.
+pub(super) fn show(tags: &Tags) -> Vec<Tag> {
+    tags.iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
+}
+
+fn is_reserved(key: &str) -> bool {
+    key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws:"))
+}
+
+fn reserved() -> Refusal {
+    invalid("aws: prefixed tag key names are not allowed for external use.")
+}
+
+fn check_number(tags: &Tags) -> Result<(), Refusal> {
+    if tags.keys().filter(|key| !is_reserved(key)).count() > TAGS_MAX {
+        return Err(invalid(format!("tags can have at most {TAGS_MAX} items.")));
+    }
+    Ok(())
+}
+
+/// A resource that carries tags.
+enum Tagged {
+    Cluster(Cluster),
+    Definition(TaskDefinition),
+    Task(Box<Task>),
+    Host(Host),
+}
+
+impl Tagged {
+    fn find(snap: &Snapshot, text: Option<&str>, env: &Env) -> Result<Self, Refusal> {
+        let text = text.unwrap_or_default();
+        let malformed = || invalid("The specified ARN is not valid. Specify the ARN of an ECS resource and try again.");
+        let arn: Arn = text.parse().map_err(|_| malformed())?;
+        let missing =
+            |what: &str| invalid(format!("The specified {what} is inactive. Specify an active {what} and try again."));
+        match arn.resource.split_once('/').map(|(kind, _)| kind) {
+            Some("cluster") => {
+                let name = ClusterName(reference::resource(text, "cluster", env)?);
+                let cluster = snap.clusters.get(&name).ok_or_else(cluster_not_found)?;
+                if cluster.deleted_at.is_some() {
+                    return Err(missing("cluster"));
+                }
+                Ok(Self::Cluster((**cluster).clone()))
+            }
+            Some("task-definition") => match definition_ref(text, env)? {
+                Some(reference::DefinitionRef::Exact(key)) => match snap.task_definitions.get(&key) {
+                    Some(definition) => Ok(Self::Definition((**definition).clone())),
+                    None => Err(missing("task definition")),
+                },
+                Some(reference::DefinitionRef::Latest(_)) | None => Err(malformed()),
+            },
+            Some("task") => {
+                let task = reference::in_cluster(text, "task", "taskId", env)?;
+                let found = TaskId::parse(&task.id).ok().and_then(|id| snap.tasks.get(&id));
+                let is_meant = |found: &&std::sync::Arc<Task>| {
+                    task.may_be_in(&found.cluster) && found.status != TaskStatus::Stopped
+                };
+                found
+                    .filter(is_meant)
+                    .map(|found| Self::Task(Box::new((**found).clone())))
+                    .ok_or_else(|| missing("task"))
+            }
+            Some("container-instance") => {
+                let host = reference::in_cluster(text, "container-instance", "containerInstanceId", env)?;
+                let found = HostId::parse(&host.id).ok().and_then(|id| snap.hosts.get(&id));
+                found
+                    .filter(|found| host.may_be_in(&found.cluster) && found.registered_at.is_some())
+                    .map(|found| Self::Host((**found).clone()))
+                    .ok_or_else(|| missing("container instance"))
+            }
+            Some(_) | None => Err(malformed()),
+        }
+    }
+
+    fn tags(&self) -> &Tags {
+        match self {
+            Self::Cluster(cluster) => &cluster.tags,
+            Self::Definition(definition) => &definition.tags,
+            Self::Task(task) => &task.tags,
+            Self::Host(host) => &host.tags,
+        }
+    }
+
+    fn with(self, snap: &Snapshot, tags: Tags) -> Change<()> {
+        let mut draft = Draft::of(snap);
+        match self {
+            Self::Cluster(cluster) => draft.put(Cluster { tags, ..cluster }),
+            Self::Definition(definition) => draft.put(TaskDefinition { tags, ..definition }),
+            Self::Task(task) => draft.put(Task { tags, ..*task }),
+            Self::Host(host) => draft.put(Host { tags, ..host }),
+        }
+        draft.change(())
+    }
+}
