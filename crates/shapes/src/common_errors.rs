@@ -46,7 +46,7 @@ common_error_codes! {
     InvalidParameterCombination 400 "Query services: parameters that exclude each other.",
     InvalidParameterValue 400 "Query services: a parameter has a value it cannot have.",
     InvalidSignatureException 400 "JSON services: the signature is wrong or too old.",
-    MalformedQueryString 404 "Query services: the form body cannot be read.",
+    MalformedQueryString 400 "Query services: the form body cannot be read.",
     MissingAuthenticationToken 403 "Query services: the request is not signed.",
     MissingAuthenticationTokenException 400 "JSON services: the request is not signed.",
     MissingParameter 400 "Query services: a required parameter is absent.",

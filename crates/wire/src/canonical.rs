@@ -8,7 +8,7 @@
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::percent::{self, Plus};
+use crate::percent;
 use crate::request::RequestParts;
 use crate::scope::{ALGORITHM, Credential, TERMINATOR};
 
@@ -130,7 +130,7 @@ fn push_query(query: &str, form: QueryForm, out: &mut String) -> Option<()> {
 /// `+` is a space, here as where the parameters are read; otherwise two requests with one signature could differ.
 fn normalised(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
-    percent::encode(&percent::decode(text, Plus::Space)?, &mut out);
+    percent::encode(&percent::decode(text)?, &mut out);
     Some(out)
 }
 

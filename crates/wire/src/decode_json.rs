@@ -10,6 +10,7 @@ use berth_shapes::{CommonErrorCode, Kind, List, Map, Refusal, Slot, Structure, T
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::blob;
+use crate::excerpt::excerpt;
 use crate::instant;
 use crate::request::DEPTH_MAX;
 
@@ -25,7 +26,7 @@ pub(crate) fn fill(input: &mut dyn Structure, body: &[u8]) -> Result<(), Refusal
     match (read, trouble) {
         (Ok(()), _) => Ok(()),
         (Err(_), Some(Trouble { path, what })) if path.is_empty() => Err(refusal(what)),
-        (Err(_), Some(Trouble { path, what })) => Err(refusal(format!("{what} (member {path})"))),
+        (Err(_), Some(Trouble { path, what })) => Err(refusal(format!("{what} (member {})", excerpt(&path)))),
         (Err(_), None) => Err(refusal("The request body is not valid JSON.".to_owned())),
     }
 }

@@ -4,6 +4,7 @@
 use berth_shapes::{CommonErrorCode, Ec2ErrorCode, List, Map, Protocol, Refusal, Slot, Structure, Timestamp};
 
 use crate::blob;
+use crate::excerpt::excerpt;
 use crate::form::{Group, Parameter, groups};
 use crate::instant;
 use crate::request::LIST_INDEX_MAX;
@@ -181,11 +182,11 @@ impl Reader {
         if !self.ec2 {
             return Ok(());
         }
-        Err(Refusal::new(Ec2ErrorCode::UnknownParameter, format!("The parameter {key} is not recognized")))
+        Err(Refusal::new(Ec2ErrorCode::UnknownParameter, format!("The parameter {} is not recognized", excerpt(key))))
     }
 
     fn invalid(&self, key: &str, value: &str, why: &str) -> Refusal {
-        let message = format!("Value ({value}) for parameter {key} is invalid. {why}");
+        let message = format!("Value ({}) for parameter {} is invalid. {why}", excerpt(value), excerpt(key));
         if self.ec2 {
             Refusal::new(Ec2ErrorCode::InvalidParameterValue, message)
         } else {

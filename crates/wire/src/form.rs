@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use crate::percent::{self, Plus};
+use crate::percent;
 use crate::request::{DEPTH_MAX, PARAMETERS_MAX, RequestParts};
 
 /// One parameter.
@@ -44,8 +44,8 @@ pub(crate) fn value<'p>(parameters: &'p [Parameter<'_>], key: &str) -> Option<&'
 fn read<'a>(text: &'a str, found: &mut Vec<Parameter<'a>>) -> Result<(), FormError> {
     for pair in text.trim_end_matches(['\r', '\n']).split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let key = percent::decode(key, Plus::Space).ok_or(FormError::NotUtf8)?;
-        let value = percent::decode(value, Plus::Space).ok_or(FormError::NotUtf8)?;
+        let key = percent::decode(key).ok_or(FormError::NotUtf8)?;
+        let value = percent::decode(value).ok_or(FormError::NotUtf8)?;
         if key.bytes().filter(|byte| *byte == b'.').count() >= DEPTH_MAX {
             return Err(FormError::TooDeep);
         }

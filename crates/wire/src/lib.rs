@@ -13,6 +13,7 @@ mod decode_query;
 mod encode;
 mod encode_json;
 mod encode_xml;
+mod excerpt;
 mod form;
 mod instant;
 mod percent;

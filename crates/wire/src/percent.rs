@@ -4,27 +4,18 @@ use std::borrow::Cow;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// What `+` stands for in the text being decoded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plus {
-    /// A space, as in form bodies and query strings.
-    Space,
-    /// Itself, as in paths.
-    Itself,
-}
-
-/// Decodes; `%` without two hex digits stands for itself. `None` when the result is not UTF-8.
-pub(crate) fn decode(text: &str, plus: Plus) -> Option<Cow<'_, str>> {
-    let special = |byte: &u8| *byte == b'%' || (*byte == b'+' && plus == Plus::Space);
+/// Decodes; `+` is a space, `%` without two hex digits stands for itself. `None` when the result is not UTF-8.
+pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    let special = |byte: &u8| matches!(byte, b'%' | b'+');
     let bytes = text.as_bytes();
-    let Some(first) = bytes.iter().position(|byte| special(byte)) else { return Some(Cow::Borrowed(text)) };
+    let Some(first) = bytes.iter().position(special) else { return Some(Cow::Borrowed(text)) };
     let mut out = Vec::with_capacity(bytes.len());
     out.extend_from_slice(&bytes[..first]);
     let mut rest = &bytes[first..];
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
-            b'+' if plus == Plus::Space => out.push(b' '),
+            b'+' => out.push(b' '),
             b'%' => match escape(after) {
                 Some(value) => {
                     out.push(value);
@@ -72,19 +63,18 @@ mod tests {
         fn decoding_undoes_encoding(text in "\\PC*") {
             let mut encoded = String::new();
             encode(&text, &mut encoded);
-            prop_assert_eq!(decode(&encoded, Plus::Space).unwrap(), text.as_str());
-            prop_assert_eq!(decode(&encoded, Plus::Itself).unwrap(), text.as_str());
+            prop_assert_eq!(decode(&encoded).unwrap(), text.as_str());
         }
 
         #[test]
         fn decoding_never_panics(text in ".*") {
-            let _ = decode(&text, Plus::Space);
+            let _ = decode(&text);
         }
     }
 
     #[test]
     fn broken_escapes_stand_for_themselves() {
-        assert_eq!(decode("100%+%2", Plus::Space).unwrap(), "100% %2");
-        assert!(decode("%ff", Plus::Space).is_none());
+        assert_eq!(decode("100%+%2").unwrap(), "100% %2");
+        assert!(decode("%ff").is_none());
     }
 }

@@ -6,6 +6,7 @@
 use berth_shapes::{CommonErrorCode, Ec2ErrorCode, Input, OPERATIONS, Operation, Protocol, Refusal, Service};
 
 use crate::encode::ErrorForm;
+use crate::excerpt::excerpt;
 use crate::form::{self, Parameter};
 use crate::request::{BODY_MAX_BYTES, RequestParts};
 use crate::scope::Credential;
@@ -85,7 +86,7 @@ fn route_json<'a>(target: &str, body: &'a [u8]) -> Result<Call<'a>, Unroutable> 
         None => refuse(
             ErrorForm::Json,
             CommonErrorCode::UnknownOperationException,
-            format!("The operation {target} is not known."),
+            format!("The operation {} is not known.", excerpt(target)),
         ),
     }
 }
@@ -111,7 +112,7 @@ fn route_query<'a>(parts: &RequestParts<'a>) -> Result<Call<'a>, Unroutable> {
         (Some(version), Some("ec2")) => refuse(
             ErrorForm::Ec2,
             Ec2ErrorCode::NoSuchVersion,
-            format!("The requested version ({version}) of service AmazonEC2 does not exist"),
+            format!("The requested version ({}) of service AmazonEC2 does not exist", excerpt(version)),
         ),
         (version, scope) => {
             let form = if version == Some(IAM_VERSION) { form_of_scope(Some("iam")) } else { form_of_scope(scope) };
@@ -127,7 +128,7 @@ fn query_call(service: Service, action: &str, version: &str) -> Result<&'static 
             Protocol::Ec2Query => refuse(
                 ErrorForm::Ec2,
                 Ec2ErrorCode::InvalidAction,
-                format!("The action {action} is not valid for this web service."),
+                format!("The action {} is not valid for this web service.", excerpt(action)),
             ),
             Protocol::AwsQuery | Protocol::AwsJson11 => {
                 refuse(ErrorForm::of(service), CommonErrorCode::InvalidAction, no_such_action(action, version))
@@ -138,7 +139,7 @@ fn query_call(service: Service, action: &str, version: &str) -> Result<&'static 
 }
 
 fn no_such_action(action: &str, version: &str) -> String {
-    format!("Could not find operation {action} for version {version}")
+    format!("Could not find operation {} for version {}", excerpt(action), excerpt(version))
 }
 
 /// A request without an operation: what to say depends on whether it was signed, and for whom.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::percent::{self, Plus};
+use crate::percent;
 use crate::request::RequestParts;
 
 /// The algorithm word of SigV4.
@@ -67,6 +67,6 @@ pub(crate) fn query_value<'a>(parts: &RequestParts<'a>, name: &str) -> Option<Co
     let query = parts.uri.query()?;
     query.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
-        if percent::decode(key, Plus::Space)? == name { percent::decode(value, Plus::Space) } else { None }
+        if percent::decode(key)? == name { percent::decode(value) } else { None }
     })
 }

@@ -125,11 +125,8 @@ impl<'a> Claim<'a> {
         let (Some(credential), Some(signed_headers), Some(signature)) = (credential, signed_headers, signature) else {
             let missing = [("Credential", credential), ("Signature", signature), ("SignedHeaders", signed_headers)];
             let words = missing.iter().filter(|(_, found)| found.is_none());
-            return Err(AuthError::Incomplete(
-                words
-                    .map(|(name, _)| format!("Authorization header requires '{name}' parameter. "))
-                    .collect::<String>(),
-            ));
+            let words = words.map(|(name, _)| format!("Authorization header requires '{name}' parameter."));
+            return Err(AuthError::Incomplete(words.collect::<Vec<_>>().join(" ")));
         };
         let (amz_date, signed_at_ms, date_header) = header_date(parts)?;
         Ok(Claim {
@@ -150,7 +147,7 @@ impl<'a> Claim<'a> {
         }
         let needed = |name: &str| {
             query_value(parts, name)
-                .ok_or_else(|| AuthError::Incomplete(format!("AWS query-string parameters must include '{name}'. ")))
+                .ok_or_else(|| AuthError::Incomplete(format!("AWS query-string parameters must include '{name}'.")))
         };
         let amz_date = needed("X-Amz-Date")?;
         let expires = needed("X-Amz-Expires")?;
@@ -190,25 +187,24 @@ impl<'a> Claim<'a> {
 
     fn check_scope(&self, endpoint: Endpoint<'_>) -> Result<(), AuthError> {
         let Credential { date, region, service, .. } = &self.credential;
-        let mut words = String::new();
+        let mut words = Vec::new();
         // The global endpoint of STS lives in us-east-1, and clients that were told to use it sign for there.
         let is_global = endpoint.service == "sts" && region == "us-east-1";
         if region != endpoint.region && !is_global {
-            words.push_str("Credential should be scoped to a valid region. ");
+            words.push("Credential should be scoped to a valid region.".to_owned());
         }
         if service != endpoint.service {
-            words.push_str(&format!("Credential should be scoped to correct service: '{}'. ", endpoint.service));
+            words.push(format!("Credential should be scoped to correct service: '{}'.", endpoint.service));
         }
-        let day = instant::basic(self.signed_at_ms);
-        if !day.starts_with(date.as_str()) || date.len() != 8 {
-            words.push_str(&format!(
+        let moment = instant::basic(self.signed_at_ms);
+        let day = moment.get(..8).unwrap_or_default();
+        if day != date {
+            words.push(format!(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: \
-                 '{date}' != '{}', from '{}'. ",
-                &day[..8],
-                self.amz_date
+                 '{date}' != '{day}', from '{moment}'."
             ));
         }
-        if words.is_empty() { Ok(()) } else { Err(AuthError::WrongScope(words)) }
+        if words.is_empty() { Ok(()) } else { Err(AuthError::WrongScope(words.join(" "))) }
     }
 
     /// What is not signed could be changed on the way: the host, the operation, the moment.

@@ -1,6 +1,7 @@
 //! Pagination tokens. Operations page with plain cursors; on the wire a cursor is sealed, so that clients can neither
 //! read meaning into it nor make one up, nor use the token of one operation with another.
 
+use crate::excerpt::excerpt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use berth_shapes::{CommonErrorCode, Ec2ErrorCode, Operation, Refusal, Service, Slot, Structure, View, ecs};
@@ -60,7 +61,7 @@ fn forged(service: Service, token: &str) -> Refusal {
         Service::Ecs => Refusal::new(ecs::ErrorCode::InvalidParameterException, "Invalid token."),
         Service::Ec2 => Refusal::new(
             Ec2ErrorCode::InvalidParameterValue,
-            format!("Value ({token}) for parameter nextToken is invalid. The token was not issued by this operation."),
+            format!("Value ({}) for parameter nextToken is invalid.", excerpt(token)),
         ),
         Service::Sts => Refusal::new(CommonErrorCode::ValidationError, "Invalid token."),
     }
