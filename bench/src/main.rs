@@ -1,2 +1,57 @@
-//! Entry.
-fn main() {}
+//! Benchmarks: every figure is a ratio against a baseline measured in the same run.
+//!
+//! `berth-bench datapath` compares task to task with a raw veth pair and a Linux bridge with nftables;
+//! `berth-bench cni` times the plugin chain; `berth-bench launch` and `berth-bench api` talk to a Berth that runs.
+
+mod api;
+mod client;
+mod cni;
+mod datapath;
+mod idle_host;
+mod launch;
+mod sample;
+mod scene;
+mod table;
+mod topology;
+
+use clap::{Parser, Subcommand};
+
+/// Measure Berth against baselines in the same run and print ratios.
+#[derive(Parser)]
+#[command(name = "berth-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    suite: Suite,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// Round trip, new connections and stream: raw veth, bridge + nftables, fabric with 1 and 1,000 rules (root).
+    Datapath {
+        /// Rounds; each runs every path once, the best of all counts (noise only slows things down).
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
+    },
+    /// The CNI chain ecs-bridge (ecs-ipam) + ecs-eni: ADD and DEL (root).
+    Cni {
+        /// Directory that holds ecs-eni, ecs-bridge and ecs-ipam.
+        #[arg(long)]
+        plugins: std::path::PathBuf,
+        /// Chains to run.
+        #[arg(long, default_value_t = 30)]
+        rounds: u32,
+    },
+    /// RunTask to RUNNING with the image cached, beside the same containers started with `ctr` (a running Berth).
+    Launch(launch::Options),
+    /// Durable RunTask and DescribeTasks through HTTP with SigV4 (a running Berth), beside another endpoint if given.
+    Api(api::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().suite {
+        Suite::Datapath { rounds } => datapath::run(rounds),
+        Suite::Cni { plugins, rounds } => cni::run(&plugins, rounds),
+        Suite::Launch(options) => launch::run(&options),
+        Suite::Api(options) => api::run(&options),
+    }
+}

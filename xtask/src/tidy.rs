@@ -154,43 +154,65 @@ fn file_findings(root: &Path, file: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Which top module of a crate names which other.
+/// Which file of a crate names which file of another top module. Files of one top module may know each other freely;
+/// `mod.rs` and `lib.rs` only gather, so what is named through them counts for them alone.
 fn module_uses(src: &Path, sources: &[PathBuf]) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in sources.iter().filter(|file| !is_test_file(file)) {
-        let Some(module) = top_module(src, file) else { continue };
+    let files: Vec<&PathBuf> = sources.iter().filter(|file| !is_test_file(file)).collect();
+    let names: BTreeSet<String> = files.iter().filter_map(|file| module_of(src, file)).collect();
+    let mut modules = BTreeMap::new();
+    for file in files {
+        let Some(module) = module_of(src, file) else { continue };
         let text = without_tests(&fs::read_to_string(file)?);
-        modules.entry(module).or_default().extend(crate_paths(&text));
-    }
-    let names: BTreeSet<String> = modules.keys().cloned().collect();
-    for (module, uses) in &mut modules {
-        uses.retain(|other| other != module && names.contains(other));
+        let mut uses: BTreeSet<String> =
+            crate_paths(&text).iter().filter_map(|path| nearest(&names, path)).collect();
+        uses.retain(|other| top(other) != top(&module));
+        modules.insert(module, uses);
     }
     Ok(modules)
 }
 
-fn top_module(src: &Path, file: &Path) -> Option<String> {
-    let first = file.strip_prefix(src).ok()?.components().next()?;
-    let name = first.as_os_str().to_string_lossy();
-    let name = name.strip_suffix(".rs").unwrap_or(&name);
-    (!matches!(name, "lib" | "main" | "bin")).then(|| name.to_owned())
+/// `a::b` for `src/a/b.rs` and for `src/a/b/mod.rs`; nothing for roots of crates.
+fn module_of(src: &Path, file: &Path) -> Option<String> {
+    let path = file.strip_prefix(src).ok()?.with_extension("");
+    let mut parts: Vec<String> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
+    if parts.last().is_some_and(|part| part == "mod") {
+        parts.pop();
+    }
+    (!matches!(parts.first()?.as_str(), "lib" | "main" | "bin")).then(|| parts.join("::"))
 }
 
-/// The first names after `crate::`, also inside braces.
+/// The module a path leads to, as deep as there is a file.
+fn nearest(names: &BTreeSet<String>, path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split("::").collect();
+    (1..=parts.len()).rev().map(|length| parts[..length].join("::")).find(|name| names.contains(name))
+}
+
+fn top(module: &str) -> &str {
+    module.split("::").next().unwrap_or(module)
+}
+
+/// The paths after `crate::`, those inside braces written out.
 fn crate_paths(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-        for (at, _) in line.match_indices("crate::") {
-            let rest = &line[at + "crate::".len()..];
-            if let Some(group) = rest.strip_prefix('{') {
-                found.extend(top_names(group).into_iter().map(|name| word(&name)));
-            } else {
-                found.insert(word(rest));
-            }
-        }
+    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = code.join(" ");
+    for (at, _) in code.match_indices("crate::") {
+        expand("", &code[at + "crate::".len()..], &mut found);
     }
     found
+}
+
+/// Reads one path of a `use` or an expression, after `prefix`.
+fn expand(prefix: &str, text: &str, found: &mut BTreeSet<String>) {
+    let word: String = text.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
+    let path = format!("{prefix}{word}");
+    if let Some(group) = text[word.len()..].strip_prefix('{').filter(|_| word.is_empty() || word.ends_with("::")) {
+        for name in top_names(group) {
+            expand(&path, &name, found);
+        }
+    } else {
+        found.insert(path.trim_end_matches(':').to_owned());
+    }
 }
 
 /// The names at the outermost level of `a::b, c::{d, e}, f}`.
@@ -198,12 +220,12 @@ fn top_names(group: &str) -> Vec<String> {
     let (mut depth, mut names, mut name) = (0, Vec::new(), String::new());
     for c in group.chars() {
         match c {
-            '{' => depth += 1,
             '}' if depth == 0 => break,
-            '}' => depth -= 1,
             ',' if depth == 0 => names.push(std::mem::take(&mut name)),
-            _ if depth == 0 => name.push(c),
-            _ => {}
+            _ => {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                name.push(c);
+            }
         }
     }
     names.push(name);
@@ -314,9 +336,17 @@ mod tests {
     }
 
     #[test]
-    fn names_after_crate_are_read_inside_braces_too() {
-        let text = "use crate::{state::{Snapshot, Vpc}, env};\n// crate::comment\nlet x = crate::page::next();";
+    fn paths_after_crate_are_read_inside_braces_too() {
+        let text = "use crate::{state::{Snapshot, vpc::Vpc}, env};\n// crate::comment\nlet x = crate::page::next();";
         let names: Vec<String> = crate_paths(text).into_iter().collect();
-        assert_eq!(names, ["env", "page", "state"]);
+        assert_eq!(names, ["env", "page::next", "state::Snapshot", "state::vpc::Vpc"]);
+    }
+
+    #[test]
+    fn a_path_leads_to_the_deepest_file() {
+        let names = BTreeSet::from(["vpc".to_owned(), "vpc::record".to_owned()]);
+        assert_eq!(nearest(&names, "vpc::record::Eni").as_deref(), Some("vpc::record"));
+        assert_eq!(nearest(&names, "vpc::Eni").as_deref(), Some("vpc"));
+        assert_eq!(nearest(&names, "Snapshot"), None);
     }
 }

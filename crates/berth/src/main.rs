@@ -1,2 +1,58 @@
-//! Entry.
-fn main() {}
+//! `berth`: server, node and administration in one program.
+//!
+//! The command line is in `args`; each command has a file in `command/`. Errors are printed once, here: what failed, on
+//! which thing, and what to do about it.
+
+mod admin;
+mod args;
+mod command;
+mod place;
+mod ready;
+mod show;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use args::{Berth, Command, EniCommand, ImageCommand};
+use place::Place;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    // Started by containerd's shim once per container: no runtime, no thread, no command line to parse.
+    if arguments.get(1).is_some_and(|word| word == "log-driver") {
+        return done(berth_node::log_driver_main(&arguments[2..]).map_err(Into::into).map(|()| ExitCode::SUCCESS));
+    }
+    done(run(Berth::parse()))
+}
+
+fn run(berth: Berth) -> Result<ExitCode> {
+    let place = Place::new(&berth.place)?;
+    match berth.command {
+        Command::Up(args) => command::up::run(&place, &args),
+        Command::Server(args) => command::server::run(&place, &args),
+        Command::Node(args) => command::node::run(&place, &args),
+        Command::Down(args) => command::down::run(&place, &args),
+        Command::Env(args) => command::env::run(&place, &args),
+        Command::Status(args) => command::status::run(&place, args.output),
+        Command::Doctor(args) => command::doctor::run(args.output),
+        Command::Shell(args) => command::shell::run(&place, &args),
+        Command::Logs(args) => command::logs::run(&place, &args),
+        Command::Image(ImageCommand::Load { file, name }) => command::image::load(&place, &file, name.as_deref()),
+        Command::Image(ImageCommand::Ls(show)) => command::image::list(&place, show.output),
+        Command::Eni(EniCommand::Stats { eni, show }) => command::eni_stats::run(&place, eni.as_deref(), show.output),
+    }
+}
+
+fn done(outcome: Result<ExitCode>) -> ExitCode {
+    outcome.unwrap_or_else(|error| {
+        eprintln!("berth: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Fails unless this process is root's.
+fn needs_root(what: &str) -> Result<()> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { bail!("{what} needs root; run it with sudo") }
+}

@@ -1,1 +1,25 @@
-//! Room: fabric.
+//! The VPC on a host: interfaces, the eBPF data path between them, and what the kernel needs for both.
+//!
+//! [`Fabric`] takes a `HostIntent` and makes it true: `compile` turns security groups into tables (pure), `bpf` owns
+//! program and maps, `fabric` decides in which order they change, `kernel` speaks netlink and enters namespaces, `cni`
+//! holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
+//! All calls block; none needs a runtime.
+
+pub mod cni;
+pub mod compile;
+pub mod doctor;
+pub mod drop_reason;
+pub mod fabric;
+pub mod kernel;
+pub mod stats;
+
+mod bpf;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod verdict;
+
+pub use drop_reason::DropReason;
+pub use fabric::{Fabric, FabricConfig, Fault, Inner, ProgramStats};
+pub use stats::{EniStats, read_stats};

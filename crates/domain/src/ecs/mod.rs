@@ -23,7 +23,7 @@ mod show_task;
 mod tag;
 mod task;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
 pub use definition::{

@@ -2,12 +2,12 @@
 //!
 //! Routes to a gateway outlive its attachment and show as blackholes meanwhile (`route_table.rs`).
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
     self, AttachInternetGatewayRequest, CreateInternetGatewayRequest, CreateInternetGatewayResult,
     DeleteInternetGatewayRequest, DescribeInternetGatewaysRequest, DescribeInternetGatewaysResult,
     DetachInternetGatewayRequest, InternetGatewayAttachment,
 };
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_types::InternetGatewayId;
 
 use super::describe::Selection;
@@ -43,7 +43,7 @@ pub fn attach_internet_gateway(
     snap: &Snapshot,
     req: &AttachInternetGatewayRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["InternetGatewayId", "VpcId"])?;
     let gateway = find::internet_gateway(snap, required(&req.internet_gateway_id, "internetGatewayId")?)?;
     let vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?;
@@ -56,7 +56,7 @@ pub fn attach_internet_gateway(
     }
     let mut draft = Draft::of(snap);
     draft.put(InternetGateway { vpc: Some(vpc.id.clone()), ..gateway.as_ref().clone() });
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DetachInternetGateway. No interface has a public address, so nothing can hold the gateway.
@@ -64,7 +64,7 @@ pub fn detach_internet_gateway(
     snap: &Snapshot,
     req: &DetachInternetGatewayRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["InternetGatewayId", "VpcId"])?;
     let gateway = find::internet_gateway(snap, required(&req.internet_gateway_id, "internetGatewayId")?)?;
     let vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?;
@@ -74,7 +74,7 @@ pub fn detach_internet_gateway(
     }
     let mut draft = Draft::of(snap);
     draft.put(InternetGateway { vpc: None, ..gateway.as_ref().clone() });
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DeleteInternetGateway.
@@ -82,7 +82,7 @@ pub fn delete_internet_gateway(
     snap: &Snapshot,
     req: &DeleteInternetGatewayRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["InternetGatewayId"])?;
     let gateway = find::internet_gateway(snap, required(&req.internet_gateway_id, "internetGatewayId")?)?;
     if gateway.vpc.is_some() {
@@ -91,7 +91,7 @@ pub fn delete_internet_gateway(
     }
     let mut draft = Draft::of(snap);
     draft.delete(RecordKey::InternetGateway(gateway.id.clone()));
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DescribeInternetGateways.

@@ -58,3 +58,6 @@ pub use security_group_rule::{
 pub use subnet::{create_subnet, delete_subnet, describe_subnets, modify_subnet_attribute};
 pub use tags::{create_tags, delete_tags, describe_tags};
 pub use zone::{Zone, availability_zones, describe_account_attributes, describe_availability_zones, describe_regions};
+
+#[cfg(test)]
+mod tests;

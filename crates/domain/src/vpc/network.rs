@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
     self, AttributeBooleanValue, CreateVpcRequest, CreateVpcResult, DeleteVpcRequest, DescribeVpcAttributeRequest,
     DescribeVpcAttributeResult, DescribeVpcsRequest, DescribeVpcsResult, ModifyVpcAttributeRequest,
     VpcCidrBlockAssociation, VpcCidrBlockState,
 };
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_types::{Ipv4Cidr, RouteTableAssociationId, RouteTableId, SecurityGroupId, Vni, VpcCidrAssociationId, VpcId};
 
 use super::describe::Selection;
@@ -60,7 +60,7 @@ pub fn describe_vpcs(snap: &Snapshot, req: &DescribeVpcsRequest, env: &Env) -> R
 }
 
 /// DeleteVpc: nothing but the main route table and the default group may be left in it.
-pub fn delete_vpc(snap: &Snapshot, req: &DeleteVpcRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn delete_vpc(snap: &Snapshot, req: &DeleteVpcRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["VpcId"])?;
     let vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?;
     let (tables, groups): (Vec<_>, Vec<_>) = (
@@ -79,7 +79,7 @@ pub fn delete_vpc(snap: &Snapshot, req: &DeleteVpcRequest, _env: &Env) -> Result
     tables.iter().for_each(|table| draft.delete(RecordKey::RouteTable(table.id.clone())));
     groups.iter().for_each(|group| draft.delete(RecordKey::SecurityGroup(group.id.clone())));
     draft.delete(RecordKey::Vpc(vpc.id.clone()));
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// ModifyVpcAttribute: one attribute per call.
@@ -87,7 +87,7 @@ pub fn modify_vpc_attribute(
     snap: &Snapshot,
     req: &ModifyVpcAttributeRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["VpcId", "EnableDnsSupport", "EnableDnsHostnames", "EnableNetworkAddressUsageMetrics"])?;
     let mut vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?.as_ref().clone();
     let value = |given: &Option<AttributeBooleanValue>| given.as_ref().and_then(|given| given.value);
@@ -107,7 +107,7 @@ pub fn modify_vpc_attribute(
     }
     let mut draft = Draft::of(snap);
     draft.put(vpc);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DescribeVpcAttribute: one attribute per call.

@@ -6,8 +6,8 @@
 
 use std::net::Ipv4Addr;
 
-use berth_shapes::Ec2ErrorCode as Code;
-use berth_shapes::Timestamp;
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput, Timestamp};
+
 use berth_shapes::ec2::{
     self, CreateNetworkInterfaceRequest, CreateNetworkInterfaceResult, DeleteNetworkInterfaceRequest,
     DescribeNetworkInterfacesRequest, DescribeNetworkInterfacesResult, DetachNetworkInterfaceRequest, GroupIdentifier,
@@ -97,7 +97,7 @@ pub fn delete_network_interface(
     snap: &Snapshot,
     req: &DeleteNetworkInterfaceRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["NetworkInterfaceId"])?;
     let eni = find::network_interface(snap, required(&req.network_interface_id, "networkInterfaceId")?)?;
     not_of_a_task(eni)?;
@@ -106,7 +106,7 @@ pub fn delete_network_interface(
     }
     let mut draft = Draft::of(snap);
     interface::delete(&mut draft, &eni.id);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DetachNetworkInterface. The interface of a seat goes with its attachment.
@@ -114,14 +114,14 @@ pub fn detach_network_interface(
     snap: &Snapshot,
     req: &DetachNetworkInterfaceRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     // Force skips the guest's consent, which is never asked for.
     only(req, &["AttachmentId", "Force"])?;
     let eni = attached_as(snap, required(&req.attachment_id, "attachmentId")?)?;
     not_of_a_task(eni)?;
     let mut draft = Draft::of(snap);
     interface::detach(&mut draft, &eni.id);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// Refuses what only the owner of a task's interface may do: stop the task.
@@ -213,7 +213,6 @@ static FILTERS: Filters<ec2::NetworkInterface> = Filters {
         (&["attachment.delete-on-termination"], |eni| {
             attachment(eni, |it| it.delete_on_termination.map(|it| it.to_string()))
         }),
-        (&["attachment.attach-time"], |eni| attachment(eni, |it| it.attach_time.map(|it| it.0.to_string()))),
         // No interface has a public address.
         (&["association.public-ip", "addresses.association.public-ip"], |_| Vec::new()),
         (&["association.public-dns-name"], |_| Vec::new()),

@@ -1,10 +1,10 @@
 //! Single attributes of network interfaces.
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
     AttributeBooleanValue, AttributeValue, DescribeNetworkInterfaceAttributeRequest,
     DescribeNetworkInterfaceAttributeResult, ModifyNetworkInterfaceAttributeRequest,
 };
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 
 use super::network_interface::{checked_description, not_of_a_task, show_attachment, show_groups};
 use super::record::Eni;
@@ -17,7 +17,7 @@ pub fn modify_network_interface_attribute(
     snap: &Snapshot,
     req: &ModifyNetworkInterfaceAttributeRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["NetworkInterfaceId", "Description", "SourceDestCheck", "Groups"])?;
     let eni = find::network_interface(snap, required(&req.network_interface_id, "networkInterfaceId")?)?;
     not_of_a_task(eni)?;
@@ -39,7 +39,7 @@ pub fn modify_network_interface_attribute(
             return Err(Refusal::new(Code::InvalidParameterCombination, words));
         }
     }
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DescribeNetworkInterfaceAttribute: one attribute per call.

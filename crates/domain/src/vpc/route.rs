@@ -4,8 +4,8 @@
 //! a blackhole. The only target users can set is an internet gateway: for every other kind the packets would have
 //! nowhere to go, so it is refused.
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{self, CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, ReplaceRouteRequest};
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_types::{InternetGatewayId, Ipv4Cidr};
 
 use super::find;
@@ -47,14 +47,14 @@ pub fn create_route(
 }
 
 /// ReplaceRoute: another target for a destination that has one.
-pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId", "LocalTarget"])?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
     let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
     let to_local = req.local_target == Some(true) || req.gateway_id.as_deref() == Some("local");
     if is_local(snap, &table, destination) {
         // Its target is never anything else.
-        return if to_local { Ok(Change::none(())) } else { Err(local_route_refusal(destination)) };
+        return if to_local { Ok(Change::none(NoOutput)) } else { Err(local_route_refusal(destination)) };
     }
     if to_local {
         return Err(invalid("The local target is only for the local route."));
@@ -66,11 +66,11 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
     table.routes.insert(destination, target);
     let mut draft = Draft::of(snap);
     draft.put(table);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// DeleteRoute.
-pub fn delete_route(snap: &Snapshot, req: &DeleteRouteRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn delete_route(snap: &Snapshot, req: &DeleteRouteRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["RouteTableId", "DestinationCidrBlock"])?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
     let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
@@ -83,7 +83,7 @@ pub fn delete_route(snap: &Snapshot, req: &DeleteRouteRequest, _env: &Env) -> Re
     }
     let mut draft = Draft::of(snap);
     draft.put(table);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// The routes of a table for an answer, the local one first.

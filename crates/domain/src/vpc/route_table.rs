@@ -3,12 +3,12 @@
 //! A subnet uses the table it is associated with, else the VPC's main table. The local route is in every table and is
 //! not stored. Not here: the routes themselves (`route.rs`).
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
     self, AssociateRouteTableRequest, AssociateRouteTableResult, CreateRouteTableRequest, CreateRouteTableResult,
     DeleteRouteTableRequest, DescribeRouteTablesRequest, DescribeRouteTablesResult, DisassociateRouteTableRequest,
     ReplaceRouteTableAssociationRequest, ReplaceRouteTableAssociationResult, RouteTableAssociationState,
 };
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_types::{RouteTableAssociationId, RouteTableId};
 
 use super::describe::Selection;
@@ -78,7 +78,11 @@ pub fn describe_route_tables(
 }
 
 /// DeleteRouteTable: not the main one, and not while a subnet is associated.
-pub fn delete_route_table(snap: &Snapshot, req: &DeleteRouteTableRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn delete_route_table(
+    snap: &Snapshot,
+    req: &DeleteRouteTableRequest,
+    _env: &Env,
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["RouteTableId"])?;
     let table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?;
     if table.main_association.is_some() || !table.associations.is_empty() {
@@ -87,7 +91,7 @@ pub fn delete_route_table(snap: &Snapshot, req: &DeleteRouteTableRequest, _env: 
     }
     let mut draft = Draft::of(snap);
     draft.delete(RecordKey::RouteTable(table.id.clone()));
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// AssociateRouteTable.
@@ -124,7 +128,7 @@ pub fn disassociate_route_table(
     snap: &Snapshot,
     req: &DisassociateRouteTableRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["AssociationId"])?;
     let (id, table) = association(snap, required(&req.association_id, "associationId")?)?;
     if table.main_association.as_ref() == Some(&id) {
@@ -134,7 +138,7 @@ pub fn disassociate_route_table(
     table.associations.remove(&id);
     let mut draft = Draft::of(snap);
     draft.put(table);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// ReplaceRouteTableAssociation: another table for the subnet, or another main table for the VPC.

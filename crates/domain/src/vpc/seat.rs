@@ -3,10 +3,11 @@
 //! A seat is an ordinary interface of its VPC: it has an address and groups, shows up in DescribeNetworkInterfaces and
 //! keeps its subnet and groups from being deleted.
 
+use std::sync::Arc;
+
 use berth_shapes::Ec2ErrorCode as Code;
 use berth_types::admin::Seat;
 use berth_types::{EniId, HostId, SecurityGroupId, SubnetId};
-use std::sync::Arc;
 
 use super::record::{EniOwner, Subnet};
 use super::{find, interface};
@@ -72,22 +73,27 @@ fn connected_host(snap: &Snapshot, id: &HostId) -> Result<Arc<Host>, Refusal> {
         let words = format!("Host '{id}' is not connected; start 'berth node' on it or choose another host.");
         return Err(Refusal::new(Code::Unavailable, words));
     }
+    if room(snap, &host) == 0 {
+        let words =
+            format!("Host '{id}' has no room for another network interface; stop tasks or choose another host.");
+        return Err(Refusal::new(Code::ResourceCountExceeded, words));
+    }
     Ok(host)
 }
 
 fn roomiest_host(snap: &Snapshot) -> Result<Arc<Host>, Refusal> {
-    let room = |host: &&Arc<Host>| u64::from(host.capacity.enis).saturating_sub(plugged(snap, host));
     let hosts = snap.hosts.values().filter(|host| host.connected);
-    let Some(host) = hosts.max_by_key(room) else {
+    let Some(host) = hosts.max_by_key(|host| room(snap, host)) else {
         return Err(Refusal::new(Code::Unavailable, "No host is connected; start 'berth node' on a host."));
     };
-    if room(&host) == 0 {
+    if room(snap, host) == 0 {
         let words = "No connected host has room for another network interface; stop tasks or add a host.";
         return Err(Refusal::new(Code::ResourceCountExceeded, words));
     }
     Ok(host.clone())
 }
 
-fn plugged(snap: &Snapshot, host: &Host) -> u64 {
-    interface::of_host(snap, &host.id).count() as u64
+/// Number of interfaces the host can still take.
+fn room(snap: &Snapshot, host: &Host) -> usize {
+    (host.capacity.enis as usize).saturating_sub(interface::of_host(snap, &host.id).count())
 }

@@ -3,11 +3,11 @@
 //! The first four addresses and the last one are never given to interfaces. Not here: taking addresses
 //! (`interface.rs`), which route table a subnet uses (`route_table.rs`).
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
     self, AttributeBooleanValue, CreateSubnetRequest, CreateSubnetResult, DeleteSubnetRequest, DescribeSubnetsRequest,
     DescribeSubnetsResult, ModifySubnetAttributeRequest, PrivateDnsNameOptionsOnLaunch,
 };
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_types::{Ipv4Cidr, SubnetId};
 
 use super::describe::Selection;
@@ -73,7 +73,7 @@ pub fn describe_subnets(
 }
 
 /// DeleteSubnet: no interface may be left in it. Its association with a route table goes along.
-pub fn delete_subnet(snap: &Snapshot, req: &DeleteSubnetRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn delete_subnet(snap: &Snapshot, req: &DeleteSubnetRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["SubnetId"])?;
     let subnet = find::subnet(snap, required(&req.subnet_id, "subnetId")?)?;
     if interface::of_subnet(snap, subnet).next().is_some() {
@@ -87,7 +87,7 @@ pub fn delete_subnet(snap: &Snapshot, req: &DeleteSubnetRequest, _env: &Env) -> 
         draft.put(table);
     }
     draft.delete(RecordKey::Subnet(subnet.id.clone()));
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 /// ModifySubnetAttribute: one attribute per call.
@@ -95,7 +95,7 @@ pub fn modify_subnet_attribute(
     snap: &Snapshot,
     req: &ModifySubnetAttributeRequest,
     _env: &Env,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["SubnetId", "MapPublicIpOnLaunch", "PrivateDnsHostnameTypeOnLaunch"])?;
     let mut subnet = find::subnet(snap, required(&req.subnet_id, "subnetId")?)?.as_ref().clone();
     if attributes(req) > 1 {
@@ -114,7 +114,7 @@ pub fn modify_subnet_attribute(
     // Every other attribute was asked to be what it always is.
     let mut draft = Draft::of(snap);
     draft.put(subnet);
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 static FILTERS: Filters<ec2::Subnet> = Filters {

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
     CreateTagsRequest, DeleteTagsRequest, DescribeTagsRequest, DescribeTagsResult, Tag, TagDescription,
     TagSpecification,
 };
+use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_types::{EniId, InternetGatewayId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId};
 
 use super::describe::Selection;
@@ -63,7 +63,7 @@ impl Kind {
 }
 
 /// CreateTags: adds or replaces tags of any resources.
-pub fn create_tags(snap: &Snapshot, req: &CreateTagsRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn create_tags(snap: &Snapshot, req: &CreateTagsRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["Resources", "Tags"])?;
     let tags = checked(req.tags.as_deref().unwrap_or_default())?;
     if tags.is_empty() {
@@ -79,7 +79,7 @@ pub fn create_tags(snap: &Snapshot, req: &CreateTagsRequest, _env: &Env) -> Resu
 }
 
 /// DeleteTags: without tags all go, without a value the value does not matter.
-pub fn delete_tags(snap: &Snapshot, req: &DeleteTagsRequest, _env: &Env) -> Result<Change<()>, Refusal> {
+pub fn delete_tags(snap: &Snapshot, req: &DeleteTagsRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["Resources", "Tags"])?;
     let tags = req.tags.as_deref().unwrap_or_default();
     for tag in tags {
@@ -211,13 +211,13 @@ fn each_resource(
     snap: &Snapshot,
     resources: &Option<Vec<String>>,
     change: impl Fn(&mut Tags) -> Result<(), Refusal>,
-) -> Result<Change<()>, Refusal> {
+) -> Result<Change<NoOutput>, Refusal> {
     let resources = resources.as_deref().filter(|resources| !resources.is_empty());
     let mut draft = Draft::of(snap);
     for id in resources.ok_or_else(|| missing("ResourceId"))? {
         retag(&mut draft, id, &change)?;
     }
-    Ok(draft.change(()))
+    Ok(draft.change(NoOutput))
 }
 
 macro_rules! put_retagged {

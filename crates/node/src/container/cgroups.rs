@@ -142,7 +142,7 @@ impl Cgroups {
     fn dirs(&self, cgroup: &str) -> Vec<PathBuf> {
         let mut dirs = match self {
             Self::V2(mount) => vec![below(mount, cgroup)],
-            // runc makes a cgroup in every hierarchy, also in those we do not use.
+            // runc makes a cgroup in every hierarchy, also in those we do not use and in a version 2 one beside them.
             Self::V1(mounts) => {
                 let parents = mounts.iter().filter_map(|(_, mount)| mount.parent()).flat_map(sub_dirs);
                 parents.map(|mount| below(&mount, cgroup)).collect()
@@ -156,10 +156,7 @@ impl Cgroups {
 
 fn sub_dirs(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
-    entries
-        .map(|entry| entry.path())
-        .filter(|path| path.join("cgroup.procs").exists() && !path.join("cgroup.controllers").exists())
-        .collect()
+    entries.map(|entry| entry.path()).filter(|path| path.join("cgroup.procs").exists()).collect()
 }
 
 fn below(mount: &Path, cgroup: &str) -> PathBuf {

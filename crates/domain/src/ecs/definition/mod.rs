@@ -12,8 +12,6 @@ mod port;
 mod register;
 mod show;
 mod size;
-#[cfg(test)]
-mod tests;
 
 pub(super) use fargate::check_size;
 pub(super) use log::DRIVERS as LOG_DRIVERS;

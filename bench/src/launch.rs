@@ -1,0 +1,130 @@
+//! From the RunTask call to RUNNING with a usable interface, image cached: Fargate and EC2 launch type, beside the
+//! same two containers (a pause and the application) started one after the other with containerd's own client `ctr`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use berth_shapes::ecs::{DescribeTasksRequest, StopTaskRequest};
+
+use crate::client::{Client, Credentials};
+use crate::{scene, table};
+
+const LAUNCH_LIMIT: Duration = Duration::from_secs(60);
+
+/// How to find the Berth under test.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Where its API listens.
+    #[arg(long, default_value = "http://127.0.0.1:4566")]
+    endpoint: String,
+    /// Its data folder.
+    #[arg(long, default_value = "/var/lib/berth")]
+    data: PathBuf,
+    /// Its run folder.
+    #[arg(long, default_value = "/run/berth")]
+    run: PathBuf,
+    /// Cluster its host joined.
+    #[arg(long, default_value = "default")]
+    cluster: String,
+    /// Image with a `sleep`.
+    #[arg(long, default_value = "busybox:latest")]
+    image: String,
+    /// Launches of each kind.
+    #[arg(long, default_value_t = 20)]
+    rounds: u32,
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let credentials = Credentials::read(&options.data.join("credentials"))?;
+    let mut client = Client::connect(&options.endpoint, &credentials)?;
+    let subnets = scene::prepare(&mut client, &options.cluster, &options.image)?;
+    let mut kinds = [("FARGATE", Vec::new()), ("EC2", Vec::new())];
+    // The first launch pulls the image and counts for nothing.
+    launch(&mut client, options, &subnets, "FARGATE")?;
+    let mut ctr_ms = Vec::new();
+    for _ in 0..options.rounds {
+        for (launch_type, samples_ms) in &mut kinds {
+            samples_ms.push(launch(&mut client, options, &subnets, launch_type)?);
+        }
+        ctr_ms.push(two_containers(options)?);
+    }
+    let baseline = table::percentile(&mut ctr_ms, 0.5);
+    let row = |name: &str, samples_ms: &mut Vec<f64>| {
+        let (p50, p99) = (table::percentile(samples_ms, 0.5), table::percentile(samples_ms, 0.99));
+        vec![name.to_owned(), format!("{p50:.0}"), format!("{p99:.0}"), table::ratio(p50, baseline)]
+    };
+    let mut rows: Vec<_> = kinds.iter_mut().map(|(name, samples)| row(name, samples)).collect();
+    rows.push(row("ctr run, twice", &mut ctr_ms));
+    table::print(&["launch", "p50 ms", "p99 ms", "x ctr"], &rows);
+    println!("\ngoals: p50 <= 150 ms, p99 <= 500 ms from RunTask to RUNNING");
+    Ok(())
+}
+
+/// Starts one task, waits until it runs, stops it, waits until it is gone. Milliseconds to RUNNING.
+fn launch(client: &mut Client, options: &Options, subnets: &[String], launch_type: &str) -> Result<f64> {
+    let begin = Instant::now();
+    let answer = client.json(&scene::run_task(&options.cluster, subnets, launch_type))?;
+    let task = answer["tasks"][0]["taskArn"].as_str().with_context(|| format!("no task was started: {answer}"))?;
+    wait(client, options, task, "RUNNING")?;
+    let elapsed_ms = begin.elapsed().as_secs_f64() * 1e3;
+    client.call(&StopTaskRequest {
+        cluster: Some(options.cluster.clone()),
+        task: Some(task.to_owned()),
+        ..Default::default()
+    })?;
+    wait(client, options, task, "STOPPED")?;
+    Ok(elapsed_ms)
+}
+
+/// Asks until the task has the status: AWS has no call that waits. Asking costs the server a fraction of a millisecond.
+fn wait(client: &mut Client, options: &Options, task: &str, status: &str) -> Result<()> {
+    let request = DescribeTasksRequest {
+        cluster: Some(options.cluster.clone()),
+        tasks: Some(vec![task.to_owned()]),
+        ..Default::default()
+    };
+    let begin = Instant::now();
+    while begin.elapsed() < LAUNCH_LIMIT {
+        let answer = client.json(&request)?;
+        match answer["tasks"][0]["lastStatus"].as_str() {
+            Some(seen) if seen == status => return Ok(()),
+            Some("STOPPED") => bail!("the task stopped: {}", answer["tasks"][0]["stoppedReason"]),
+            _ => std::thread::park_timeout(Duration::from_millis(3)),
+        }
+    }
+    bail!("{task} did not become {status} in {} s", LAUNCH_LIMIT.as_secs())
+}
+
+fn two_containers(options: &Options) -> Result<f64> {
+    let names = [format!("bench-pause-{}", std::process::id()), format!("bench-app-{}", std::process::id())];
+    let image = image_name(&options.image);
+    let begin = Instant::now();
+    for name in &names {
+        ctr(options, &["run", "-d", &image, name, "sleep", "100000"])?;
+    }
+    let elapsed_ms = begin.elapsed().as_secs_f64() * 1e3;
+    for name in &names {
+        ctr(options, &["task", "kill", "-s", "SIGKILL", name])?;
+        ctr(options, &["task", "delete", "-f", name])?;
+        ctr(options, &["container", "delete", name])?;
+    }
+    Ok(elapsed_ms)
+}
+
+fn ctr(options: &Options, arguments: &[&str]) -> Result<()> {
+    let socket = options.run.join("containerd/containerd.sock");
+    let mut command = Command::new("ctr");
+    command.arg("--address").arg(socket).args(["--namespace", "berth"]).args(arguments);
+    let output = command.output().context("start ctr")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "ctr {} failed: {said}", arguments.join(" "));
+    Ok(())
+}
+
+fn image_name(image: &str) -> String {
+    let tagged = if image.contains(':') { image.to_owned() } else { format!("{image}:latest") };
+    if tagged.contains('/') { tagged } else { format!("docker.io/library/{tagged}") }
+}

@@ -1,0 +1,172 @@
+//! One sample of a path: a client and a server thread, each in its namespace, both pinned to the first core.
+//!
+//! On one core there is no wake-up between cores in the figures, the one signal that repeats on a shared machine.
+//! Blocking sockets; 64-byte messages; the server closes first, so that its side holds the TIME_WAIT.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use berth_fabric::kernel::netns::Namespace;
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use crate::table::percentile;
+
+const MESSAGE_BYTES: usize = 64;
+const STREAM_CHUNK_BYTES: usize = 128 * 1024;
+const WARM_UP: Duration = Duration::from_millis(150);
+const SAMPLE: Duration = Duration::from_millis(450);
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Median time of a 64-byte request and its answer, microseconds: lower is better.
+    RoundTrip,
+    /// Connect, 64 bytes each way, close; per second.
+    Connections,
+    /// 128 KiB writes, Gbit/s.
+    Stream,
+}
+
+impl Kind {
+    /// All of them, in the order of the table.
+    pub const ALL: [Self; 3] = [Self::RoundTrip, Self::Connections, Self::Stream];
+
+    /// Of two samples of one path, the one nearer to what the path can do.
+    pub fn better(self, a: f64, b: f64) -> f64 {
+        if self == Self::RoundTrip { a.min(b) } else { a.max(b) }
+    }
+}
+
+/// Runs one sample between two namespaces.
+pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<f64> {
+    let (ready_tx, ready) = mpsc::channel();
+    let stop = AtomicBool::new(false);
+    let received_bytes = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (stop, received_bytes) = (&stop, &received_bytes);
+        let serving = scope.spawn(move || {
+            pin()?;
+            server.inside(|| serve(kind, address, &ready_tx, stop, received_bytes))?
+        });
+        let asking = scope.spawn(move || -> Result<f64> {
+            pin()?;
+            let to: SocketAddrV4 = ready.recv().context("the server thread ended before it listened")?;
+            let figure = client.inside(|| match kind {
+                Kind::RoundTrip => round_trip(to),
+                Kind::Connections => connections(to),
+                Kind::Stream => stream(to, received_bytes),
+            })?;
+            stop.store(true, Ordering::SeqCst);
+            // Wakes the server from accept; it may be gone already, which is as good.
+            let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
+            figure
+        });
+        let figure = asking.join().map_err(|_| anyhow::anyhow!("the client thread panicked"))?;
+        serving.join().map_err(|_| anyhow::anyhow!("the server thread panicked"))??;
+        figure
+    })
+}
+
+fn pin() -> Result<()> {
+    let mut first = CpuSet::new();
+    first.set(0)?;
+    sched_setaffinity(Pid::from_raw(0), &first).context("pin the thread to the first core")
+}
+
+fn serve(
+    kind: Kind,
+    address: Ipv4Addr,
+    ready: &mpsc::Sender<SocketAddrV4>,
+    stop: &AtomicBool,
+    received_bytes: &AtomicU64,
+) -> Result<()> {
+    let listener = TcpListener::bind((address, 0)).with_context(|| format!("listen on {address}"))?;
+    ready.send(SocketAddrV4::new(address, listener.local_addr()?.port())).ok();
+    let mut buffer = vec![0u8; STREAM_CHUNK_BYTES];
+    while !stop.load(Ordering::SeqCst) {
+        let (mut peer, _) = listener.accept()?;
+        peer.set_nodelay(true)?;
+        match kind {
+            Kind::RoundTrip => while echo(&mut peer).is_ok() {},
+            // Closing without an answer is how a wake-up connection ends.
+            Kind::Connections => drop(echo(&mut peer)),
+            Kind::Stream => {
+                while let Ok(n @ 1..) = peer.read(&mut buffer) {
+                    received_bytes.fetch_add(n as u64, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn echo(peer: &mut TcpStream) -> std::io::Result<()> {
+    let mut message = [0u8; MESSAGE_BYTES];
+    peer.read_exact(&mut message)?;
+    peer.write_all(&message)
+}
+
+fn ask(server: &mut TcpStream) -> std::io::Result<()> {
+    let mut message = [7u8; MESSAGE_BYTES];
+    server.write_all(&message)?;
+    server.read_exact(&mut message)
+}
+
+fn connect(to: SocketAddrV4) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT).with_context(|| format!("connect to {to}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn round_trip(to: SocketAddrV4) -> Result<f64> {
+    let mut server = connect(to)?;
+    let (begin, mut samples_us) = (Instant::now(), Vec::new());
+    while begin.elapsed() < WARM_UP + SAMPLE {
+        let asked = Instant::now();
+        ask(&mut server)?;
+        if begin.elapsed() > WARM_UP {
+            samples_us.push(asked.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    Ok(percentile(&mut samples_us, 0.5))
+}
+
+fn connections(to: SocketAddrV4) -> Result<f64> {
+    let mut begin = Instant::now();
+    let (mut count, mut warm) = (0u64, false);
+    while begin.elapsed() < SAMPLE || !warm {
+        if !warm && begin.elapsed() > WARM_UP {
+            (begin, count, warm) = (Instant::now(), 0, true);
+        }
+        let mut server = connect(to)?;
+        ask(&mut server)?;
+        // The server closes first: wait for its end of stream.
+        let _ = server.read(&mut [0u8; 1])?;
+        count += 1;
+    }
+    Ok(count as f64 / begin.elapsed().as_secs_f64())
+}
+
+fn stream(to: SocketAddrV4, received_bytes: &AtomicU64) -> Result<f64> {
+    let mut server = connect(to)?;
+    let chunk = vec![7u8; STREAM_CHUNK_BYTES];
+    let write_for = |server: &mut TcpStream, limit: Duration| -> std::io::Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < limit {
+            server.write_all(&chunk)?;
+        }
+        Ok(())
+    };
+    write_for(&mut server, WARM_UP)?;
+    let (begin, before) = (Instant::now(), received_bytes.load(Ordering::Relaxed));
+    write_for(&mut server, SAMPLE)?;
+    let bytes = received_bytes.load(Ordering::Relaxed) - before;
+    Ok(bytes as f64 * 8.0 / begin.elapsed().as_secs_f64() / 1e9)
+}

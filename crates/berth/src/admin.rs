@@ -1,0 +1,51 @@
+//! Questions to a running server over its Unix socket.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context, Result, bail};
+use berth_types::admin::{Reply, Request, Status};
+use berth_types::link::{FRAME_BYTES_MAX, ToNode, ToServer};
+
+use crate::place::Place;
+
+/// Asks and waits for the answer.
+pub fn ask(place: &Place, request: Request) -> Result<Reply> {
+    let socket = place.socket();
+    let mut stream = match UnixStream::connect(&socket) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            bail!("no server answers at {}; start one with `berth up`, or name its folder with --run", socket.display())
+        }
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bail!("{} belongs to another user; run this as root", socket.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot connect to {}", socket.display())),
+    };
+    let frame = serde_json::to_vec(&ToServer::Admin(request))?;
+    let mut bytes = u32::try_from(frame.len())?.to_be_bytes().to_vec();
+    bytes.extend(frame);
+    stream.write_all(&bytes).context("the server closed the connection")?;
+
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).context("the server closed the connection without an answer; see its log")?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > FRAME_BYTES_MAX {
+        bail!("the server's answer has {length} bytes; it speaks another protocol");
+    }
+    let mut frame = vec![0; length];
+    stream.read_exact(&mut frame).context("the server closed the connection within its answer")?;
+    match serde_json::from_slice(&frame).context("the server speaks another version of the protocol")? {
+        ToNode::Admin(Ok(reply)) => Ok(reply),
+        ToNode::Admin(Err(reason)) | ToNode::Refused { reason } => bail!("{reason}"),
+        ToNode::Intent { .. } | ToNode::Patch(_) => bail!("the server took this for a node's connection"),
+    }
+}
+
+/// The server's state.
+pub fn status(place: &Place) -> Result<Status> {
+    match ask(place, Request::Status)? {
+        Reply::Status(status) => Ok(status),
+        other => bail!("the server answered {other:?} to a question for its status"),
+    }
+}

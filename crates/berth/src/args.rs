@@ -1,0 +1,338 @@
+//! The command line: words, options, environment variables and the help that teaches them.
+//!
+//! Only what can be said; what it does is in `command/`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Amazon ECS with task networking, made real on Linux hosts.
+#[derive(Debug, Parser)]
+#[command(
+    name = "berth",
+    version,
+    max_term_width = 110,
+    after_help = "\
+Start here:
+  berth up                       run everything on this machine (root)
+  eval \"$(berth env)\"            point the aws CLI, boto3, Terraform at it
+  aws ecs create-cluster         ... and use them as with AWS
+  berth down                     stop and clean everything away
+
+`berth COMMAND --help` explains a command with examples."
+)]
+pub struct Berth {
+    /// Where data, sockets and names of this installation are.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which installation on this machine is meant.
+#[derive(Clone, Debug, Args)]
+pub struct PlaceArgs {
+    /// Folder of lasting data: records, images, logs, the administrator's key
+    #[arg(long, global = true, env = "BERTH_DATA", default_value = "/var/lib/berth", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder of sockets and namespaces, gone after a reboot
+    #[arg(long, global = true, env = "BERTH_RUN", default_value = "/run/berth", value_name = "DIR")]
+    pub run: PathBuf,
+    /// Name of the installation; several may run side by side, each in a network namespace of its own
+    #[arg(long, global = true, env = "BERTH_INSTANCE", default_value = "berth", value_name = "NAME")]
+    pub instance: String,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything on this machine: server and node, restarted when they die
+    #[command(after_help = UP_HELP)]
+    Up(UpArgs),
+    /// Run the server only: the AWS API and the records
+    #[command(after_help = SERVER_HELP)]
+    Server(ServerArgs),
+    /// Run the node only: containers and packets of this host
+    #[command(after_help = NODE_HELP)]
+    Node(NodeArgs),
+    /// Stop tasks and processes and remove all they made in the kernel
+    #[command(after_help = DOWN_HELP)]
+    Down(DownArgs),
+    /// Print the environment that points AWS tools at Berth
+    #[command(after_help = ENV_HELP)]
+    Env(EnvArgs),
+    /// Show what runs
+    #[command(after_help = STATUS_HELP)]
+    Status(ShowArgs),
+    /// Say what this machine lacks, with the cure
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(ShowArgs),
+    /// Run a command from a fresh network interface inside a VPC
+    #[command(after_help = SHELL_HELP)]
+    Shell(ShellArgs),
+    /// Show what the containers of a task have written
+    #[command(after_help = LOGS_HELP)]
+    Logs(LogsArgs),
+    /// Container images on this host
+    #[command(subcommand, after_help = IMAGE_HELP)]
+    Image(ImageCommand),
+    /// Network interfaces on this host
+    #[command(subcommand)]
+    Eni(EniCommand),
+}
+
+/// Options of the server.
+#[derive(Clone, Debug, Args)]
+pub struct ServerOptions {
+    /// Address of the AWS API
+    #[arg(long, env = "BERTH_LISTEN", default_value = "127.0.0.1:4566", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Region it serves
+    #[arg(long, env = "BERTH_REGION", default_value = "us-west-2")]
+    pub region: String,
+    /// Account it serves: 12 digits
+    #[arg(long, env = "BERTH_ACCOUNT", default_value = "123456789012", value_parser = account)]
+    pub account: String,
+    /// Accept any access key without looking at its signature, e.g. test/test; everybody who reaches the port is root
+    #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
+    pub trust_any_key: bool,
+}
+
+/// Options of the node.
+#[derive(Clone, Debug, Args)]
+pub struct NodeOptions {
+    /// ECS cluster this host joins as a container instance, as soon as the cluster exists
+    #[arg(long, env = "BERTH_CLUSTER", default_value = "default", value_name = "NAME")]
+    pub cluster: String,
+    /// Ask another address for images of a registry; may be given several times
+    #[arg(long, env = "BERTH_MIRROR", value_delimiter = ',', value_name = "REGISTRY=URL")]
+    pub mirror: Vec<String>,
+    /// Socket of a running containerd; by default Berth starts one of its own
+    #[arg(long, env = "BERTH_CONTAINERD", value_name = "SOCKET")]
+    pub containerd: Option<PathBuf>,
+    /// CPU units this host offers to tasks (1024 for each core); measured by default
+    #[arg(long, env = "BERTH_CPU", value_name = "UNITS")]
+    pub cpu: Option<u32>,
+    /// Memory this host offers to tasks; measured by default
+    #[arg(long, env = "BERTH_MEMORY", value_name = "MIB")]
+    pub memory: Option<u32>,
+    /// Task interfaces this host offers at the same time
+    #[arg(long, env = "BERTH_ENIS", value_name = "COUNT")]
+    pub enis: Option<u32>,
+    /// Folder with the plugins ecs-eni, ecs-bridge and ecs-ipam; by default links to berth-cni, which lies beside this
+    /// program
+    #[arg(long, env = "BERTH_CNI", value_name = "DIR")]
+    pub cni: Option<PathBuf>,
+    /// Namespaces kept ready for Fargate tasks
+    #[arg(long, env = "BERTH_PREPARED_NAMESPACES", default_value_t = 8, value_name = "COUNT")]
+    pub prepared_namespaces: usize,
+    /// Tasks do not reach the instance metadata address 169.254.169.254
+    #[arg(long, env = "BERTH_BLOCK_IMDS")]
+    pub block_imds: bool,
+}
+
+/// `berth up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// The server's options.
+    #[command(flatten)]
+    pub server: ServerOptions,
+    /// The node's options.
+    #[command(flatten)]
+    pub node: NodeOptions,
+    /// Return when everything is ready, and keep running in the background
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// `berth server`.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Its options.
+    #[command(flatten)]
+    pub server: ServerOptions,
+}
+
+/// `berth node`.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Its options.
+    #[command(flatten)]
+    pub node: NodeOptions,
+    /// Region told to tasks
+    #[arg(long, env = "BERTH_REGION", default_value = "us-west-2")]
+    pub region: String,
+    /// The server's Unix socket; by default the one in the run folder
+    #[arg(long, env = "BERTH_SERVER_SOCKET", value_name = "SOCKET")]
+    pub server_socket: Option<PathBuf>,
+}
+
+/// `berth down`.
+#[derive(Debug, Args)]
+pub struct DownArgs {
+    /// Also remove the data folder: records, images, logs, keys
+    #[arg(long)]
+    pub purge: bool,
+}
+
+/// `berth env`.
+#[derive(Debug, Args)]
+pub struct EnvArgs {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = EnvFormat::Shell)]
+    pub output: EnvFormat,
+}
+
+/// Form of `berth env`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EnvFormat {
+    /// `export` lines for a shell.
+    Shell,
+    /// One JSON object.
+    Json,
+}
+
+/// Form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// The form of the answer.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ShowArgs {
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// `berth shell`.
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// Subnet of the interface; a default subnet when absent
+    #[arg(long, value_name = "SUBNET-ID")]
+    pub subnet: Option<String>,
+    /// Security groups of the interface; the VPC's default group when absent
+    #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "SG-ID")]
+    pub security_groups: Vec<String>,
+    /// Command and its arguments; an interactive shell when absent
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `berth logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Task id, ARN, or the beginning of an id
+    pub task: String,
+    /// Only this container
+    #[arg(long, short, value_name = "NAME")]
+    pub container: Option<String>,
+    /// Go on with what is written from now on
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// `berth image`.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Take images out of an OCI archive or a docker archive
+    Load {
+        /// Archive made by `docker save`, `skopeo copy ... oci-archive:FILE` or similar
+        file: PathBuf,
+        /// Name of the image when the archive holds one image and no name
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the images this host holds
+    Ls(ShowArgs),
+}
+
+/// `berth eni`.
+#[derive(Debug, Subcommand)]
+pub enum EniCommand {
+    /// Packets and bytes of each interface, and what was dropped and why
+    #[command(after_help = ENI_STATS_HELP)]
+    Stats {
+        /// Only this interface
+        eni: Option<String>,
+        /// Form of the answer
+        #[command(flatten)]
+        show: ShowArgs,
+    },
+}
+
+fn account(text: &str) -> Result<String, String> {
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an account is 12 digits".into())
+    }
+}
+
+const UP_HELP: &str = "\
+Examples:
+  berth up                                     stay in the foreground; Ctrl-C stops server and node, tasks live on
+  berth up --detach                            return when ready
+  berth up --cluster web                       the host joins the cluster `web` (create it with aws ecs create-cluster)
+  berth up --mirror docker.io=http://127.0.0.1:5000
+                                               pull Docker Hub's images from a mirror
+
+The first start makes a default VPC with a subnet in three zones and an administrator's access key, which only root can
+read (DATA/credentials). A second `berth up` on the same data goes on where the first ended.";
+
+const SERVER_HELP: &str = "\
+Serves the AWS API on --listen and nodes on RUN/server.sock. `berth up` runs it for you; the systemd unit
+berth-server.service does the same.";
+
+const NODE_HELP: &str = "\
+Runs tasks on this host for the server at RUN/server.sock. Needs root. The network namespace it is started in counts as
+the host's. Tasks and their packets go on when this process ends; `berth down` ends them.";
+
+const DOWN_HELP: &str = "\
+Stops every task of this host, then node, server and containerd, and removes interfaces, namespaces, cgroups and pinned
+maps. Records, images and logs stay in the data folder unless --purge is given.";
+
+const ENV_HELP: &str = "\
+Examples:
+  eval \"$(berth env)\"                   for this shell
+  berth env --output json | jq .         for other programs";
+
+const STATUS_HELP: &str = "\
+Exit code 0 when the server answers and a host is connected, 1 otherwise.";
+
+const DOCTOR_HELP: &str = "\
+Checks privileges, kernel features, programs and addresses Berth needs. Exit code 0 when nothing is missing.";
+
+const SHELL_HELP: &str = "\
+Examples:
+  berth shell -- curl -s http://172.31.0.4/
+  berth shell --subnet subnet-0a1b --security-groups sg-0c2d -- ping -c1 10.0.0.7
+  berth shell                              an interactive shell
+
+The command sees `lo` and one interface with an address of the subnet; security groups apply to it like to any other.
+The interface is removed when the command ends. The exit code is the command's.";
+
+const LOGS_HELP: &str = "\
+Examples:
+  berth logs 9f3c                          a task whose id begins with 9f3c
+  berth logs $TASK_ARN -c web -f           one container, going on";
+
+const IMAGE_HELP: &str = "\
+Examples:
+  berth image load nginx.tar
+  berth image ls";
+
+const ENI_STATS_HELP: &str = "\
+Example:
+  berth eni stats eni-0123456789abcdef0
+
+A packet refused by the receiver's security groups is counted at the receiver; all else at the sender.";

@@ -1,0 +1,88 @@
+//! `berth down`: ends the processes of an installation, then removes what they made in the kernel.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::args::{DownArgs, NodeOptions};
+use crate::command::node;
+use crate::needs_root;
+use crate::place::{Place, Role};
+
+/// Time for a process to end after SIGTERM.
+const STOP_LIMIT: Duration = Duration::from_secs(70);
+
+/// Stops and cleans; goes on after a failure, and fails at the end if anything is left.
+pub fn run(place: &Place, args: &DownArgs) -> Result<ExitCode> {
+    needs_root("`berth down`")?;
+    let mut ended = Vec::new();
+    for role in Role::ALL {
+        if let Some(pid) = place.holder(role)? {
+            end(place, role, pid)?;
+            ended.push(format!("{} ({pid})", role.command()));
+        }
+    }
+    let config = node::config(place, &plain_options(), "")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(berth_node::teardown(config)).context("not everything could be removed; run this again")?;
+    remove(&place.run)?;
+    if args.purge {
+        remove(&place.data)?;
+    }
+    let ended = if ended.is_empty() { "nothing ran".to_owned() } else { format!("ended {}", ended.join(", ")) };
+    let data = if args.purge { "data removed" } else { "data kept (--purge removes it)" };
+    println!("{}: {ended}; tasks, interfaces and namespaces removed; {data}", place.instance);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a running node was told about images and capacity does not matter for taking it down.
+fn plain_options() -> NodeOptions {
+    NodeOptions {
+        cluster: String::new(),
+        mirror: Vec::new(),
+        containerd: std::env::var_os("BERTH_CONTAINERD").map(Into::into),
+        cpu: None,
+        memory: None,
+        enis: None,
+        cni: None,
+        prepared_namespaces: 0,
+        block_imds: false,
+    }
+}
+
+/// SIGTERM, then SIGKILL. The lock tells that the id is alive and ours, and when it is gone.
+fn end(place: &Place, role: Role, pid: i32) -> Result<()> {
+    signal(pid, Signal::SIGTERM)?;
+    let (tell, told) = mpsc::channel();
+    let waiting = place.clone();
+    std::thread::spawn(move || tell.send(waiting.wait_until_free(role)));
+    match told.recv_timeout(STOP_LIMIT) {
+        Ok(free) => free,
+        Err(_) => {
+            eprintln!("{} ({pid}) did not end within {} s and is killed", role.command(), STOP_LIMIT.as_secs());
+            signal(pid, Signal::SIGKILL)?;
+            told.recv().context("cannot wait for its end")?
+        }
+    }
+}
+
+fn signal(pid: i32, signal: Signal) -> Result<()> {
+    match kill(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno).with_context(|| format!("cannot end process {pid}")),
+    }
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot remove {}", folder.display())),
+    }
+}

@@ -1,0 +1,14 @@
+//! One file for each command of `berth`.
+
+pub mod daemon;
+pub mod doctor;
+pub mod down;
+pub mod eni_stats;
+pub mod env;
+pub mod image;
+pub mod logs;
+pub mod node;
+pub mod server;
+pub mod shell;
+pub mod status;
+pub mod up;

@@ -1,0 +1,112 @@
+//! `berth node`: containers and packets of this host.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use berth_node::{Mirror, NodeConfig};
+use berth_types::link::Capacity;
+use tokio::sync::Notify;
+
+use crate::args::{NodeArgs, NodeOptions};
+use crate::command::daemon;
+use crate::place::{Place, Role};
+use crate::{needs_root, ready};
+
+/// Names by which the node calls the plugins.
+const PLUGINS: [&str; 4] = ["ecs-eni", "vpc-eni", "ecs-bridge", "ecs-ipam"];
+
+/// Runs until it is told to end; tasks go on without it.
+pub fn run(place: &Place, args: &NodeArgs) -> Result<ExitCode> {
+    needs_root("`berth node`")?;
+    daemon::start_log();
+    place.create()?;
+    let _claim = place.claim(Role::Node)?;
+    let is_ready = Arc::new(Notify::new());
+    let mut config = config(place, &args.node, &args.region)?;
+    config.ready = Some(is_ready.clone());
+    if let Some(socket) = &args.server_socket {
+        config.server_socket = std::path::absolute(socket)?;
+    }
+    if args.node.cni.is_none() {
+        link_plugins(&config.cni_dir)?;
+    }
+    daemon::run(|cancel| async {
+        tokio::spawn(async move {
+            is_ready.notified().await;
+            if let Err(error) = ready::say_ready() {
+                tracing::warn!(error = format!("{error:#}"), "could not say that the node is ready");
+            }
+        });
+        berth_node::run(config, cancel).await.context("the node ended")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings of this place's node.
+pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<NodeConfig> {
+    let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("{} is no path", path.display()));
+    Ok(NodeConfig {
+        data_dir: place.data.clone(),
+        run_dir: place.run.clone(),
+        instance: place.instance.clone(),
+        cluster: options.cluster.clone(),
+        server_socket: place.socket(),
+        containerd: options.containerd.as_deref().map(absolute).transpose()?,
+        mirrors: options.mirror.iter().map(|text| Mirror::parse(text)).collect::<Result<_, _>>()?,
+        cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| place.run.join("cni")),
+        log_driver: own_program()?,
+        capacity: capacity(options),
+        prepared_namespaces: options.prepared_namespaces,
+        region: region.to_owned(),
+        block_imds: options.block_imds,
+        ready: None,
+    })
+}
+
+/// The node measures what is not said.
+fn capacity(options: &NodeOptions) -> Option<Capacity> {
+    if options.cpu.is_none() && options.memory.is_none() && options.enis.is_none() {
+        return None;
+    }
+    let measured = berth_node::measured_capacity();
+    Some(Capacity {
+        cpu_units: options.cpu.unwrap_or(measured.cpu_units),
+        memory_mib: options.memory.unwrap_or(measured.memory_mib),
+        enis: options.enis.unwrap_or(measured.enis),
+    })
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("cannot find out which program this is")
+}
+
+/// Makes the plugins' names point to the `berth-cni` that came with this program.
+fn link_plugins(folder: &Path) -> Result<()> {
+    let plugin = find_plugin()?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for name in PLUGINS {
+        let link = folder.join(name);
+        if fs::read_link(&link).is_ok_and(|target| target == plugin) {
+            continue;
+        }
+        let fresh = folder.join(format!(".{name}"));
+        fs::remove_file(&fresh).ok();
+        symlink(&plugin, &fresh).with_context(|| format!("cannot create {}", fresh.display()))?;
+        fs::rename(&fresh, &link).with_context(|| format!("cannot create {}", link.display()))?;
+    }
+    Ok(())
+}
+
+fn find_plugin() -> Result<PathBuf> {
+    let own = own_program()?;
+    let beside = own.with_file_name("berth-cni");
+    let packaged = own.parent().and_then(Path::parent).map(|prefix| prefix.join("libexec/cni/berth-cni"));
+    match [Some(beside.clone()), packaged].into_iter().flatten().find(|path| path.is_file()) {
+        Some(path) => Ok(path),
+        None => bail!("berth-cni is not beside {}; install it there or name the plugins' folder with --cni", own.display()),
+    }
+}

@@ -1,0 +1,42 @@
+//! `berth server`: the AWS API and the records.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use berth_control::ServerConfig;
+use tokio::sync::oneshot;
+
+use crate::args::ServerArgs;
+use crate::command::daemon;
+use crate::place::{Place, Role};
+use crate::ready;
+
+/// Runs until it is told to end.
+pub fn run(place: &Place, args: &ServerArgs) -> Result<ExitCode> {
+    daemon::start_log();
+    place.create()?;
+    let _claim = place.claim(Role::Server)?;
+    let (tell, told) = oneshot::channel();
+    let options = &args.server;
+    let config = ServerConfig {
+        data_dir: place.data.clone(),
+        run_dir: place.run.clone(),
+        instance: place.instance.clone(),
+        listen: options.listen,
+        region: options.region.clone(),
+        account: options.account.clone(),
+        trust_any_key: options.trust_any_key,
+        ready: Some(tell),
+    };
+    daemon::run(|cancel| async {
+        tokio::spawn(async {
+            if told.await.is_ok()
+                && let Err(error) = ready::say_ready()
+            {
+                tracing::warn!(error = format!("{error:#}"), "could not say that the server is ready");
+            }
+        });
+        berth_control::run(config, cancel).await.context("the server ended")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

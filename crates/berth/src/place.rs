@@ -1,0 +1,189 @@
+//! Where an installation keeps its things, and which of its processes run.
+//!
+//! A running process holds a lock on `<run>/lock/<role>`, which carries its process id. The kernel drops the lock with
+//! the process, so a held lock is proof that the id in it is alive and ours; nothing is ever ended on the word of a
+//! stale file.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::args::PlaceArgs;
+
+/// The processes of an installation, in the order they are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// `berth up`.
+    Supervisor,
+    /// `berth node`.
+    Node,
+    /// `berth server`.
+    Server,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 3] = [Role::Supervisor, Role::Node, Role::Server];
+
+    /// The word of the command line that starts it.
+    pub fn command(self) -> &'static str {
+        match self {
+            Role::Supervisor => "up",
+            Role::Node => "node",
+            Role::Server => "server",
+        }
+    }
+}
+
+/// The folders of an installation, absolute.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Lasting data.
+    pub data: PathBuf,
+    /// Sockets, namespaces, locks.
+    pub run: PathBuf,
+    /// Its name.
+    pub instance: String,
+}
+
+impl Place {
+    /// Makes the folders' names absolute.
+    pub fn new(args: &PlaceArgs) -> Result<Self> {
+        Ok(Self {
+            data: std::path::absolute(&args.data).context("--data is no path")?,
+            run: std::path::absolute(&args.run).context("--run is no path")?,
+            instance: args.instance.clone(),
+        })
+    }
+
+    /// The options that name this place to another `berth`.
+    pub fn arguments(&self) -> Vec<String> {
+        [("--data", self.data.display().to_string()), ("--run", self.run.display().to_string())]
+            .into_iter()
+            .chain([("--instance", self.instance.clone())])
+            .flat_map(|(option, value)| [option.to_owned(), value])
+            .collect()
+    }
+
+    /// The server's Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("server.sock")
+    }
+
+    /// The administrator's key, written by the server.
+    pub fn credentials(&self) -> PathBuf {
+        self.data.join("credentials")
+    }
+
+    /// Folder of the processes' own logs, when detached.
+    pub fn logs(&self) -> PathBuf {
+        self.data.join("log")
+    }
+
+    /// Makes the folders, readable by their owner only.
+    pub fn create(&self) -> Result<()> {
+        for folder in [&self.data, &self.run, &self.logs(), &self.locks()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .with_context(|| format!("cannot create {}; run as root or choose --data and --run", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the role until the returned file is dropped; fails when somebody holds it.
+    pub fn claim(&self, role: Role) -> Result<File> {
+        let path = self.lock_file(role);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder)?;
+                bail!(
+                    "`berth {}` runs already in {} as process {}; `berth down` stops it",
+                    role.command(),
+                    self.run.display(),
+                    holder.trim()
+                );
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}", std::process::id())?;
+        Ok(file)
+    }
+
+    /// Process id of who holds the role now.
+    pub fn holder(&self, role: Role) -> Result<Option<i32>> {
+        let Some(mut file) = open_if_there(&self.lock_file(role))? else { return Ok(None) };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.read_to_string(&mut text)?;
+                Ok(Some(text.trim().parse().with_context(|| format!("{:?} holds no process id", self.lock_file(role)))?))
+            }
+            Err(TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
+    /// Blocks until nobody holds the role.
+    pub fn wait_until_free(&self, role: Role) -> Result<()> {
+        if let Some(file) = open_if_there(&self.lock_file(role))? {
+            file.lock_shared()?;
+        }
+        Ok(())
+    }
+
+    fn locks(&self) -> PathBuf {
+        self.run.join("lock")
+    }
+
+    fn lock_file(&self, role: Role) -> PathBuf {
+        self.locks().join(role.command())
+    }
+}
+
+fn open_if_there(path: &Path) -> Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_role_is_held_by_one_and_free_again_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { data: folder.path().join("data"), run: folder.path().join("run"), instance: "t".into() };
+        place.create().unwrap();
+        assert_eq!(place.holder(Role::Server).unwrap(), None);
+        let held = place.claim(Role::Server).unwrap();
+        assert_eq!(place.holder(Role::Server).unwrap(), Some(std::process::id() as i32));
+        let refused = place.claim(Role::Server).unwrap_err().to_string();
+        assert!(refused.contains("runs already"), "{refused}");
+        drop(held);
+        place.wait_until_free(Role::Server).unwrap();
+        assert_eq!(place.holder(Role::Server).unwrap(), None);
+    }
+}

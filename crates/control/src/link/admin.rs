@@ -1,0 +1,125 @@
+//! Requests of the local command line: one connection, one request, one reply.
+
+use std::io;
+use std::time::Duration;
+
+use berth_domain::ecs::record::TaskStatus;
+use berth_domain::vpc::record::AttachmentStatus;
+use berth_domain::{Env, Snapshot, vpc};
+use berth_types::admin::{HostStatus, Reply, Request, Seat, Status};
+use berth_types::link::ToNode;
+use berth_types::{EniId, HostId, SecurityGroupId, SubnetId};
+
+use super::Link;
+use super::frames::Outbound;
+
+/// How long a host may take to plug a seat.
+const SEAT_OPEN_LIMIT: Duration = Duration::from_secs(10);
+/// How long a host may take to take a seat away.
+const SEAT_CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Answers the request.
+pub(super) async fn attend(link: &Link, request: Request, outbound: &mut Outbound) -> io::Result<()> {
+    let reply = match request {
+        Request::Status => Ok(Reply::Status(status(link))),
+        Request::OpenSeat { subnet, security_groups, host } => {
+            open_seat(link, subnet, security_groups, host).await.map(Reply::Seat)
+        }
+        Request::CloseSeat { eni } => close_seat(link, &eni).await.map(|()| Reply::Closed),
+    };
+    let seat = match &reply {
+        Ok(Reply::Seat(seat)) => Some(seat.eni.clone()),
+        Ok(Reply::Status(_) | Reply::Closed) | Err(_) => None,
+    };
+    let sent = outbound.send(&ToNode::Admin(reply)).await;
+    if let (Err(_), Some(eni)) = (&sent, seat) {
+        // Whoever asked went away and will never close it.
+        give_up(link, &eni).await;
+    }
+    sent
+}
+
+fn status(link: &Link) -> Status {
+    let snap = link.published.snapshot();
+    let hosts = snap.hosts.values().map(|host| HostStatus {
+        host: host.id.clone(),
+        cluster: host.cluster.to_string(),
+        connected: host.connected,
+        programmed: link.hosts.programmed(&host.id),
+        tasks: live_tasks(&snap, Some(&host.id)),
+    });
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        endpoint: link.endpoint.clone(),
+        region: link.place.region.clone(),
+        account: link.place.account.clone(),
+        revision: snap.revision,
+        hosts: hosts.collect(),
+        tasks: live_tasks(&snap, None),
+        enis: snap.enis.len(),
+        vpcs: snap.vpcs.len(),
+    }
+}
+
+fn live_tasks(snap: &Snapshot, host: Option<&HostId>) -> usize {
+    let live = snap.tasks.values().filter(|task| task.status != TaskStatus::Stopped);
+    live.filter(|task| host.is_none() || task.host.as_ref() == host).count()
+}
+
+async fn open_seat(
+    link: &Link,
+    subnet: Option<SubnetId>,
+    groups: Vec<SecurityGroupId>,
+    host: Option<HostId>,
+) -> Result<Seat, String> {
+    let rule = move |snap: &Snapshot, env: &Env| vpc::seat::open(snap, subnet.as_ref(), &groups, host.as_ref(), env);
+    let seat = link.committer.commit(link.place.service_env(), rule).await.map_err(|fault| fault.to_string())?;
+    link.hosts.watch_seat(&seat.eni);
+    let outcome = link.published.wait(SEAT_OPEN_LIMIT, |snap| plugged(snap, &seat.eni)).await;
+    let reason = link.hosts.stop_watching(&seat.eni);
+    match outcome {
+        Some(true) => Ok(seat),
+        Some(false) => {
+            let reason = reason.unwrap_or_else(|| "the interface was taken away".to_owned());
+            Err(format!("the host could not plug the seat's interface {}: {reason}", seat.eni))
+        }
+        None => {
+            give_up(link, &seat.eni).await;
+            Err(format!(
+                "the host did not plug the seat's interface {} within {} s; see the log of `berth node`",
+                seat.eni,
+                SEAT_OPEN_LIMIT.as_secs()
+            ))
+        }
+    }
+}
+
+/// Whether the interface became usable; `None` while that is open.
+fn plugged(snap: &Snapshot, eni: &EniId) -> Option<bool> {
+    match snap.enis.get(eni).and_then(|eni| eni.attachment.as_ref()).map(|attachment| attachment.status) {
+        Some(AttachmentStatus::Attaching) => None,
+        Some(AttachmentStatus::Attached) => Some(true),
+        Some(AttachmentStatus::Detaching) | None => Some(false),
+    }
+}
+
+async fn close_seat(link: &Link, eni: &EniId) -> Result<(), String> {
+    let closing = eni.clone();
+    let rule = move |snap: &Snapshot, env: &Env| vpc::seat::close(snap, &closing, env);
+    link.committer.commit(link.place.service_env(), rule).await.map_err(|fault| fault.to_string())?;
+    let gone = |snap: &Snapshot| (!snap.enis.contains_key(eni)).then_some(());
+    link.published.wait(SEAT_CLOSE_LIMIT, gone).await.ok_or_else(|| {
+        format!(
+            "the host did not take the interface {eni} away within {} s; it will when it is reachable again",
+            SEAT_CLOSE_LIMIT.as_secs()
+        )
+    })
+}
+
+async fn give_up(link: &Link, eni: &EniId) {
+    let closing = eni.clone();
+    let rule = move |snap: &Snapshot, env: &Env| vpc::seat::close(snap, &closing, env);
+    if let Err(fault) = link.committer.commit(link.place.service_env(), rule).await {
+        tracing::warn!(%eni, %fault, "a seat nobody waits for could not be closed");
+    }
+}

@@ -1,0 +1,164 @@
+//! The session of one host: its intent goes out, its reports come in, each at its own pace.
+//!
+//! The intent is computed from the latest snapshot whenever one is published; snapshots published meanwhile are
+//! skipped. A host that reads slowly holds up only its own session. A report that could not be stored ends the
+//! session, because the next hello repeats everything.
+
+use std::io;
+use std::time::Duration;
+
+use berth_domain::{Change, Env, Snapshot, ecs, plan};
+use berth_types::intent::{HostIntent, diff};
+use berth_types::link::{Hello, PROTOCOL_VERSION, ToNode, ToServer};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use tokio::time::Instant;
+
+use super::Link;
+use super::frames::{Inbound, Outbound};
+use super::hosts::Session;
+use crate::commit::{Answer, CommitFault};
+
+/// Reports whose storing has not been answered yet.
+const REPORTS_IN_FLIGHT_MAX: usize = 64;
+/// Computing an intent faster than this is not paced.
+const UNPACED: Duration = Duration::from_millis(1);
+
+/// Attends to a host until its stream ends, a newer one takes its place, or something fails.
+pub(super) async fn attend(link: &Link, hello: Hello, inbound: Inbound, mut outbound: Outbound) -> io::Result<()> {
+    if hello.protocol != PROTOCOL_VERSION {
+        let reason = format!(
+            "the node speaks protocol {} and the server {PROTOCOL_VERSION}; run the same version of Berth on both",
+            hello.protocol
+        );
+        tracing::warn!(host = %hello.host, reason, "a host was refused");
+        return outbound.send(&ToNode::Refused { reason }).await;
+    }
+    let session = link.hosts.begin(&hello.host);
+    let ended = converse(link, &session, hello, inbound, &mut outbound).await;
+    link.hosts.end(&session);
+    tracing::info!(host = %session.host, "a host's stream ended");
+    record_end(link, &session).await;
+    ended
+}
+
+async fn converse(
+    link: &Link,
+    session: &Session,
+    hello: Hello,
+    inbound: Inbound,
+    outbound: &mut Outbound,
+) -> io::Result<()> {
+    let connected = link.committer.send(link.place.service_env(), move |snap: &Snapshot, env: &Env| {
+        ecs::host_connected(snap, &hello, env)
+    });
+    match settled(connected.await).await {
+        Ok(()) => {}
+        Err(CommitFault::Refused(refusal)) => {
+            tracing::warn!(host = %session.host, %refusal, "a host was refused");
+            return outbound.send(&ToNode::Refused { reason: refusal.message }).await;
+        }
+        Err(fault) => return Err(io::Error::other(fault)),
+    }
+    tracing::info!(host = %session.host, "a host's stream is open");
+    tokio::select! {
+        ended = take_reports(link, session, inbound) => ended,
+        ended = push_intents(link, session, outbound) => ended,
+        () = session.replaced.cancelled() => Ok(()),
+    }
+}
+
+/// Sends the whole intent first and then what changes.
+async fn push_intents(link: &Link, session: &Session, outbound: &mut Outbound) -> io::Result<()> {
+    let mut revisions = link.published.revisions();
+    let mut held: Option<(u64, HostIntent)> = None;
+    loop {
+        let began = Instant::now();
+        revisions.borrow_and_update();
+        let snapshot = link.published.snapshot();
+        let generation = snapshot.revision;
+        let intent = plan::host(&snapshot, &session.host, &link.place.service_env());
+        drop(snapshot);
+        match &held {
+            None => {
+                let frame = ToNode::Intent { generation, intent: Box::new(intent.clone()) };
+                outbound.send(&frame).await?;
+                held = Some((generation, intent));
+            }
+            Some((from, old)) => {
+                let patch = diff(*from, old, generation, &intent);
+                if !patch.is_empty() {
+                    outbound.send(&ToNode::Patch(Box::new(patch))).await?;
+                    held = Some((generation, intent));
+                }
+            }
+        }
+        // A large intent under a storm of changes costs at most half of a core.
+        let cost = began.elapsed();
+        if cost > UNPACED {
+            tokio::time::sleep(cost).await;
+        }
+        revisions.changed().await.map_err(io::Error::other)?;
+    }
+}
+
+/// Hands reports to the commit loop in the order in which they came.
+async fn take_reports(link: &Link, session: &Session, mut inbound: Inbound) -> io::Result<()> {
+    let mut in_flight: FuturesOrdered<Answer<()>> = FuturesOrdered::new();
+    loop {
+        tokio::select! {
+            Some(stored) = in_flight.next() => {
+                stored.unwrap_or(Err(CommitFault::Stopped)).map_err(io::Error::other)?;
+            }
+            frame = inbound.next(), if in_flight.len() < REPORTS_IN_FLIGHT_MAX => {
+                let Some(frame) = frame? else { return Ok(()) };
+                if let Some(answer) = take(link, session, frame).await? {
+                    in_flight.push_back(answer);
+                }
+            }
+        }
+    }
+}
+
+async fn take(link: &Link, session: &Session, frame: ToServer) -> io::Result<Option<Answer<()>>> {
+    let (env, host) = (link.place.service_env(), session.host.clone());
+    let sent = match frame {
+        ToServer::Task(report) => {
+            let rule = move |snap: &Snapshot, env: &Env| Ok(ecs::observe_task(snap, &host, &report, env));
+            link.committer.send(env, rule).await
+        }
+        ToServer::Eni(report) => {
+            link.hosts.note_failure(&report);
+            let rule = move |snap: &Snapshot, env: &Env| Ok(ecs::observe_eni(snap, &host, &report, env));
+            link.committer.send(env, rule).await
+        }
+        ToServer::Programmed { generation } => {
+            link.hosts.set_programmed(session, generation);
+            return Ok(None);
+        }
+        ToServer::Hello(_) | ToServer::Admin(_) => {
+            return Err(io::Error::other("a host's stream carried a frame that can only be the first"));
+        }
+    };
+    sent.map(Some).map_err(io::Error::other)
+}
+
+/// Records that the stream is gone, unless the host has a new one by the time the rule is decided.
+async fn record_end(link: &Link, session: &Session) {
+    let (hosts, host) = (link.hosts.clone(), session.host.clone());
+    let rule = move |snap: &Snapshot, env: &Env| {
+        // A newer session registers itself before it commits, so it cannot be overlooked here.
+        if hosts.is_connected(&host) {
+            return Ok(Change::none(()));
+        }
+        Ok(ecs::host_disconnected(snap, &host, env))
+    };
+    let sent = link.committer.send(link.place.service_env(), rule).await;
+    if let Err(fault) = settled(sent).await {
+        tracing::warn!(host = %session.host, %fault, "the end of a host's stream could not be recorded");
+    }
+}
+
+async fn settled<T>(sent: Result<Answer<T>, CommitFault>) -> Result<T, CommitFault> {
+    sent?.await.unwrap_or(Err(CommitFault::Stopped))
+}

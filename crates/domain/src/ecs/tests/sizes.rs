@@ -1,0 +1,62 @@
+//! Sizes of tasks: every pair, and every way to write one.
+
+use expect_test::expect;
+use serde_json::json;
+
+use super::{World, fargate_definition, merged};
+use crate::ecs::register_task_definition;
+
+#[test]
+fn fargate_has_exactly_the_pairs_of_the_table() {
+    let mut world = World::new();
+    let mut found = String::new();
+    for cpu in [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768] {
+        let mut accepted: Vec<u32> = Vec::new();
+        for memory in (256..=131_072).step_by(256) {
+            let request = merged(fargate_definition(), json!({"cpu": cpu.to_string(), "memory": memory.to_string()}));
+            match world.write(register_task_definition, request) {
+                Ok(_) => accepted.push(memory),
+                Err(words) => assert_eq!(
+                    words,
+                    format!(
+                        "ClientException: No Fargate configuration exists for given values: {cpu} CPU, {memory} \
+                         memory. See the Amazon ECS documentation for the valid values."
+                    )
+                ),
+            }
+        }
+        found.push_str(&format!("{cpu}: {} {accepted:?}\n", accepted.len()));
+    }
+    expect![[r#""#]].assert_eq(&found);
+}
+
+#[test]
+fn a_size_is_understood_in_every_form_and_answered_in_one() {
+    let mut world = World::new();
+    let mut found = String::new();
+    for (cpu, memory) in [
+        ("256", "1024"),
+        (".25vcpu", "1gb"),
+        (".25 vCPU", "1 GB"),
+        ("0.25 vcpu", "1.0 gb"),
+        (" 256 ", "1 GB "),
+        ("0.5 vCPU", "1GB"),
+        ("1vcpu", ".5 GB"),
+        ("-256", "512"),
+        ("256.0", "512"),
+        ("vcpu", "512"),
+        (".0001 vcpu", "512"),
+        ("9999999999", "512"),
+        ("256", "512 MB"),
+        ("256", ""),
+    ] {
+        let answer =
+            world.write(register_task_definition, merged(fargate_definition(), json!({"cpu": cpu, "memory": memory})));
+        let shown = answer.map_or_else(
+            |words| words,
+            |answer| format!("{} {}", answer["taskDefinition"]["cpu"], answer["taskDefinition"]["memory"]),
+        );
+        found.push_str(&format!("{cpu:?} {memory:?}: {shown}\n"));
+    }
+    expect![[r#""#]].assert_eq(&found);
+}

@@ -1,0 +1,82 @@
+//! Seats of `berth shell`.
+
+use super::World;
+use super::interfaces::host;
+use crate::vpc::{ensure_default_network, observe_eni, seat};
+use crate::{Draft, Refusal};
+use berth_types::report::{EniReport, EniState};
+use berth_types::{EniId, HostId};
+use expect_test::expect;
+
+fn world(hosts: &[(u128, bool)]) -> World {
+    let mut world = World::default();
+    let change = ensure_default_network(&world.snap, &world.env());
+    world.apply(change.writes);
+    let mut draft = Draft::of(&world.snap);
+    for (number, connected) in hosts {
+        draft.put(crate::ecs::record::Host { connected: *connected, ..host(*number) });
+    }
+    world.apply(draft.change(()).writes);
+    world
+}
+
+fn open(world: &mut World) -> Result<EniId, Refusal> {
+    let env = world.env();
+    let change = seat::open(&world.snap, None, &[], None, &env)?;
+    world.apply(change.writes);
+    Ok(change.reply.eni)
+}
+
+#[test]
+fn a_seat_is_opened_on_the_host_with_most_room_and_goes_when_the_host_let_go() {
+    let mut world = world(&[(1, true), (2, true), (3, false)]);
+    let first = open(&mut world).unwrap();
+    let second = open(&mut world).unwrap();
+    let on = |world: &World, eni| world.snap.enis.get(eni).and_then(|eni| eni.attachment.clone()).map(|it| it.host);
+    assert_ne!(on(&world, &first), on(&world, &second));
+    expect![[]].assert_eq(&world.transcript("DescribeNetworkInterfaces filter:private-ip-address=172.31.0.4"));
+    let change = seat::close(&world.snap, &first, &world.env()).unwrap();
+    world.apply(change.writes);
+    let host = on(&world, &first).unwrap();
+    let report = EniReport { eni: first.clone(), state: EniState::Gone };
+    let change = observe_eni(&world.snap, &host, &report, &world.env());
+    world.apply(change.writes);
+    assert!(!world.snap.enis.contains_key(&first));
+    assert_eq!(
+        seat::close(&world.snap, &first, &world.env()).unwrap_err().code.code(),
+        "InvalidNetworkInterfaceID.NotFound"
+    );
+}
+
+#[test]
+fn a_seat_that_fails_is_taken_away() {
+    let mut world = world(&[(1, true)]);
+    let eni = open(&mut world).unwrap();
+    for state in [EniState::Failed("no veth".to_owned()), EniState::Gone] {
+        let report = EniReport { eni: eni.clone(), state };
+        let change = observe_eni(&world.snap, &HostId::from_bits(1), &report, &world.env());
+        world.apply(change.writes);
+    }
+    assert!(world.snap.enis.is_empty());
+}
+
+#[test]
+fn a_seat_that_cannot_be_is_refused() {
+    let mut out = String::new();
+    for hosts in [&[][..], &[(1, false)], &[(1, true)]] {
+        let mut world = world(hosts);
+        let refusal = (0..5).find_map(|_| open(&mut world).err()).unwrap();
+        out.push_str(&format!("{hosts:?}: {refusal}\n"));
+    }
+    let mut world = world(&[(1, false)]);
+    let env = world.env();
+    let id = HostId::from_bits(1);
+    out.push_str(&format!("{}\n", seat::open(&world.snap, None, &[], Some(&id), &env).unwrap_err()));
+    let id = HostId::from_bits(9);
+    out.push_str(&format!("{}\n", seat::open(&world.snap, None, &[], Some(&id), &env).unwrap_err()));
+    world.transcript("!DescribeSubnets\n!CreateNetworkInterface SubnetId=subnet-1");
+    let eni = world.snap.enis.keys().next().unwrap();
+    let refusal = seat::close(&world.snap, eni, &env).unwrap_err();
+    out.push_str(refusal.code.code());
+    expect![[]].assert_eq(&out);
+}

@@ -1,0 +1,118 @@
+/*
+ * The port of a VPC: one program on the ingress of every interface's fabric-side device. It sees each packet a task
+ * sends, before anything else does, and either delivers it into the namespace of the receiving interface or drops it
+ * with a reason. Nothing ever reaches the network stack of the fabric's own namespace.
+ *
+ * Order: known interface -> ARP -> source address -> flow table -> endpoint -> egress rules of the sender -> ingress
+ * rules of the receiver. What depends on values only is in verdict.h; parsing is in parse.h, flow records in flows.h.
+ */
+#include "maps.h"
+#include "verdict.h"
+#include "count.h"
+#include "parse.h"
+#include "answers.h"
+#include "gates.h"
+#include "flows.h"
+
+/* Hands the packet to the inner end of `ifindex`, whatever hardware address it carries. */
+INLINE int deliver(struct __sk_buff *skb, __u32 ifindex)
+{
+	skb_change_type(skb, PACKET_FOR_HOST);
+	return redirect_peer(ifindex, 0);
+}
+
+INLINE int pass(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, __u16 to_slot)
+{
+	count_passed(c->slot, to_slot, skb->gso_segs ?: 1, skb->len);
+	if (c->packet.more_fragments && !c->packet.fragment)
+		remember_fragment(c);
+	return deliver(skb, ifindex);
+}
+
+/* A packet that no flow knows: both gates decide, and a new flow remembers that they did. */
+NOINLINE int first_packet(struct __sk_buff *skb, struct crossing *c)
+{
+	struct endpoint *to = find_receiver(c);
+	__u32 admitted;
+
+	if (!to)
+		return drop(c->slot, c->reason);
+	if (related_to_flow(skb, c))
+		return pass(skb, c, to->ifindex, to->slot);
+	admitted = judge_both(c, to);
+	if (c->reason != NOT_DROPPED)
+		return drop(c->reason == DROP_security_group_ingress ? to->slot : c->slot, c->reason);
+	if (opens_flow(&c->packet) && !insert_flow(skb, c, to, admitted))
+		return drop(c->slot, c->reason);
+	return pass(skb, c, to->ifindex, to->slot);
+}
+
+/* A packet of a known flow: only a change of policy or membership since the last one makes the gates look again. */
+INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f)
+{
+	bool from_high = c->from_high;
+	__u32 state = f->state;
+
+	if (state & FLOW_CUT) {
+		if (c->packet.proto == PROTO_UDP && from_high != !!(state & FLOW_FROM_HIGH))
+			return first_packet(skb, c);
+		f->seen_ns = c->now_ns;
+		return drop(c->slot, DROP_rule_removed);
+	}
+	touch_flow(skb, c, f, state);
+	if (from_high)
+		return pass(skb, c, f->ifindex[0], f->slot[0]);
+	return pass(skb, c, f->ifindex[1], f->slot[1]);
+}
+
+INLINE int cross(struct __sk_buff *skb, struct crossing *c)
+{
+	struct flow *f = map_lookup(&flows, &c->key);
+
+	if (!f || !flow_alive(c->now_ns, f->seen_ns, f->state, c->packet.proto))
+		return first_packet(skb, c);
+	if (c->packet.proto == PROTO_TCP && tcp_opens(c->packet.tcp_flags))
+		return first_packet(skb, c);
+	if (device_of(f, c->from_high) != skb->ifindex)
+		return first_packet(skb, c);
+	if (f->epoch != c->epoch && !judge_again(c, f))
+		return first_packet(skb, c);
+	return next_packet(skb, c, f);
+}
+
+SECTION("classifier")
+int fabric_port(struct __sk_buff *skb)
+{
+	struct crossing c = {};
+	__u32 ifindex = skb->ifindex;
+	struct eni *eni = map_lookup(&enis, &ifindex);
+	__u16 reason;
+
+	if (!eni)
+		return drop(0, DROP_not_programmed);
+	c.eni = eni;
+	c.slot = eni->slot;
+	reason = check_ethernet(skb, eni);
+	if (reason == ETHERNET_ARP)
+		return answer_arp(skb, eni);
+	if (reason != NOT_DROPPED)
+		return drop(c.slot, reason);
+	reason = parse_ipv4(skb, &c.packet);
+	if (reason != NOT_DROPPED)
+		return drop(c.slot, reason);
+	reason = check_addresses(&c.packet, eni);
+	if (reason != NOT_DROPPED)
+		return drop(c.slot, reason);
+	if (c.packet.dst == eni->router)
+		return answer_echo(skb, &c.packet, eni);
+	if (c.packet.fragment && !recall_fragment(&c))
+		return drop(c.slot, DROP_fragment);
+	if (!read_control(&c))
+		return drop(c.slot, DROP_no_policy);
+	c.now_ns = ktime_coarse_ns();
+	c.from_high = c.packet.src > c.packet.dst;
+	c.key = flow_key_of(&c.packet, eni->vni);
+	return cross(skb, &c);
+}
+
+char LICENSE[] SECTION("license") = "GPL";

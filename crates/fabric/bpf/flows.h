@@ -1,0 +1,238 @@
+/*
+ * Records of flows: opening, touching, judging again after a change, and the ring that bounds what one interface owns.
+ */
+#ifndef BERTH_FLOWS_H
+#define BERTH_FLOWS_H
+
+#include "gates.h"
+
+/* Rows of the ring that are tried before it grows. Oldest first, so the first one is nearly always free. */
+#define RING_PROBES 4
+
+#define UPDATE_ANY 0
+
+/* The fabric-side device of one end. */
+INLINE __u32 device_of(const struct flow *f, bool high)
+{
+	return high ? f->ifindex[1] : f->ifindex[0];
+}
+
+INLINE bool opens_flow(const struct packet *p)
+{
+	return p->proto != PROTO_ICMP || icmp_kind(p->icmp_type) == ICMP_REQUEST;
+}
+
+/* True if the row holds no live flow of this owner; a dead one is removed. */
+INLINE bool ring_row_is_free(struct ring_key *row, __u64 now_ns)
+{
+	struct flow_key *key = map_lookup(&flow_ring, row);
+	struct flow_key copy;
+	struct flow *f;
+
+	if (!key)
+		return true;
+	copy = *key;
+	f = map_lookup(&flows, &copy);
+	if (!f || f->owner != row->slot || f->ring_index != row->index)
+		return true;
+	if (!flow_reclaimable(now_ns, f->seen_ns, f->state, copy.vni_proto & 0xff))
+		return false;
+	map_delete(&flows, &copy);
+	return true;
+}
+
+/* Finds a row for a new flow of `row->slot`. False: c->reason says why not. */
+NOINLINE int claim_row(struct ring_key *row, struct crossing *c)
+{
+	struct ring *ring = map_lookup(&rings, &row->slot);
+	__u32 rows;
+
+	c->reason = DROP_flow_quota;
+	if (!ring)
+		return false;
+	rows = ring->rows;
+	for (int probe = 0; probe < RING_PROBES && rows; probe++) {
+		row->index = __sync_fetch_and_add(&ring->cursor, 1) % rows;
+		if (ring_row_is_free(row, c->now_ns))
+			goto take;
+	}
+	if (rows >= FLOWS_PER_ENI)
+		return false;
+	row->index = __sync_fetch_and_add(&ring->rows, 1);
+take:
+	c->reason = DROP_flow_table_full;
+	return !map_update(&flow_ring, row, &c->key, UPDATE_ANY);
+}
+
+INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c, const struct endpoint *to)
+{
+	__u32 packets = skb->gso_segs ?: 1;
+
+	f->seen_ns = c->now_ns;
+	f->epoch = c->epoch;
+	f->owner = c->slot;
+	if (c->from_high) {
+		f->ifindex[1] = skb->ifindex;
+		f->slot[1] = c->slot;
+		f->ifindex[0] = to->ifindex;
+		f->slot[0] = to->slot;
+		f->packets[1] = packets;
+		f->bytes[1] = skb->len;
+	} else {
+		f->ifindex[0] = skb->ifindex;
+		f->slot[0] = c->slot;
+		f->ifindex[1] = to->ifindex;
+		f->slot[1] = to->slot;
+		f->packets[0] = packets;
+		f->bytes[0] = skb->len;
+	}
+}
+
+/* Remembers an admitted flow; an older one of the same key is replaced. False: c->reason says why not. */
+INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoint *to, __u32 admitted)
+{
+	struct ring_key row = { .slot = c->slot };
+	struct flow *old = map_lookup(&flows, &c->key);
+	struct flow f = {};
+
+	if (old && old->owner == c->slot)
+		row.index = old->ring_index;
+	else if (!claim_row(&row, c))
+		return false;
+	describe_flow(&f, skb, c, to);
+	f.ring_index = row.index;
+	f.state = flow_step(admitted | (c->from_high ? FLOW_FROM_HIGH : 0), c->from_high, c->packet.proto,
+			    c->packet.tcp_flags);
+	c->reason = DROP_flow_table_full;
+	return !map_update(&flows, &c->key, &f, UPDATE_ANY);
+}
+
+/* Counts the packet and moves the state. Bits are only ever set, so two processors cannot undo each other. */
+INLINE void touch_flow(struct __sk_buff *skb, struct crossing *c, struct flow *f, __u32 state)
+{
+	__u32 after = flow_step(state, c->from_high, c->packet.proto, c->packet.tcp_flags);
+	__u32 packets = skb->gso_segs ?: 1;
+
+	f->seen_ns = c->now_ns;
+	if (after != state)
+		__sync_fetch_and_or(&f->state, after);
+	if (c->from_high) {
+		__sync_fetch_and_add(&f->packets[1], packets);
+		__sync_fetch_and_add(&f->bytes[1], skb->len);
+	} else {
+		__sync_fetch_and_add(&f->packets[0], packets);
+		__sync_fetch_and_add(&f->bytes[0], skb->len);
+	}
+}
+
+/* Asks the gate again that admitted this end's packets by rule, in the direction in which it did. */
+INLINE int ask_again(struct crossing *c, __u32 own, __u32 to, __u8 gate, __u32 state)
+{
+	bool high = gate == EGRESS ? c->from_high : !c->from_high;
+	__u8 direction = state & ingress_bit(high) ? INGRESS : EGRESS;
+	struct question q = {};
+
+	if (!(state & untracked_bit(high)))
+		return GATE_ADMITS;
+	question_of(&q, c, own, to, gate);
+	q.direction = direction;
+	name_port(&q, &c->packet, direction != gate);
+	return ask(&q);
+}
+
+INLINE bool is_denial(int answer)
+{
+	return answer == GATE_DENIES || answer == GATE_HAS_NO_RULES;
+}
+
+/*
+ * Policy or membership changed since the flow was last judged. Tracked ends keep their decision, untracked ones are
+ * asked again and cut when the rule is gone. False: the flow is not between these interfaces any more.
+ */
+NOINLINE int judge_again(struct crossing *c, struct flow *f)
+{
+	struct endpoint *to = find_receiver(c);
+	__u32 state = f->state, own, to_group_set, kept;
+	int mine, theirs;
+
+	if (!to || to->ifindex != device_of(f, !c->from_high))
+		return false;
+	if (state & (FLOW_UNTRACKED_LOW | FLOW_UNTRACKED_HIGH)) {
+		own = own_group_set(c);
+		to_group_set = group_set_of(to, c->side);
+		mine = ask_again(c, own, to_group_set, EGRESS, state);
+		theirs = ask_again(c, own, to_group_set, INGRESS, state);
+		kept = state & ~(__u32)FLOW_CUT;
+		if (is_denial(mine) || is_denial(theirs))
+			f->state = state | FLOW_CUT;
+		else {
+			if (mine == GATE_ADMITS)
+				kept &= ~untracked_bit(c->from_high);
+			if (theirs == GATE_ADMITS)
+				kept &= ~untracked_bit(!c->from_high);
+			f->state = kept;
+		}
+	}
+	f->epoch = c->epoch;
+	return true;
+}
+
+/* True if the packet is an ICMP error about a live flow of its receiver. */
+NOINLINE int related_to_flow(struct __sk_buff *skb, struct crossing *c)
+{
+	struct packet inner = {};
+	struct ipv4 ip = {};
+	struct l4 l4 = {};
+	struct flow_key key;
+	struct flow *f;
+	__u32 at = c->packet.header_bytes + L4_BYTES;
+
+	if (c->packet.proto != PROTO_ICMP || c->packet.fragment || icmp_kind(c->packet.icmp_type) != ICMP_ERROR)
+		return false;
+	if (skb_load(skb, at, &ip, sizeof(ip)) || take_ipv4(&inner, &ip) != NOT_DROPPED || inner.fragment)
+		return false;
+	if (inner.src != c->packet.dst || inner.dst != c->packet.src)
+		return false;
+	if (has_l4(&inner)) {
+		if (skb_load(skb, at + inner.header_bytes - ETHERNET_BYTES, &l4, sizeof(l4)))
+			return false;
+		take_l4(&inner, &l4);
+	}
+	key = flow_key_of(&inner, c->eni->vni);
+	f = map_lookup(&flows, &key);
+	return f && !(f->state & FLOW_CUT) && flow_alive(c->now_ns, f->seen_ns, f->state, inner.proto);
+}
+
+INLINE struct fragment_key fragment_key_of(const struct crossing *c)
+{
+	return (struct fragment_key){ .src = c->packet.src, .dst = c->packet.dst, .vni = c->eni->vni,
+				      .ip_id = c->packet.ip_id, .proto = c->packet.proto };
+}
+
+/* Keeps the ports of a first fragment that passed, for the later ones. */
+NOINLINE int remember_fragment(struct crossing *c)
+{
+	struct fragment_key key = fragment_key_of(c);
+	struct fragment_ports ports = { c->packet.sport, c->packet.dport, c->packet.icmp_id, c->packet.icmp_type,
+					c->packet.icmp_code };
+
+	return map_update(&fragments, &key, &ports, UPDATE_ANY);
+}
+
+/* Gives a later fragment the ports of the first one. */
+NOINLINE int recall_fragment(struct crossing *c)
+{
+	struct fragment_key key = fragment_key_of(c);
+	struct fragment_ports *ports = map_lookup(&fragments, &key);
+
+	if (!ports)
+		return false;
+	c->packet.sport = ports->sport;
+	c->packet.dport = ports->dport;
+	c->packet.icmp_id = ports->icmp_id;
+	c->packet.icmp_type = ports->icmp_type;
+	c->packet.icmp_code = ports->icmp_code;
+	return true;
+}
+
+#endif

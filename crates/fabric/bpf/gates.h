@@ -1,0 +1,183 @@
+/*
+ * The two gates between interfaces: the sender's security groups (egress) and the receiver's (ingress). Each decides
+ * alone, by the rules of its group set, and knows the other end by address and by group set.
+ */
+#ifndef BERTH_GATES_H
+#define BERTH_GATES_H
+
+#include "answers.h"
+
+/* One packet on its way; filled once, read by everything after. */
+struct crossing {
+	struct packet packet;
+	struct flow_key key;
+	struct eni *eni;
+	__u64 epoch;
+	__u64 now_ns;
+	__u16 slot;
+	__u16 reason; /* why the last step failed */
+	__u8 from_high;
+	__u8 side; /* which side of policies and endpoints counts */
+};
+
+/* What one gate is asked. */
+struct question {
+	__u32 group_set;      /* whose rules */
+	__u32 peer_group_set; /* 0: the peer is known by address only */
+	__be32 peer;
+	__u8 proto;
+	__u8 port[2]; /* of the end that was contacted; ICMP: type, code */
+	__u8 direction;
+	__u32 side;
+};
+
+enum { GATE_DENIES, GATE_ADMITS, GATE_ADMITS_UNTRACKED, GATE_HAS_NO_RULES };
+
+INLINE bool read_control(struct crossing *c)
+{
+	__u32 zero = 0;
+	struct control *now = map_lookup(&control, &zero);
+
+	if (!now)
+		return false;
+	c->epoch = *(volatile __u64 *)&now->epoch;
+	c->side = c->epoch & 1;
+	return true;
+}
+
+/* Both sides of a policy are spelled out: clang turns an index into pointer arithmetic the verifier refuses. */
+INLINE __u32 ruleset_of(const struct policy *policy, __u32 side, __u8 direction)
+{
+	if (side)
+		return direction ? policy->ruleset[1][1] : policy->ruleset[1][0];
+	return direction ? policy->ruleset[0][1] : policy->ruleset[0][0];
+}
+
+NOINLINE int ask(struct question *q)
+{
+	struct policy *policy = map_lookup(&policies, &q->group_set);
+	__u32 ruleset = policy ? ruleset_of(policy, q->side, q->direction) : 0;
+	struct port_key port_key = { 64 - 8, ruleset, q->proto, { q->port[0], q->port[1] }, 0 };
+	struct address_key address_key = { 64, ruleset, q->peer };
+	struct member_key member_key = { ruleset, q->peer_group_set };
+	struct bitmap *port, *address, *world;
+	bool admits;
+
+	if (!ruleset)
+		return GATE_HAS_NO_RULES;
+	port = map_lookup(&rule_ports, &port_key);
+	if (!port)
+		return GATE_DENIES;
+	address = map_lookup(&rule_addresses, &address_key);
+	admits = overlap(address, port);
+	if (!admits && q->peer_group_set)
+		admits = overlap(map_lookup(&rule_members, &member_key), port);
+	if (!admits)
+		return GATE_DENIES;
+	if (!replies_are_open(q->side ? policy->open[1] : policy->open[0], q->direction, q->proto))
+		return GATE_ADMITS;
+	address_key.prefix_bits = 32; /* finds the row of 0.0.0.0/0 only */
+	world = map_lookup(&rule_addresses, &address_key);
+	return overlap(world, port) ? GATE_ADMITS_UNTRACKED : GATE_ADMITS;
+}
+
+INLINE __u32 group_set_of(const struct endpoint *endpoint, __u32 side)
+{
+	return side ? endpoint->group_set[1] : endpoint->group_set[0];
+}
+
+/* The port by which rules name the packet, or, `as_reply`, the packet it answers. */
+INLINE void name_port(struct question *q, const struct packet *p, bool as_reply)
+{
+	__be16 port = as_reply ? p->sport : p->dport;
+
+	q->proto = p->proto;
+	if (p->proto == PROTO_ICMP) {
+		q->port[0] = p->icmp_type;
+		q->port[1] = p->icmp_code;
+	} else {
+		q->port[0] = be16(port) >> 8;
+		q->port[1] = be16(port) & 0xff;
+	}
+}
+
+/* The receiving endpoint, if it can be reached from here. */
+INLINE struct endpoint *find_receiver(struct crossing *c)
+{
+	struct endpoint_key key = { .vni = c->eni->vni, .address = c->packet.dst };
+	struct endpoint *to = map_lookup(&endpoints, &key);
+
+	if (to && to->ifindex)
+		return to;
+	if (to)
+		c->reason = to->flags & ENDPOINT_OTHER_HOST ? DROP_other_host : DROP_not_plugged;
+	else
+		c->reason = in_vpc(key.vni, key.address) ? DROP_no_endpoint : DROP_no_route;
+	return (void *)0;
+}
+
+/* The group set of the sending interface; 0 until it is programmed. */
+INLINE __u32 own_group_set(const struct crossing *c)
+{
+	struct endpoint_key key = { .vni = c->eni->vni, .address = c->eni->address };
+	struct endpoint *own = map_lookup(&endpoints, &key);
+
+	return own ? group_set_of(own, c->side) : 0;
+}
+
+/* As a member of its groups a sender counts only with its own address. */
+INLINE __u32 sender_group_set(const struct crossing *c, __u32 own)
+{
+	return c->packet.src == c->eni->address ? own : 0;
+}
+
+/* The question for the gate of the sender (EGRESS) or of the receiver (INGRESS) about this packet. */
+INLINE void question_of(struct question *q, const struct crossing *c, __u32 own, __u32 to, __u8 gate)
+{
+	q->side = c->side;
+	q->direction = gate;
+	q->group_set = gate == EGRESS ? own : to;
+	q->peer_group_set = gate == EGRESS ? to : sender_group_set(c, own);
+	q->peer = gate == EGRESS ? c->packet.dst : c->packet.src;
+	name_port(q, &c->packet, false);
+}
+
+/*
+ * Asks one gate. The middle of a TCP connection nobody remembers is also admitted as a reply: the connection was
+ * admitted once, and its entry was lost by idling. Returns the flow bits of that end; sets c->reason on denial.
+ */
+NOINLINE int judge(struct crossing *c, __u32 own, __u32 to, __u32 gate)
+{
+	struct question q = {};
+	bool high = gate == EGRESS ? c->from_high : !c->from_high;
+	int answer;
+
+	question_of(&q, c, own, to, gate);
+	answer = ask(&q);
+	if (answer == GATE_DENIES && c->packet.proto == PROTO_TCP && !tcp_opens(c->packet.tcp_flags)) {
+		q.direction = !gate;
+		name_port(&q, &c->packet, true);
+		answer = ask(&q);
+	}
+	if (answer == GATE_HAS_NO_RULES)
+		c->reason = DROP_no_policy;
+	else if (answer == GATE_DENIES)
+		c->reason = gate == EGRESS ? DROP_security_group_egress : DROP_security_group_ingress;
+	return (q.direction == INGRESS ? ingress_bit(high) : 0) |
+	       (answer == GATE_ADMITS_UNTRACKED ? untracked_bit(high) : 0);
+}
+
+/* Asks both gates about a new flow. The flow bits, or c->reason. */
+INLINE __u32 judge_both(struct crossing *c, struct endpoint *to)
+{
+	__u32 own = own_group_set(c), to_group_set = group_set_of(to, c->side);
+	__u32 bits;
+
+	c->reason = NOT_DROPPED;
+	bits = judge(c, own, to_group_set, EGRESS);
+	if (c->reason != NOT_DROPPED)
+		return 0;
+	return bits | judge(c, own, to_group_set, INGRESS);
+}
+
+#endif

@@ -1,0 +1,159 @@
+/*
+ * What the maps hold, shared with src/bpf/layout.rs, which asserts the same sizes. Addresses and ports are in network
+ * order unless said otherwise. A change here needs a new LAYOUT_VERSION there.
+ */
+#ifndef BERTH_LAYOUT_H
+#define BERTH_LAYOUT_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#define BITMAP_WORDS 16 /* 1024 rules: what AWS admits per interface and direction */
+
+/* One bit per rule of a ruleset. */
+struct bitmap {
+	__u64 word[BITMAP_WORDS];
+};
+
+/* What a packet is, filled once by parse(); every check reads it, none re-parses. */
+struct packet {
+	__be32 src, dst;
+	__be16 sport, dport; /* 0 for protocols without ports */
+	__be16 icmp_id;
+	__u8 icmp_type, icmp_code;
+	__u8 proto, tcp_flags;
+	__u8 fragment; /* a later fragment: ports come from the first one */
+	__u8 more_fragments;
+	__be16 ip_id;
+	__u16 header_bytes; /* Ethernet and IP headers */
+};
+
+/* An interface plugged on this host; key: index of the fabric-side device. */
+struct eni {
+	__u32 vni;
+	__be32 address, mask, router;
+	__u16 slot; /* its row of counters */
+	__u16 flags;
+	__u8 mac[6];
+	__u8 pad[2];
+	__u8 id[24]; /* EniId as text, for those who list what is plugged */
+};
+enum { ENI_SOURCE_DEST_CHECK = 1 };
+
+struct endpoint_key {
+	__u32 vni;
+	__be32 address;
+};
+
+/*
+ * An interface anywhere in the VPC. `group_set` has two sides; `control.epoch` says which one counts (see
+ * src/fabric/program.rs), so that any number of endpoints and policies change in one step.
+ */
+struct endpoint {
+	__u32 ifindex; /* fabric-side device, 0 while not plugged here */
+	__u16 slot;
+	__u16 flags;
+	__u16 group_set[2];
+	__u8 mac[6];
+	__u8 pad[2];
+};
+enum { ENDPOINT_OTHER_HOST = 1 };
+
+/* The rulesets of a group set, by side and direction; 0 is no ruleset, which admits nothing. */
+struct policy {
+	__u32 ruleset[2][2];
+	__u32 open[2]; /* see open_bit() */
+};
+
+struct address_key {
+	__u32 prefix_bits;
+	__u32 ruleset;
+	__be32 address;
+};
+
+struct port_key {
+	__u32 prefix_bits;
+	__u32 ruleset;
+	__u8 proto;
+	__u8 port[2]; /* unaligned; ICMP: type, code */
+	__u8 pad;
+};
+
+struct member_key {
+	__u32 ruleset;
+	__u32 group_set;
+};
+
+struct cidr_key {
+	__u32 prefix_bits;
+	__u32 vni;
+	__be32 address;
+};
+
+struct flow_key {
+	__be32 low, high;
+	__be16 port_low, port_high;
+	__u32 vni_proto;
+};
+
+/* One entry serves both directions and, between two interfaces of one host, both ends. Index 0: low, 1: high. */
+struct flow {
+	__u64 seen_ns;
+	__u64 epoch; /* control.epoch under which it was last judged */
+	__u32 ifindex[2];
+	__u16 slot[2];
+	__u32 state;
+	__u32 owner; /* slot that pays for it: the sender of the first packet */
+	__u32 ring_index;
+	__u64 packets[2], bytes[2]; /* sent by each end */
+};
+
+/* The rows that say which flows an interface pays for: {slot, index} -> flow key. */
+struct ring_key {
+	__u32 slot;
+	__u32 index;
+};
+
+struct ring {
+	__u32 cursor; /* next row to try to reuse */
+	__u32 rows;   /* rows in existence */
+};
+
+struct fragment_key {
+	__be32 src, dst;
+	__u32 vni;
+	__be16 ip_id;
+	__u8 proto;
+	__u8 pad;
+};
+
+struct fragment_ports {
+	__be16 sport, dport, icmp_id;
+	__u8 icmp_type, icmp_code;
+};
+
+#define DROP_REASONS_MAX 32
+
+struct counters {
+	__u64 packets_out, bytes_out, packets_in, bytes_in; /* seen from the interface */
+	__u64 drops[DROP_REASONS_MAX];
+};
+
+/* Grows with every change of policy or membership; the lowest bit is the side that counts. */
+struct control {
+	__u64 epoch;
+};
+
+_Static_assert(sizeof(struct bitmap) == 128, "layout");
+_Static_assert(sizeof(struct packet) == 24, "layout");
+_Static_assert(sizeof(struct eni) == 52, "layout");
+_Static_assert(sizeof(struct endpoint) == 20, "layout");
+_Static_assert(sizeof(struct policy) == 24, "layout");
+_Static_assert(sizeof(struct address_key) == 12, "layout");
+_Static_assert(sizeof(struct port_key) == 12, "layout");
+_Static_assert(sizeof(struct flow_key) == 16, "layout");
+_Static_assert(sizeof(struct flow) == 72, "layout");
+_Static_assert(sizeof(struct fragment_key) == 16, "layout");
+_Static_assert(sizeof(struct counters) == 288, "layout");
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * The decisions of the data path that depend on values only: who may talk to whom, whether a flow is still alive, how
+ * a packet changes it. No maps and no helpers, so the same text is compiled for the kernel (fabric.bpf.c) and for
+ * the host (verdict_host.c), where it is compared with the plain reading in src/oracle.rs.
+ */
+#ifndef BERTH_VERDICT_H
+#define BERTH_VERDICT_H
+
+#include "layout.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+#define SECOND_NS 1000000000ULL
+/* Idle timeouts of tracked connections as documented for EC2; those of half-open and closing TCP are ours. */
+#define TCP_OPENING_TIMEOUT_NS (60 * SECOND_NS)
+#define TCP_ESTABLISHED_TIMEOUT_NS (432000 * SECOND_NS)
+#define TCP_HALF_CLOSED_TIMEOUT_NS (120 * SECOND_NS)
+#define TCP_CLOSED_TIMEOUT_NS (30 * SECOND_NS)
+#define UDP_TIMEOUT_NS (30 * SECOND_NS)
+#define UDP_STREAM_TIMEOUT_NS (180 * SECOND_NS)
+#define ICMP_TIMEOUT_NS (30 * SECOND_NS)
+#define OTHER_TIMEOUT_NS (600 * SECOND_NS)
+/* A closed flow keeps its entry this long for the last acknowledgements, even when its owner needs room. */
+#define CLOSED_GRACE_NS (SECOND_NS / 4)
+
+enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
+enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
+enum { EGRESS = 0, INGRESS = 1 };
+
+/* Bits of flow.state. LOW and HIGH are the ends with the lower and the higher address. */
+enum {
+	FLOW_FROM_HIGH = 1 << 0,      /* the high end sent the first packet */
+	FLOW_REPLIED = 1 << 1,        /* the other end has answered */
+	FLOW_FIN_LOW = 1 << 2,
+	FLOW_FIN_HIGH = 1 << 3,
+	FLOW_RST = 1 << 4,
+	FLOW_CUT = 1 << 5,            /* untracked, and the rule that admitted it is gone */
+	FLOW_INGRESS_LOW = 1 << 6,    /* the low end admitted it as arriving (else as leaving) */
+	FLOW_INGRESS_HIGH = 1 << 7,
+	FLOW_UNTRACKED_LOW = 1 << 8,  /* the low end admits its packets by rule, not by state */
+	FLOW_UNTRACKED_HIGH = 1 << 9,
+};
+
+/* What an ICMP message means to the flow table. */
+enum icmp_kind { ICMP_REQUEST, ICMP_REPLY, ICMP_ERROR, ICMP_OTHER };
+
+/* True if some rule matches on both the peer and the port: rules only admit, so one common bit decides. */
+INLINE bool overlap(const struct bitmap *peer, const struct bitmap *port)
+{
+	__u64 any = 0;
+
+	if (!peer || !port)
+		return false;
+#pragma clang loop unroll(full)
+	for (int i = 0; i < BITMAP_WORDS; i++)
+		any |= peer->word[i] & port->word[i];
+	return any != 0;
+}
+
+/* The bit of policy.open that says "rules of this direction admit the whole protocol from and to anywhere". */
+INLINE __u32 open_bit(__u8 direction, __u8 proto)
+{
+	if (proto == PROTO_TCP)
+		return 1u << direction;
+	if (proto == PROTO_UDP)
+		return 4u << direction;
+	return 0;
+}
+
+/* True if a flow admitted in `direction` by a rule for 0.0.0.0/0 needs no tracking: its replies are free anyway. */
+INLINE bool replies_are_open(__u32 open, __u8 direction, __u8 proto)
+{
+	return open & open_bit(!direction, proto);
+}
+
+INLINE enum icmp_kind icmp_kind(__u8 type)
+{
+	switch (type) {
+	case 8: case 13: case 15: case 17:
+		return ICMP_REQUEST;
+	case 0: case 14: case 16: case 18:
+		return ICMP_REPLY;
+	case 3: case 4: case 11: case 12:
+		return ICMP_ERROR;
+	default:
+		return ICMP_OTHER;
+	}
+}
+
+/* The type of the request that `type` answers; of a request, itself. */
+INLINE __u8 icmp_request_of(__u8 type)
+{
+	if (type == 0)
+		return 8;
+	return icmp_kind(type) == ICMP_REPLY ? type - 1 : type;
+}
+
+/* True if the packet may only be judged as the start of a connection. */
+INLINE bool tcp_opens(__u8 flags)
+{
+	return (flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
+}
+
+/*
+ * One key for both directions. Ports of ICMP are the identifier and the request type with the asking end, so that a
+ * reply belongs to the end that asked and cannot carry a question of its own.
+ */
+INLINE struct flow_key flow_key_of(const struct packet *p, __u32 vni)
+{
+	bool from_high = p->src > p->dst;
+	struct flow_key key = {
+		.low = from_high ? p->dst : p->src,
+		.high = from_high ? p->src : p->dst,
+		.port_low = from_high ? p->dport : p->sport,
+		.port_high = from_high ? p->sport : p->dport,
+		.vni_proto = vni << 8 | p->proto,
+	};
+
+	if (p->proto == PROTO_ICMP) {
+		bool asked_by_high = from_high != (icmp_kind(p->icmp_type) == ICMP_REPLY);
+
+		key.port_low = p->icmp_id;
+		key.port_high = (__u16)(icmp_request_of(p->icmp_type) << 8) | asked_by_high;
+	}
+	return key;
+}
+
+INLINE bool flow_closed(__u32 state)
+{
+	return state & FLOW_RST || (state & FLOW_FIN_LOW && state & FLOW_FIN_HIGH);
+}
+
+INLINE __u64 flow_timeout_ns(__u32 state, __u8 proto)
+{
+	if (proto == PROTO_TCP) {
+		if (flow_closed(state))
+			return TCP_CLOSED_TIMEOUT_NS;
+		if (state & (FLOW_FIN_LOW | FLOW_FIN_HIGH))
+			return TCP_HALF_CLOSED_TIMEOUT_NS;
+		return state & FLOW_REPLIED ? TCP_ESTABLISHED_TIMEOUT_NS : TCP_OPENING_TIMEOUT_NS;
+	}
+	if (proto == PROTO_UDP)
+		return state & FLOW_REPLIED ? UDP_STREAM_TIMEOUT_NS : UDP_TIMEOUT_NS;
+	return proto == PROTO_ICMP ? ICMP_TIMEOUT_NS : OTHER_TIMEOUT_NS;
+}
+
+/* `seen_ns` can be later than `now_ns`: another processor may have touched the flow since. */
+INLINE bool flow_alive(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
+{
+	return (__s64)(now_ns - seen_ns) < (__s64)flow_timeout_ns(state, proto);
+}
+
+/* True if the owner may reuse the room of this flow for another. */
+INLINE bool flow_reclaimable(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
+{
+	if (proto == PROTO_TCP && flow_closed(state))
+		return (__s64)(now_ns - seen_ns) >= (__s64)CLOSED_GRACE_NS;
+	return !flow_alive(now_ns, seen_ns, state, proto);
+}
+
+/* The state after a packet from the high or the low end. Only sets bits. */
+INLINE __u32 flow_step(__u32 state, bool from_high, __u8 proto, __u8 tcp_flags)
+{
+	if (from_high != !!(state & FLOW_FROM_HIGH))
+		state |= FLOW_REPLIED;
+	if (proto != PROTO_TCP)
+		return state;
+	if (tcp_flags & TCP_FIN)
+		state |= from_high ? FLOW_FIN_HIGH : FLOW_FIN_LOW;
+	if (tcp_flags & TCP_RST)
+		state |= FLOW_RST;
+	return state;
+}
+
+INLINE __u32 ingress_bit(bool high)
+{
+	return high ? FLOW_INGRESS_HIGH : FLOW_INGRESS_LOW;
+}
+
+INLINE __u32 untracked_bit(bool high)
+{
+	return high ? FLOW_UNTRACKED_HIGH : FLOW_UNTRACKED_LOW;
+}
+
+#endif

@@ -1,0 +1,80 @@
+//! Compiles the data path: `bpf/fabric.bpf.c` for the kernel with clang, `bpf/verdict_host.c` for the tests with the
+//! host's compiler, and the Rust side of `bpf/drop_reasons.def`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+fn main() {
+    println!("cargo:rerun-if-changed=bpf");
+    println!("cargo:rerun-if-env-changed=CLANG");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    compile_program(&out.join("fabric.bpf.o"));
+    cc::Build::new()
+        .file("bpf/verdict_host.c")
+        .include("bpf")
+        .flag("-Wno-unknown-pragmas")
+        .warnings(true)
+        .compile("berth_verdict");
+    let list = fs::read_to_string("bpf/drop_reasons.def").expect("read bpf/drop_reasons.def");
+    fs::write(out.join("drop_reasons.rs"), drop_reasons(&list)).expect("write drop_reasons.rs");
+}
+
+/// `$CLANG` if set, else the newest tested clang, else any.
+fn clang() -> String {
+    if let Ok(chosen) = env::var("CLANG") {
+        return chosen;
+    }
+    let found = ["clang-19", "clang"].into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
+    found.map_or_else(|| panic!("no clang found: it compiles the eBPF data path. Run: apt install clang-19"), str::to_owned)
+}
+
+fn compile_program(object: &Path) {
+    let clang = clang();
+    let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
+    let output = Command::new(&clang)
+        .args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"])
+        .arg(format!("-I/usr/include/{arch}-linux-gnu"))
+        .args(["-c", "bpf/fabric.bpf.c", "-o"])
+        .arg(object)
+        .output()
+        .unwrap_or_else(|e| panic!("could not run {clang}: {e}. Run: apt install clang-19"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{clang} could not compile bpf/fabric.bpf.c (needs linux-libc-dev):\n{said}");
+}
+
+/// The enum and its tables, from lines of the form `REASON(name, "text")`.
+fn drop_reasons(list: &str) -> String {
+    let reasons: Vec<(&str, &str)> = list
+        .lines()
+        .filter_map(|line| line.strip_prefix("REASON(")?.strip_suffix("\")")?.split_once(", \""))
+        .collect();
+    let mut code = String::from(
+        "/// Why the fabric dropped a packet.\n\
+         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum DropReason {\n",
+    );
+    for (name, text) in &reasons {
+        let _ = writeln!(code, "    /// {}{}.\n    {},", text[..1].to_uppercase(), &text[1..], camel(name));
+    }
+    code.push_str("}\n\nimpl DropReason {\n    /// Every reason, in the order of the counters.\n");
+    let _ = writeln!(code, "    pub const ALL: [Self; {}] = [", reasons.len());
+    for (name, _) in &reasons {
+        let _ = writeln!(code, "        Self::{},", camel(name));
+    }
+    code.push_str("    ];\n\n");
+    for (method, doc, pick) in [("as_str", "The name in metrics and flow logs", 0), ("text", "A sentence for people", 1)] {
+        let _ = writeln!(code, "    /// {doc}.\n    pub fn {method}(self) -> &'static str {{\n        match self {{");
+        for (name, text) in &reasons {
+            let value = if pick == 0 { name } else { text };
+            let _ = writeln!(code, "            Self::{} => {value:?},", camel(name));
+        }
+        code.push_str("        }\n    }\n\n");
+    }
+    code.push_str("}\n");
+    code
+}
+
+fn camel(name: &str) -> String {
+    name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect()
+}

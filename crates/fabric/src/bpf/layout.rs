@@ -1,0 +1,194 @@
+//! What the maps hold: the Rust side of `bpf/layout.h`. Addresses are octets, so network order needs no thought.
+//!
+//! The one place with `unsafe` of this half of the crate: the promise that these structs are plain bytes, the call of
+//! the membarrier system call.
+#![allow(unsafe_code)]
+
+use std::net::Ipv4Addr;
+
+use aya::Pod;
+use berth_types::{EniId, Ipv4Cidr, MacAddress};
+
+/// Changes with the meaning or size of anything in `bpf/layout.h`; another version never shares maps with this one.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// `struct eni`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Eni {
+    pub vni: u32,
+    pub address: [u8; 4],
+    pub mask: [u8; 4],
+    pub router: [u8; 4],
+    pub slot: u16,
+    pub flags: u16,
+    pub mac: [u8; 6],
+    pub pad: [u8; 2],
+    pub id: [u8; 24],
+}
+
+pub const ENI_SOURCE_DEST_CHECK: u16 = 1;
+
+/// `struct endpoint_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointKey {
+    pub vni: u32,
+    pub address: [u8; 4],
+}
+
+/// `struct endpoint`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub ifindex: u32,
+    pub slot: u16,
+    pub flags: u16,
+    pub group_set: [u16; 2],
+    pub mac: [u8; 6],
+    pub pad: [u8; 2],
+}
+
+pub const ENDPOINT_OTHER_HOST: u16 = 1;
+
+/// `struct policy`. Rulesets by side, then egress and ingress.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    pub ruleset: [[u32; 2]; 2],
+    pub open: [u32; 2],
+}
+
+/// `struct member_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberKey {
+    pub ruleset: u32,
+    pub group_set: u32,
+}
+
+/// `struct flow_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FlowKey {
+    pub low: [u8; 4],
+    pub high: [u8; 4],
+    pub port_low: [u8; 2],
+    pub port_high: [u8; 2],
+    pub vni_proto: u32,
+}
+
+/// `struct flow`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Flow {
+    pub seen_ns: u64,
+    pub epoch: u64,
+    pub ifindex: [u32; 2],
+    pub slot: [u16; 2],
+    pub state: u32,
+    pub owner: u32,
+    pub ring_index: u32,
+    pub packets: [u64; 2],
+    pub bytes: [u64; 2],
+}
+
+/// `struct ring_key`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct RingKey {
+    pub slot: u32,
+    pub index: u32,
+}
+
+/// `struct ring`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ring {
+    pub cursor: u32,
+    pub rows: u32,
+}
+
+/// Drop reasons the counters have room for.
+pub const DROP_REASONS_MAX: usize = 32;
+
+/// `struct counters`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Counters {
+    pub packets_out: u64,
+    pub bytes_out: u64,
+    pub packets_in: u64,
+    pub bytes_in: u64,
+    pub drops: [u64; DROP_REASONS_MAX],
+}
+
+impl Counters {
+    pub const ZERO: Self =
+        Self { packets_out: 0, bytes_out: 0, packets_in: 0, bytes_in: 0, drops: [0; DROP_REASONS_MAX] };
+}
+
+/// Value of the bitmap maps.
+pub type Row = [u64; crate::compile::RULES_MAX / 64];
+
+const _: () = {
+    assert!(size_of::<Eni>() == 52);
+    assert!(size_of::<EndpointKey>() == 8);
+    assert!(size_of::<Endpoint>() == 20);
+    assert!(size_of::<Policy>() == 24);
+    assert!(size_of::<MemberKey>() == 8);
+    assert!(size_of::<FlowKey>() == 16);
+    assert!(size_of::<Flow>() == 72);
+    assert!(size_of::<RingKey>() == 8);
+    assert!(size_of::<Ring>() == 8);
+    assert!(size_of::<Counters>() == 288);
+    assert!(size_of::<Row>() == 128);
+    assert!(crate::DropReason::ALL.len() <= DROP_REASONS_MAX);
+};
+
+macro_rules! plain_bytes {
+    ($($name:ident)*) => {
+        // SAFETY: `repr(C)`, integers and arrays of them only, every byte a field (sizes are asserted above).
+        $(unsafe impl Pod for $name {})*
+    };
+}
+plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Counters);
+
+impl Eni {
+    /// The id as text; `None` if the entry is not one of ours.
+    pub fn id(&self) -> Option<EniId> {
+        let end = self.id.iter().position(|&b| b == 0).unwrap_or(self.id.len());
+        EniId::parse(std::str::from_utf8(&self.id[..end]).ok()?).ok()
+    }
+
+    pub fn id_bytes(id: &EniId) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let text = id.as_str().as_bytes();
+        bytes[..text.len()].copy_from_slice(text);
+        bytes
+    }
+
+    pub fn mac(&self) -> MacAddress {
+        MacAddress(self.mac)
+    }
+
+    pub fn endpoint_key(&self) -> EndpointKey {
+        EndpointKey { vni: self.vni, address: self.address }
+    }
+}
+
+/// The mask of a range, as octets.
+pub fn mask(cidr: Ipv4Cidr) -> [u8; 4] {
+    let host_bits = cidr.broadcast().to_bits() ^ cidr.network().to_bits();
+    Ipv4Addr::from_bits(!host_bits).octets()
+}
+
+/// Waits until every packet that was being judged when this was called is done.
+///
+/// Programs run inside an RCU read section; the command returns after a grace period.
+pub fn wait_for_packets() -> std::io::Result<()> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: the command takes no pointers and has no effect on memory.
+    let done = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+}

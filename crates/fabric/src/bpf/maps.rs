@@ -1,0 +1,205 @@
+//! Typed access to the pinned maps. Every write is counted; every failure names the map.
+
+use std::path::Path;
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+
+use super::layout::{Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row};
+use crate::fabric::Fault;
+
+/// Ruleset and address.
+pub type AddressData = [u8; 8];
+/// Ruleset, protocol, port, padding.
+pub type PortData = [u8; 8];
+/// VPC number and address.
+pub type CidrData = [u8; 8];
+
+/// All maps of one instance.
+pub struct Maps {
+    pub enis: HashMap<MapData, u32, Eni>,
+    pub endpoints: HashMap<MapData, EndpointKey, Endpoint>,
+    pub policies: Array<MapData, Policy>,
+    pub rule_addresses: LpmTrie<MapData, AddressData, Row>,
+    pub rule_ports: LpmTrie<MapData, PortData, Row>,
+    pub rule_members: HashMap<MapData, MemberKey, Row>,
+    pub vpc_cidrs: LpmTrie<MapData, CidrData, u32>,
+    pub flows: HashMap<MapData, FlowKey, Flow>,
+    pub flow_ring: HashMap<MapData, RingKey, FlowKey>,
+    pub rings: Array<MapData, Ring>,
+    pub eni_counters: PerCpuArray<MapData, Counters>,
+    pub control: Array<MapData, u64>,
+    /// Successful writes since the last [`Maps::take_writes`].
+    writes: usize,
+}
+
+macro_rules! open {
+    ($directory:ident, $kind:ident, $name:literal) => {{
+        let path = $directory.join($name);
+        let data = MapData::from_pin(&path).map_err(|source| Fault::map("open", $name, source))?;
+        $kind::try_from(Map::$kind(data)).map_err(|source| Fault::map("open", $name, source))?
+    }};
+}
+
+impl Maps {
+    /// Opens the maps pinned in `directory`.
+    pub fn open(directory: &Path) -> Result<Self, Fault> {
+        Ok(Self {
+            enis: open!(directory, HashMap, "enis"),
+            endpoints: open!(directory, HashMap, "endpoints"),
+            policies: open!(directory, Array, "policies"),
+            rule_addresses: open!(directory, LpmTrie, "rule_addresses"),
+            rule_ports: open!(directory, LpmTrie, "rule_ports"),
+            rule_members: open!(directory, HashMap, "rule_members"),
+            vpc_cidrs: open!(directory, LpmTrie, "vpc_cidrs"),
+            flows: open!(directory, HashMap, "flows"),
+            flow_ring: open!(directory, HashMap, "flow_ring"),
+            rings: open!(directory, Array, "rings"),
+            eni_counters: open!(directory, PerCpuArray, "eni_counters"),
+            control: open!(directory, Array, "control"),
+            writes: 0,
+        })
+    }
+
+    /// Number of writes since the last call.
+    pub fn take_writes(&mut self) -> usize {
+        std::mem::take(&mut self.writes)
+    }
+
+    fn wrote(&mut self, step: &'static str, map: &'static str, done: Result<(), MapError>) -> Result<(), Fault> {
+        self.writes += 1;
+        done.map_err(|source| Fault::map(step, map, source))
+    }
+
+    pub fn put_eni(&mut self, ifindex: u32, eni: &Eni) -> Result<(), Fault> {
+        let done = self.enis.insert(ifindex, eni, 0);
+        self.wrote("write", "enis", done)
+    }
+
+    pub fn remove_eni(&mut self, ifindex: u32) -> Result<(), Fault> {
+        let done = gone(self.enis.remove(&ifindex));
+        self.wrote("remove from", "enis", done)
+    }
+
+    pub fn put_endpoint(&mut self, key: EndpointKey, endpoint: &Endpoint) -> Result<(), Fault> {
+        let done = self.endpoints.insert(key, endpoint, 0);
+        self.wrote("write", "endpoints", done)
+    }
+
+    pub fn remove_endpoint(&mut self, key: EndpointKey) -> Result<(), Fault> {
+        let done = gone(self.endpoints.remove(&key));
+        self.wrote("remove from", "endpoints", done)
+    }
+
+    pub fn put_policy(&mut self, group_set: u16, policy: &Policy) -> Result<(), Fault> {
+        let done = self.policies.set(group_set.into(), policy, 0);
+        self.wrote("write", "policies", done)
+    }
+
+    pub fn put_address(&mut self, key: &Key<AddressData>, row: &Row) -> Result<(), Fault> {
+        let done = self.rule_addresses.insert(key, row, 0);
+        self.wrote("write", "rule_addresses", done)
+    }
+
+    pub fn remove_address(&mut self, key: &Key<AddressData>) -> Result<(), Fault> {
+        let done = gone(self.rule_addresses.remove(key));
+        self.wrote("remove from", "rule_addresses", done)
+    }
+
+    pub fn put_port(&mut self, key: &Key<PortData>, row: &Row) -> Result<(), Fault> {
+        let done = self.rule_ports.insert(key, row, 0);
+        self.wrote("write", "rule_ports", done)
+    }
+
+    pub fn remove_port(&mut self, key: &Key<PortData>) -> Result<(), Fault> {
+        let done = gone(self.rule_ports.remove(key));
+        self.wrote("remove from", "rule_ports", done)
+    }
+
+    pub fn put_member(&mut self, key: MemberKey, row: &Row) -> Result<(), Fault> {
+        let done = self.rule_members.insert(key, row, 0);
+        self.wrote("write", "rule_members", done)
+    }
+
+    pub fn remove_member(&mut self, key: MemberKey) -> Result<(), Fault> {
+        let done = gone(self.rule_members.remove(&key));
+        self.wrote("remove from", "rule_members", done)
+    }
+
+    pub fn put_cidr(&mut self, key: &Key<CidrData>) -> Result<(), Fault> {
+        let done = self.vpc_cidrs.insert(key, 1, 0);
+        self.wrote("write", "vpc_cidrs", done)
+    }
+
+    pub fn remove_cidr(&mut self, key: &Key<CidrData>) -> Result<(), Fault> {
+        let done = gone(self.vpc_cidrs.remove(key));
+        self.wrote("remove from", "vpc_cidrs", done)
+    }
+
+    pub fn epoch(&self) -> Result<u64, Fault> {
+        self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))
+    }
+
+    /// The step that makes prepared changes count.
+    pub fn set_epoch(&mut self, epoch: u64) -> Result<(), Fault> {
+        let done = self.control.set(0, epoch, 0);
+        self.wrote("write", "control", done)
+    }
+
+    /// The counters of a slot, summed over the processors.
+    pub fn counters(&self, slot: u16) -> Result<Counters, Fault> {
+        let values = self.eni_counters.get(&slot.into(), 0);
+        let values = values.map_err(|source| Fault::map("read", "eni_counters", source))?;
+        let mut sum = Counters::ZERO;
+        for value in values.iter() {
+            sum.packets_out += value.packets_out;
+            sum.bytes_out += value.bytes_out;
+            sum.packets_in += value.packets_in;
+            sum.bytes_in += value.bytes_in;
+            for (total, part) in sum.drops.iter_mut().zip(value.drops) {
+                *total += part;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Starts the counters of a slot at zero.
+    pub fn clear_counters(&mut self, slot: u16) -> Result<(), Fault> {
+        let processors = self.eni_counters.get(&slot.into(), 0);
+        let processors = processors.map_err(|source| Fault::map("read", "eni_counters", source))?.len();
+        let zero = PerCpuValues::try_from(vec![Counters::ZERO; processors])
+            .map_err(|source| Fault::map("clear", "eni_counters", MapError::IoError(source)))?;
+        self.eni_counters.set(slot.into(), zero, 0).map_err(|source| Fault::map("clear", "eni_counters", source))
+    }
+
+    /// Forgets every flow with an end in `slot`, and the ring rows it owned.
+    pub fn forget_flows(&mut self, slot: u16) -> Result<(), Fault> {
+        let read = |source| Fault::map("read", "flows", source);
+        let mut keys = Vec::new();
+        for entry in self.flows.iter() {
+            let (key, flow) = entry.map_err(read)?;
+            if flow.slot.contains(&slot) || flow.owner == u32::from(slot) {
+                keys.push(key);
+            }
+        }
+        for key in keys {
+            gone(self.flows.remove(&key)).map_err(|source| Fault::map("remove from", "flows", source))?;
+        }
+        let slot = u32::from(slot);
+        let ring = self.rings.get(&slot, 0).map_err(|source| Fault::map("read", "rings", source))?;
+        for index in 0..ring.rows {
+            let row = RingKey { slot, index };
+            gone(self.flow_ring.remove(&row)).map_err(|source| Fault::map("remove from", "flow_ring", source))?;
+        }
+        self.rings.set(slot, Ring::default(), 0).map_err(|source| Fault::map("clear", "rings", source))
+    }
+}
+
+/// Removing what is not there is success.
+fn gone(done: Result<(), MapError>) -> Result<(), MapError> {
+    match done {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,9 @@
+//! The eBPF program and its maps: loading, pinning, attaching, reading and writing. Decides nothing about policy.
+
+pub mod attach;
+pub mod layout;
+pub mod load;
+pub mod maps;
+pub mod pins;
+
+pub use maps::Maps;

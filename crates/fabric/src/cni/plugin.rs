@@ -1,0 +1,134 @@
+//! The executable: which plugin, which command, what goes to standard output.
+//!
+//! One file with four names. It starts no runtime and leaves nothing running.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::call::{Call, Command};
+use super::spec::{self, CniError, Version};
+use super::{bridge, eni, ipam};
+
+/// The four names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plugin {
+    EcsEni,
+    VpcEni,
+    EcsBridge,
+    EcsIpam,
+}
+
+impl Plugin {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "ecs-eni" => Some(Self::EcsEni),
+            "vpc-eni" => Some(Self::VpcEni),
+            "ecs-bridge" => Some(Self::EcsBridge),
+            "ecs-ipam" => Some(Self::EcsIpam),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::EcsEni => "ecs-eni",
+            Self::VpcEni => "vpc-eni",
+            Self::EcsBridge => "ecs-bridge",
+            Self::EcsIpam => "ecs-ipam",
+        }
+    }
+
+    fn run(self, call: &Call) -> Result<Option<Value>, CniError> {
+        match self {
+            Self::EcsEni => eni::command::run(eni::command::Dialect::EcsEni, call),
+            Self::VpcEni => eni::command::run(eni::command::Dialect::VpcEni, call),
+            Self::EcsBridge => bridge::command::run(call),
+            Self::EcsIpam => ipam::command::run(call),
+        }
+    }
+}
+
+/// `main` of the plugin executable: reads arguments, environment and standard input, does what they ask, prints the
+/// result or the error and returns the exit status.
+pub fn plugin_main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    match arguments.next().as_deref().map(|flag| flag.trim_start_matches('-')) {
+        Some("version") => return print(&build(), ExitCode::SUCCESS),
+        Some("capabilities") => {
+            return print(&json!({ "capabilities": ["awsvpc-network-mode"] }), ExitCode::SUCCESS);
+        }
+        _ => {}
+    }
+    let env: BTreeMap<String, String> = std::env::vars().filter(|(key, _)| key.starts_with("CNI_")).collect();
+    let mut input = Vec::new();
+    if let Err(error) = std::io::stdin().read_to_end(&mut input) {
+        let refused = CniError::new(CniError::IO_FAILURE, "could not read standard input").with_details(error);
+        return print(&refused.to_json(Version::V1_1_0.as_str()), ExitCode::FAILURE);
+    }
+    match answer(&program, &env, &input) {
+        Ok(Some(result)) => print(&result, ExitCode::SUCCESS),
+        Ok(None) => ExitCode::SUCCESS,
+        Err((error, version)) => print(&error.to_json(&version), ExitCode::FAILURE),
+    }
+}
+
+/// The whole plugin but for the process around it. Errors come with the version to print them in.
+fn answer(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<Value>, (CniError, String)> {
+    let newest = || Version::V1_1_0.as_str().to_owned();
+    let asked = env.get("CNI_COMMAND").map(String::as_str).unwrap_or_default();
+    if asked == "VERSION" {
+        let config: Value = serde_json::from_slice(input).unwrap_or_default();
+        return Ok(Some(spec::versions(config.get("cniVersion").and_then(Value::as_str))));
+    }
+    let command = Command::parse(asked).ok_or_else(|| {
+        let msg = match asked {
+            "" => "required env variables [CNI_COMMAND] missing".to_owned(),
+            other => format!("unknown CNI_COMMAND: {other}"),
+        };
+        (CniError::environment(msg), newest())
+    })?;
+    let config: Value = serde_json::from_slice(input).map_err(|error| {
+        (CniError::new(CniError::DECODE_FAILURE, "error unmarshall network config").with_details(error), newest())
+    })?;
+    let version = config.get("cniVersion").and_then(Value::as_str).map_or_else(newest, str::to_owned);
+    let act = || {
+        let plugin = which(program, &config)?;
+        let call = Call::new(command, env, config.clone(), plugin.name())?;
+        plugin.run(&call)
+    };
+    act().map_err(|error| (error, version))
+}
+
+/// By the name of the executable, else by the `type` of the configuration.
+fn which(program: &str, config: &Value) -> Result<Plugin, CniError> {
+    let base = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let kind = config.get("type").and_then(Value::as_str).unwrap_or_default();
+    Plugin::named(base).or_else(|| Plugin::named(kind)).ok_or_else(|| {
+        CniError::config(format!("{kind:?} is not one of ecs-eni, vpc-eni, ecs-bridge, ecs-ipam"))
+            .with_details("call the executable by one of these names or set \"type\"")
+    })
+}
+
+fn build() -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "dirty": false,
+        "gitShortHash": option_env!("BERTH_GIT_SHORT_HASH").unwrap_or("unknown"),
+    })
+}
+
+fn print(value: &Value, code: ExitCode) -> ExitCode {
+    // A caller that does not listen must not take silence for success.
+    match writeln!(std::io::stdout(), "{value}") {
+        Ok(()) => code,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! Does this machine have what the fabric needs? Each finding says what was looked at, and how to cure it. Nothing
+//! stays behind but a mounted bpffs: what is tried is made in a namespace and in pins that are removed again.
+
+use std::fs;
+
+use nix::sched::{CloneFlags, unshare};
+
+use crate::bpf::{attach, load, pins};
+use crate::kernel::Netlink;
+use crate::kernel::netlink::VethPair;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Short name.
+    pub name: &'static str,
+    /// True if it is as needed.
+    pub ok: bool,
+    /// What was found.
+    pub what: String,
+    /// What to do about it; empty if nothing.
+    pub cure: &'static str,
+}
+
+/// Looks at the kernel features and capabilities the fabric needs.
+pub fn check() -> Vec<Finding> {
+    let mut findings = vec![root(), jit(), bpffs()];
+    findings.extend(CAPABILITIES.map(|(name, bit)| capability(name, bit)));
+    findings.extend(on_a_thread_in_its_own_namespace());
+    findings
+}
+
+const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21), ("CAP_BPF", 39)];
+
+fn finding(name: &'static str, seen: Result<String, String>, cure: &'static str) -> Finding {
+    match seen {
+        Ok(what) => Finding { name, ok: true, what, cure: "" },
+        Err(what) => Finding { name, ok: false, what, cure },
+    }
+}
+
+fn root() -> Finding {
+    let uid = nix::unistd::geteuid();
+    let seen = if uid.is_root() { Ok("running as root".to_owned()) } else { Err(format!("running as uid {uid}")) };
+    finding("root", seen, "run berth as root (sudo berth ...)")
+}
+
+fn capability(name: &'static str, bit: u32) -> Finding {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    let seen = if mask >> bit & 1 == 1 { Ok("effective".to_owned()) } else { Err("not effective".to_owned()) };
+    finding(name, seen, "run with full privileges; in a container, use --privileged or add the capability")
+}
+
+fn jit() -> Finding {
+    let seen = match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable") {
+        Ok(value) if value.trim() == "0" => Err("off: every packet would be interpreted".to_owned()),
+        Ok(_) => Ok("on".to_owned()),
+        Err(e) => Err(format!("/proc/sys/net/core/bpf_jit_enable: {e}")),
+    };
+    finding("eBPF JIT", seen, "sysctl -w net.core.bpf_jit_enable=1, on a kernel with CONFIG_BPF_JIT")
+}
+
+fn bpffs() -> Finding {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let seen = if pins::is_bpffs_mounted() {
+        Ok("mounted at /sys/fs/bpf".to_owned())
+    } else if known.lines().any(|line| line.ends_with("\tbpf")) {
+        Ok("not mounted yet; berth mounts it".to_owned())
+    } else {
+        Err("the kernel does not know the file system".to_owned())
+    };
+    finding("bpffs", seen, "use a kernel with CONFIG_BPF_SYSCALL")
+}
+
+/// Tries the real things where nobody can see them.
+fn on_a_thread_in_its_own_namespace() -> Vec<Finding> {
+    let tried = std::thread::Builder::new().name("doctor".into()).spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => try_data_path(),
+        Err(e) => vec![finding("network namespaces", Err(e.to_string()), NAMESPACES)],
+    });
+    let failed = |what: String| vec![finding("network namespaces", Err(what), NAMESPACES)];
+    match tried.map(std::thread::JoinHandle::join) {
+        Ok(Ok(findings)) => findings,
+        Ok(Err(_)) => failed("the trial thread ended early".to_owned()),
+        Err(e) => failed(format!("no thread for the trial: {e}")),
+    }
+}
+
+const NAMESPACES: &str = "run as root on a kernel with CONFIG_NET_NS";
+const DEVICE: &str = "berth-doctor";
+
+fn try_data_path() -> Vec<Finding> {
+    let mut findings = vec![finding("network namespaces", Ok("can be made".to_owned()), NAMESPACES)];
+    let pair = VethPair { name: DEVICE, peer_name: "berth-peer", ..VethPair::default() };
+    let veth = Netlink::open().and_then(|mut netlink| netlink.create_veth(&pair));
+    let made = veth.is_ok();
+    findings.push(finding("veth", said(veth, "a pair can be made"), "use a kernel with CONFIG_VETH"));
+    let cure = "use Linux 5.15 or later with CONFIG_BPF_SYSCALL, and run as root: the program needs \
+                bpf_redirect_peer and bpf_ktime_get_coarse_ns";
+    match load::try_load() {
+        Ok(mut program) => {
+            findings.push(finding("eBPF data path", Ok("the verifier accepts the program".to_owned()), cure));
+            if made {
+                let attached = attach::attach(&mut program, DEVICE);
+                let cure = "use a kernel with CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF and CONFIG_NET_CLS_ACT";
+                findings.push(finding("clsact", said(attached, "the program can be attached"), cure));
+            }
+        }
+        Err(e) => findings.push(finding("eBPF data path", said::<(), _>(Err(e), ""), cure)),
+    }
+    findings
+}
+
+/// The error with its causes, in one line.
+fn said<T, E: std::error::Error>(seen: Result<T, E>, good: &str) -> Result<String, String> {
+    match seen {
+        Ok(_) => Ok(good.to_owned()),
+        Err(e) => {
+            let causes = std::iter::successors(e.source(), |cause| cause.source());
+            Err(causes.fold(e.to_string(), |text, cause| format!("{text}: {cause}")))
+        }
+    }
+}

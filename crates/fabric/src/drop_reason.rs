@@ -1,0 +1,11 @@
+//! Why packets are dropped. The list is `bpf/drop_reasons.def`; the eBPF program counts by the same numbers.
+
+use std::fmt;
+
+include!(concat!(env!("OUT_DIR"), "/drop_reasons.rs"));
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,133 @@
+//! What can go wrong in the facade: the step, the thing, and the cure where there is one.
+
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapError;
+use aya::programs::ProgramError;
+use berth_types::EniId;
+
+use crate::compile::TooManyRules;
+use crate::kernel;
+
+/// A step of the fabric failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// A link or a namespace.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Fault),
+    /// The security groups do not fit the data path.
+    #[error(transparent)]
+    TooManyRules(#[from] TooManyRules),
+    /// A map operation.
+    #[error("could not {step} eBPF map {map}; `bpftool map show` lists maps and their limits")]
+    Map {
+        /// The operation.
+        step: &'static str,
+        /// The map.
+        map: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: MapError,
+    },
+    /// Loading the object file with its maps.
+    #[error(
+        "could not load the eBPF data path; `berth doctor` says which kernel feature or capability is missing, and \
+         `berth down` removes maps of another shape"
+    )]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The object file was built without the program.
+    #[error("the embedded eBPF object has no program; build berth-fabric again")]
+    NoProgram,
+    /// Loading, inspecting or opening the program.
+    #[error("could not {step} the eBPF program; `berth doctor` says which kernel feature or capability is missing")]
+    Program {
+        /// The operation.
+        step: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// Pinning the program.
+    #[error("could not pin the eBPF program at {}; bpffs must be mounted at /sys/fs/bpf", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: aya::pin::PinError,
+    },
+    /// A file on bpffs.
+    #[error("could not {step} {}; bpffs must be mounted at /sys/fs/bpf and writable", path.display())]
+    Pins {
+        /// The operation.
+        step: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Attaching the program to a device.
+    #[error("could not {step} on {device}; the kernel needs NET_SCH_INGRESS and NET_CLS_BPF")]
+    Attach {
+        /// The operation.
+        step: &'static str,
+        /// The fabric-side device.
+        device: String,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Waiting for packets in flight.
+    #[error("could not wait for packets in flight; the kernel needs CONFIG_MEMBARRIER")]
+    Grace(#[source] std::io::Error),
+    /// A device that was just made is not there.
+    #[error("interface {eni} was plugged but its device {device} is gone; its namespace was deleted meanwhile")]
+    DeviceGone {
+        /// The interface.
+        eni: EniId,
+        /// Its fabric-side device.
+        device: String,
+    },
+    /// All counters are taken.
+    #[error("could not plug interface {eni}: this host holds {limit} interfaces already; unplug some")]
+    Full {
+        /// The interface.
+        eni: EniId,
+        /// How many fit.
+        limit: u16,
+    },
+    /// The interface is not plugged here.
+    #[error("interface {eni} is not plugged on this host")]
+    NotPlugged {
+        /// The interface.
+        eni: EniId,
+    },
+    /// The maps are not those of a running fabric.
+    #[error("no fabric of instance {instance} on this host: {} does not exist; start it with `berth up`", path.display())]
+    NotRunning {
+        /// Instance name.
+        instance: String,
+        /// Where its maps would be.
+        path: PathBuf,
+    },
+}
+
+impl Fault {
+    pub(crate) fn map(step: &'static str, map: &'static str, source: MapError) -> Self {
+        Self::Map { step, map, source }
+    }
+
+    pub(crate) fn load(source: aya::EbpfError) -> Self {
+        Self::Load(Box::new(source))
+    }
+
+    pub(crate) fn program(step: &'static str) -> impl FnOnce(ProgramError) -> Self {
+        move |source| Self::Program { step, source: Box::new(source) }
+    }
+
+    pub(crate) fn pins(step: &'static str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Pins { step, path: path.as_ref().to_owned(), source }
+    }
+}

@@ -1,0 +1,328 @@
+//! The order in which the maps change. Pure: what they hold and what is wanted give a list of steps.
+//!
+//! At no step may a packet pass that neither the old nor the new state admits, nor may one be dropped that both admit.
+//! Policies and memberships therefore have two sides, of which `epoch` selects one: the other side is prepared, one
+//! store makes it count, and after the packets in flight are done both sides are made equal again. Tables of rules are
+//! never changed under a policy that uses them, except for group sets that nobody carries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_types::{GroupSetId, Ipv4Cidr, Vni};
+
+use super::held::Held;
+use crate::bpf::layout::{Endpoint, EndpointKey, Eni, Policy};
+use crate::compile::{self, Bitmap, PortPrefix, Ruleset};
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    PutCidr(Vni, Ipv4Cidr),
+    RemoveCidr(Vni, Ipv4Cidr),
+    PutAddress(u32, Ipv4Cidr, Bitmap),
+    RemoveAddress(u32, Ipv4Cidr),
+    PutPort(u32, PortPrefix, Bitmap),
+    RemovePort(u32, PortPrefix),
+    PutMember(u32, GroupSetId, Bitmap),
+    RemoveMember(u32, GroupSetId),
+    PutPolicy(GroupSetId, Policy),
+    PutEndpoint(EndpointKey, Endpoint),
+    RemoveEndpoint(EndpointKey),
+    PutEni(u32, Eni),
+    SetEpoch(u64),
+    /// Until the packets that were being judged are done.
+    Wait,
+}
+
+/// What the maps should hold.
+#[derive(Debug)]
+pub struct Wanted<'a> {
+    pub policies: &'a BTreeMap<GroupSetId, compile::Policy>,
+    /// Both sides of `group_set` are equal.
+    pub endpoints: BTreeMap<EndpointKey, Endpoint>,
+    pub cidrs: BTreeSet<(Vni, Ipv4Cidr)>,
+    /// Entries of plugged interfaces, by device.
+    pub enis: BTreeMap<u32, Eni>,
+}
+
+/// The steps from `held` to `wanted`; none if they are equal.
+pub fn plan(held: &Held, wanted: &Wanted<'_>) -> Vec<Step> {
+    let mut plan = Plan { held, wanted, side: held.side(), steps: Vec::new() };
+    plan.even_out();
+    let rulesets = Rulesets::choose(held, wanted);
+    plan.add_cidrs();
+    plan.add_rows(&rulesets);
+    let is_unsettled = plan.remove_endpoints();
+    let policies = plan.changed_policies(&rulesets);
+    let members = plan.changed_members();
+    plan.switch(policies, members, is_unsettled);
+    plan.add_endpoints();
+    plan.update_enis();
+    plan.remove_leftovers(&rulesets);
+    plan.steps
+}
+
+/// Which ruleset number holds which tables.
+struct Rulesets<'a> {
+    ids: BTreeMap<u32, &'a Ruleset>,
+    of: BTreeMap<GroupSetId, [u32; 2]>,
+}
+
+impl<'a> Rulesets<'a> {
+    /// Tables that are held already keep their number; tables that only differ in group sets nobody carries are
+    /// patched in place; all others get a new number.
+    fn choose(held: &Held, wanted: &Wanted<'a>) -> Self {
+        let mut users: BTreeMap<&Ruleset, Vec<(GroupSetId, usize)>> = BTreeMap::new();
+        for (&set, policy) in wanted.policies {
+            users.entry(&policy.egress).or_default().push((set, 0));
+            users.entry(&policy.ingress).or_default().push((set, 1));
+        }
+        let idle = IdleSets::of(held, wanted);
+        let by_value: BTreeMap<&Ruleset, u32> = held.rulesets.iter().map(|(&id, tables)| (tables, id)).collect();
+        let mut chosen = Self { ids: BTreeMap::new(), of: BTreeMap::new() };
+        let exact: BTreeSet<u32> = users.keys().filter_map(|tables| by_value.get(*tables).copied()).collect();
+        for (tables, users) in users {
+            let current = |(set, direction): &(GroupSetId, usize)| {
+                held.policies.get(set).map(|policy| policy.ruleset[held.side()][*direction])
+            };
+            let patched = || {
+                users.iter().filter_map(current).find(|id| {
+                    !exact.contains(id)
+                        && !chosen.ids.contains_key(id)
+                        && held.rulesets.get(id).is_some_and(|old| idle.explain(old, tables))
+                })
+            };
+            let fresh = || (1..).find(|id| !held.rulesets.contains_key(id) && !chosen.ids.contains_key(id));
+            let id = by_value.get(tables).copied().or_else(patched).or_else(fresh).unwrap_or_default();
+            chosen.ids.insert(id, tables);
+            for (set, direction) in users {
+                chosen.of.entry(set).or_default()[direction] = id;
+            }
+        }
+        chosen
+    }
+}
+
+/// Group sets that no packet can carry: not yet, or not any more.
+struct IdleSets {
+    known: BTreeSet<GroupSetId>,
+    wanted: BTreeSet<GroupSetId>,
+}
+
+impl IdleSets {
+    fn of(held: &Held, wanted: &Wanted<'_>) -> Self {
+        let carried = held.endpoints.values().flat_map(|endpoint| endpoint.group_set).map(GroupSetId);
+        Self {
+            known: held.policies.keys().copied().chain(carried).collect(),
+            wanted: wanted.policies.keys().copied().collect(),
+        }
+    }
+
+    /// True if `old` becomes `new` by adding rows of unknown sets and removing rows of sets not wanted.
+    fn explain(&self, old: &Ruleset, new: &Ruleset) -> bool {
+        old.addresses == new.addresses
+            && old.ports == new.ports
+            && new.members.iter().all(|(set, row)| match old.members.get(set) {
+                Some(held) => held == row,
+                None => !self.known.contains(set),
+            })
+            && old.members.keys().all(|set| new.members.contains_key(set) || !self.wanted.contains(set))
+    }
+}
+
+struct Plan<'a> {
+    held: &'a Held,
+    wanted: &'a Wanted<'a>,
+    side: usize,
+    steps: Vec<Step>,
+}
+
+impl Plan<'_> {
+    /// Repairs what a process that ended in the middle of a change left: the side that counts is the truth.
+    fn even_out(&mut self) {
+        for (&set, policy) in &self.held.policies {
+            let even = both_sides(policy, self.side);
+            if even != *policy {
+                self.steps.push(Step::PutPolicy(set, even));
+            }
+        }
+        for (&key, endpoint) in &self.held.endpoints {
+            if endpoint.group_set[0] != endpoint.group_set[1] {
+                let group_set = [endpoint.group_set[self.side]; 2];
+                self.steps.push(Step::PutEndpoint(key, Endpoint { group_set, ..*endpoint }));
+            }
+        }
+        if !self.steps.is_empty() {
+            self.steps.insert(0, Step::Wait);
+        }
+    }
+
+    fn add_cidrs(&mut self) {
+        let fresh = self.wanted.cidrs.difference(&self.held.cidrs);
+        self.steps.extend(fresh.map(|&(vni, range)| Step::PutCidr(vni, range)));
+    }
+
+    fn add_rows(&mut self, rulesets: &Rulesets<'_>) {
+        let none = Ruleset::default();
+        for (&id, tables) in &rulesets.ids {
+            let held = self.held.rulesets.get(&id).unwrap_or(&none);
+            let addresses = tables.addresses.iter().filter(|(range, row)| held.addresses.get(range) != Some(row));
+            self.steps.extend(addresses.map(|(&range, &row)| Step::PutAddress(id, range, row)));
+            let ports = tables.ports.iter().filter(|(prefix, row)| held.ports.get(prefix) != Some(row));
+            self.steps.extend(ports.map(|(&prefix, &row)| Step::PutPort(id, prefix, row)));
+            let members = tables.members.iter().filter(|(set, row)| held.members.get(set) != Some(row));
+            self.steps.extend(members.map(|(&set, &row)| Step::PutMember(id, set, row)));
+        }
+    }
+
+    /// Endpoints that are gone, whose address now belongs to another interface, or that are plugged elsewhere. True if
+    /// there were any: flows must look again.
+    fn remove_endpoints(&mut self) -> bool {
+        let mut is_unsettled = false;
+        for (&key, held) in &self.held.endpoints {
+            match self.wanted.endpoints.get(&key) {
+                Some(wanted) if wanted.mac == held.mac => {
+                    let here = Endpoint { group_set: [held.group_set[self.side]; 2], ..*wanted };
+                    if (here.ifindex, here.slot, here.flags) != (held.ifindex, held.slot, held.flags) {
+                        self.steps.push(Step::PutEndpoint(key, here));
+                        is_unsettled = true;
+                    }
+                }
+                _ => {
+                    self.steps.push(Step::RemoveEndpoint(key));
+                    is_unsettled = true;
+                }
+            }
+        }
+        is_unsettled
+    }
+
+    /// Wanted policies that differ from the held ones, with the old one of each.
+    fn changed_policies(&self, rulesets: &Rulesets<'_>) -> Vec<(GroupSetId, Option<Policy>, Policy)> {
+        let wanted = self.wanted.policies.iter().map(|(&set, policy)| {
+            let ruleset = rulesets.of.get(&set).copied().unwrap_or_default();
+            (set, Policy { ruleset: [ruleset; 2], open: [policy.open; 2] })
+        });
+        let old = |set| self.held.policies.get(&set).map(|policy| both_sides(policy, self.side));
+        wanted.map(|(set, new)| (set, old(set), new)).filter(|(_, old, new)| old.as_ref() != Some(new)).collect()
+    }
+
+    /// Endpoints that stay and change their group set.
+    fn changed_members(&self) -> Vec<(EndpointKey, u16, Endpoint)> {
+        let held = self.held.endpoints.iter();
+        held.filter_map(|(&key, held)| {
+            let wanted = *self.wanted.endpoints.get(&key).filter(|wanted| wanted.mac == held.mac)?;
+            let old = held.group_set[self.side];
+            (old != wanted.group_set[0]).then_some((key, old, wanted))
+        })
+        .collect()
+    }
+
+    /// Makes the changes of policies and memberships count all at once.
+    fn switch(
+        &mut self,
+        policies: Vec<(GroupSetId, Option<Policy>, Policy)>,
+        members: Vec<(EndpointKey, u16, Endpoint)>,
+        is_unsettled: bool,
+    ) {
+        if members.is_empty() && policies.iter().all(|(_, old, _)| old.is_none()) {
+            self.steps.extend(policies.into_iter().map(|(set, _, new)| Step::PutPolicy(set, new)));
+            if is_unsettled {
+                self.steps.push(Step::SetEpoch(self.held.epoch + 2));
+            }
+            return;
+        }
+        let next = 1 - self.side;
+        for (set, old, new) in &policies {
+            let mut prepared = old.unwrap_or_default();
+            prepared.ruleset[next] = new.ruleset[next];
+            prepared.open[next] = new.open[next];
+            self.steps.push(Step::PutPolicy(*set, prepared));
+        }
+        for (key, old, new) in &members {
+            let mut prepared = *new;
+            prepared.group_set[self.side] = *old;
+            self.steps.push(Step::PutEndpoint(*key, prepared));
+        }
+        self.steps.extend([Step::SetEpoch(self.held.epoch + 1), Step::Wait]);
+        self.steps.extend(policies.into_iter().map(|(set, _, new)| Step::PutPolicy(set, new)));
+        self.steps.extend(members.into_iter().map(|(key, _, new)| Step::PutEndpoint(key, new)));
+    }
+
+    fn add_endpoints(&mut self) {
+        for (&key, wanted) in &self.wanted.endpoints {
+            if self.held.endpoints.get(&key).is_none_or(|held| held.mac != wanted.mac) {
+                self.steps.push(Step::PutEndpoint(key, *wanted));
+            }
+        }
+    }
+
+    fn update_enis(&mut self) {
+        for plugged in self.held.plugged.values() {
+            if let Some(wanted) = self.wanted.enis.get(&plugged.ifindex).filter(|wanted| **wanted != plugged.entry) {
+                self.steps.push(Step::PutEni(plugged.ifindex, *wanted));
+            }
+        }
+    }
+
+    fn remove_leftovers(&mut self, rulesets: &Rulesets<'_>) {
+        let gone = self.held.policies.keys().filter(|set| !self.wanted.policies.contains_key(set));
+        self.steps.extend(gone.map(|&set| Step::PutPolicy(set, Policy::default())));
+        let none = Ruleset::default();
+        for (&id, held) in &self.held.rulesets {
+            let wanted = rulesets.ids.get(&id).copied().unwrap_or(&none);
+            let ranges = held.addresses.keys().filter(|range| !wanted.addresses.contains_key(range));
+            self.steps.extend(ranges.map(|&range| Step::RemoveAddress(id, range)));
+            let prefixes = held.ports.keys().filter(|prefix| !wanted.ports.contains_key(prefix));
+            self.steps.extend(prefixes.map(|&prefix| Step::RemovePort(id, prefix)));
+            let sets = held.members.keys().filter(|set| !wanted.members.contains_key(set));
+            self.steps.extend(sets.map(|&set| Step::RemoveMember(id, set)));
+        }
+        let gone = self.held.cidrs.difference(&self.wanted.cidrs);
+        self.steps.extend(gone.map(|&(vni, range)| Step::RemoveCidr(vni, range)));
+    }
+}
+
+/// The policy with both sides as `side` is.
+fn both_sides(policy: &Policy, side: usize) -> Policy {
+    Policy { ruleset: [policy.ruleset[side]; 2], open: [policy.open[side]; 2] }
+}
+
+impl Held {
+    /// What the maps hold after a step.
+    pub fn apply(&mut self, step: &Step) {
+        match *step {
+            Step::PutCidr(vni, range) => drop(self.cidrs.insert((vni, range))),
+            Step::RemoveCidr(vni, range) => drop(self.cidrs.remove(&(vni, range))),
+            Step::PutAddress(id, range, row) => drop(self.tables(id).addresses.insert(range, row)),
+            Step::RemoveAddress(id, range) => drop(self.tables(id).addresses.remove(&range)),
+            Step::PutPort(id, prefix, row) => drop(self.tables(id).ports.insert(prefix, row)),
+            Step::RemovePort(id, prefix) => drop(self.tables(id).ports.remove(&prefix)),
+            Step::PutMember(id, set, row) => drop(self.tables(id).members.insert(set, row)),
+            Step::RemoveMember(id, set) => drop(self.tables(id).members.remove(&set)),
+            Step::PutPolicy(set, policy) if policy == Policy::default() => drop(self.policies.remove(&set)),
+            Step::PutPolicy(set, policy) => {
+                // A ruleset without rules has no rows; naming it is what makes it exist.
+                policy.ruleset.as_flattened().iter().filter(|id| **id != 0).for_each(|id| drop(self.tables(*id)));
+                self.policies.insert(set, policy);
+            }
+            Step::PutEndpoint(key, endpoint) => drop(self.endpoints.insert(key, endpoint)),
+            Step::RemoveEndpoint(key) => drop(self.endpoints.remove(&key)),
+            Step::PutEni(ifindex, entry) => {
+                self.plugged.values_mut().filter(|p| p.ifindex == ifindex).for_each(|p| p.entry = entry);
+            }
+            Step::SetEpoch(epoch) => self.epoch = epoch,
+            Step::Wait => {}
+        }
+    }
+
+    /// Drops the memory of rulesets that no policy names; their rows are gone.
+    pub fn forget_unused_rulesets(&mut self) {
+        let used: BTreeSet<u32> =
+            self.policies.values().flat_map(|policy| policy.ruleset.as_flattened().to_vec()).collect();
+        self.rulesets.retain(|id, tables| used.contains(id) || *tables != Ruleset::default());
+    }
+
+    fn tables(&mut self, id: u32) -> &mut Ruleset {
+        self.rulesets.entry(id).or_default()
+    }
+}

@@ -1,0 +1,158 @@
+//! Plugging: the device pair of an interface, the program on it, and its entry, in this order, so that an interface
+//! is deaf until everything about it is known.
+
+use std::collections::BTreeSet;
+
+use berth_types::{EniId, EniIntent};
+
+use super::held::Plugged;
+use super::{Fabric, Fault, device, program};
+use crate::bpf::attach;
+use crate::bpf::layout::Eni;
+use crate::kernel::netlink::VethPair;
+use crate::kernel::Namespace;
+
+/// Counter slots, of which the first belongs to nobody (`SLOTS_MAX` in `bpf/maps.h`).
+const SLOTS: u16 = 4096;
+
+/// Where the inner end of an interface is made.
+#[derive(Clone, Copy, Debug)]
+pub enum Inner<'a> {
+    /// Directly in the task's namespace.
+    InNamespace {
+        /// The namespace.
+        ns: &'a Namespace,
+        /// Name of the device there.
+        name: &'a str,
+    },
+    /// In the namespace of the calling thread.
+    HostNamespace {
+        /// Name of the device there.
+        name: &'a str,
+    },
+}
+
+impl Fabric {
+    /// Makes the interface's device pair with addresses and MTU, attaches the program, and lets packets in. The inner
+    /// end is down and has no IP address. Doing it again completes what is missing and changes nothing else; an
+    /// existing pair stays where it is.
+    pub fn plug(&mut self, id: &EniId, eni: &EniIntent, inner: Inner<'_>) -> Result<(), Fault> {
+        let slot = self.slot_for(id)?;
+        let name = device::name_of(id);
+        let ifindex = match self.netlink.link_by_name(&name)? {
+            Some(link) => link.index,
+            None => self.make_pair(id, eni, &name, inner)?,
+        };
+        let entry = program::entry(id, eni, slot);
+        let known = self.held()?.plugged.get(id).is_some_and(|p| p.ifindex == ifindex && p.entry == entry);
+        if !known {
+            let program = &mut self.program;
+            self.namespace.inside(|| attach::attach(program, &name))??;
+            self.admit(id, ifindex, entry)?;
+        }
+        self.point_endpoint(&entry, ifindex)
+    }
+
+    /// Takes an interface out: entry, flows, device pair. Nothing there is success.
+    pub fn unplug(&mut self, id: &EniId) -> Result<(), Fault> {
+        self.forget(id)?;
+        Ok(self.netlink.delete_link(&device::name_of(id))?)
+    }
+
+    /// Removes an interface from the maps.
+    pub(super) fn forget(&mut self, id: &EniId) -> Result<(), Fault> {
+        let done = self.forget_step_by_step(id);
+        if done.is_err() {
+            // What was done is in the maps only; they are read again before the next change.
+            self.held = None;
+        }
+        done
+    }
+
+    fn forget_step_by_step(&mut self, id: &EniId) -> Result<(), Fault> {
+        let Some(plugged) = self.held()?.plugged.get(id).copied() else {
+            return Ok(());
+        };
+        self.maps.remove_eni(plugged.ifindex)?;
+        let held = self.held()?;
+        held.plugged.remove(id);
+        held.epoch += 2;
+        let epoch = held.epoch;
+        let key = plugged.entry.endpoint_key();
+        if let Some(endpoint) = held.endpoints.get_mut(&key).filter(|endpoint| endpoint.ifindex == plugged.ifindex) {
+            (endpoint.ifindex, endpoint.slot) = (0, 0);
+            let endpoint = *endpoint;
+            self.maps.put_endpoint(key, &endpoint)?;
+        }
+        // Flows to it look again from here on, also those that are inserted while the table is being searched.
+        self.maps.set_epoch(epoch)?;
+        self.maps.forget_flows(plugged.entry.slot)
+    }
+
+    fn slot_for(&mut self, id: &EniId) -> Result<u16, Fault> {
+        let plugged = &self.held()?.plugged;
+        if let Some(plugged) = plugged.get(id) {
+            return Ok(plugged.entry.slot);
+        }
+        let taken: BTreeSet<u16> = plugged.values().map(|plugged| plugged.entry.slot).collect();
+        let free = (1..SLOTS).find(|slot| !taken.contains(slot));
+        free.ok_or_else(|| Fault::Full { eni: id.clone(), limit: SLOTS - 1 })
+    }
+
+    fn make_pair(&mut self, id: &EniId, eni: &EniIntent, name: &str, inner: Inner<'_>) -> Result<u32, Fault> {
+        let here;
+        let (namespace, peer_name) = match inner {
+            Inner::InNamespace { ns, name } => (ns, name),
+            Inner::HostNamespace { name } => {
+                here = Namespace::of_current_thread()?;
+                (&here, name)
+            }
+        };
+        let made = self.netlink.create_veth(&VethPair {
+            name,
+            mtu: Some(eni.mtu),
+            up: true,
+            peer_name,
+            peer_mac: Some(eni.mac),
+            peer_mtu: Some(eni.mtu),
+            peer_ns: Some(namespace.as_fd()),
+            ..VethPair::default()
+        });
+        match made {
+            Ok(()) => {}
+            // Somebody was faster: the pair is there. Or the inner name is taken: it is not.
+            Err(fault) if fault.is_errno(libc::EEXIST) && self.netlink.link_by_name(name)?.is_some() => {}
+            Err(fault) => return Err(fault.into()),
+        }
+        let link = self.netlink.link_by_name(name)?;
+        link.map(|link| link.index).ok_or_else(|| Fault::DeviceGone { eni: id.clone(), device: name.to_owned() })
+    }
+
+    /// Inserts the entry; counters of a new interface start at zero.
+    fn admit(&mut self, id: &EniId, ifindex: u32, entry: Eni) -> Result<(), Fault> {
+        let before = self.held()?.plugged.get(id).copied();
+        match before {
+            Some(old) if old.ifindex != ifindex => self.forget(id)?,
+            Some(_) => {}
+            None => self.maps.clear_counters(entry.slot)?,
+        }
+        self.maps.put_eni(ifindex, &entry)?;
+        self.held()?.plugged.insert(id.clone(), Plugged { ifindex, entry });
+        Ok(())
+    }
+
+    /// Lets packets find the interface, if its endpoint is programmed; else `program` does it later.
+    fn point_endpoint(&mut self, entry: &Eni, ifindex: u32) -> Result<(), Fault> {
+        let key = entry.endpoint_key();
+        let Some(mut endpoint) = self.held()?.endpoints.get(&key).copied() else {
+            return Ok(());
+        };
+        if endpoint.mac != entry.mac || (endpoint.ifindex, endpoint.slot) == (ifindex, entry.slot) {
+            return Ok(());
+        }
+        (endpoint.ifindex, endpoint.slot) = (ifindex, entry.slot);
+        self.maps.put_endpoint(key, &endpoint)?;
+        self.held()?.endpoints.insert(key, endpoint);
+        Ok(())
+    }
+}

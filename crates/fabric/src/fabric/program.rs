@@ -1,0 +1,133 @@
+//! Making the maps hold what a `HostIntent` says.
+
+use std::collections::BTreeMap;
+
+use berth_types::{
+    EniId, EniIntent, GroupSetId, GroupSetIntent, HostIntent, SecurityGroupId, SecurityGroupIntent,
+};
+
+use super::held::{self, Held};
+use super::plan::{Step, Wanted, plan};
+use super::{Fabric, Fault};
+use crate::bpf::Maps;
+use crate::bpf::layout::{self, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni};
+use crate::compile;
+
+/// The policies of the last intent, so that an intent with the same groups costs no compilation.
+pub(super) struct Compiled {
+    group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
+    security_groups: BTreeMap<SecurityGroupId, SecurityGroupIntent>,
+    policies: BTreeMap<GroupSetId, compile::Policy>,
+}
+
+/// What `program` did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Map entries written or removed.
+    pub writes: usize,
+    /// True if policies or memberships changed in one step under traffic.
+    pub switched: bool,
+}
+
+impl Fabric {
+    /// Makes endpoints, policies and the entries of plugged interfaces what `intent` says. Acting on the same intent
+    /// twice writes nothing. After a fault the maps are somewhere on the way, still safe; the next call starts there.
+    pub fn program(&mut self, intent: &HostIntent) -> Result<ProgramStats, Fault> {
+        self.compile(intent)?;
+        self.held()?;
+        let (Some(mut held), Some(compiled)) = (self.held.take(), &self.compiled) else {
+            return Ok(ProgramStats::default());
+        };
+        let wanted = Wanted {
+            policies: &compiled.policies,
+            endpoints: endpoints(intent, &held, &self.config.host),
+            cidrs: intent.vpcs.iter().flat_map(|(&vni, vpc)| vpc.cidrs.iter().map(move |&c| (vni, c))).collect(),
+            enis: enis(intent, &held),
+        };
+        let steps = plan(&held, &wanted);
+        let switched = steps.contains(&Step::Wait);
+        self.maps.take_writes();
+        for step in &steps {
+            act(&mut self.maps, step)?;
+            held.apply(step);
+        }
+        held.forget_unused_rulesets();
+        self.held = Some(held);
+        Ok(ProgramStats { writes: self.maps.take_writes(), switched })
+    }
+
+    fn compile(&mut self, intent: &HostIntent) -> Result<(), Fault> {
+        let same = self.compiled.as_ref().is_some_and(|compiled| {
+            compiled.group_sets == intent.group_sets && compiled.security_groups == intent.security_groups
+        });
+        if !same {
+            self.compiled = Some(Compiled {
+                policies: compile::compile(&intent.group_sets, &intent.security_groups)?,
+                group_sets: intent.group_sets.clone(),
+                security_groups: intent.security_groups.clone(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The endpoints of the intent, reachable where their interface is plugged.
+fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BTreeMap<EndpointKey, Endpoint> {
+    let endpoints = intent.endpoints.iter().map(|(id, endpoint)| {
+        let key = EndpointKey { vni: endpoint.vni.0, address: endpoint.address.octets() };
+        let is_here = endpoint.host == *host;
+        let plugged = held.plugged.get(id).filter(|plugged| is_here && plugged.entry.endpoint_key() == key);
+        let value = Endpoint {
+            ifindex: plugged.map_or(0, |plugged| plugged.ifindex),
+            slot: plugged.map_or(0, |plugged| plugged.entry.slot),
+            flags: if is_here { 0 } else { ENDPOINT_OTHER_HOST },
+            group_set: [endpoint.group_set.0; 2],
+            mac: endpoint.mac.0,
+            pad: [0; 2],
+        };
+        (key, value)
+    });
+    endpoints.collect()
+}
+
+/// Entries of the plugged interfaces as the intent wants them; an interface it does not name keeps its entry.
+fn enis(intent: &HostIntent, held: &Held) -> BTreeMap<u32, Eni> {
+    let named = held.plugged.iter().filter_map(|(id, plugged)| {
+        intent.enis.get(id).map(|eni| (plugged.ifindex, entry(id, eni, plugged.entry.slot)))
+    });
+    named.collect()
+}
+
+/// The map entry of an interface.
+pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16) -> Eni {
+    Eni {
+        vni: eni.vni.0,
+        address: eni.address.octets(),
+        mask: layout::mask(eni.subnet_cidr),
+        router: eni.subnet_cidr.gateway().octets(),
+        slot,
+        flags: if eni.source_dest_check { ENI_SOURCE_DEST_CHECK } else { 0 },
+        mac: eni.mac.0,
+        pad: [0; 2],
+        id: Eni::id_bytes(id),
+    }
+}
+
+fn act(maps: &mut Maps, step: &Step) -> Result<(), Fault> {
+    match step {
+        Step::PutCidr(vni, range) => maps.put_cidr(&held::cidr_key(*vni, *range)),
+        Step::RemoveCidr(vni, range) => maps.remove_cidr(&held::cidr_key(*vni, *range)),
+        Step::PutAddress(id, range, row) => maps.put_address(&held::address_key(*id, *range), &row.0),
+        Step::RemoveAddress(id, range) => maps.remove_address(&held::address_key(*id, *range)),
+        Step::PutPort(id, prefix, row) => maps.put_port(&held::port_key(*id, *prefix), &row.0),
+        Step::RemovePort(id, prefix) => maps.remove_port(&held::port_key(*id, *prefix)),
+        Step::PutMember(id, set, row) => maps.put_member(held::member_key(*id, *set), &row.0),
+        Step::RemoveMember(id, set) => maps.remove_member(held::member_key(*id, *set)),
+        Step::PutPolicy(set, policy) => maps.put_policy(set.0, policy),
+        Step::PutEndpoint(key, endpoint) => maps.put_endpoint(*key, endpoint),
+        Step::RemoveEndpoint(key) => maps.remove_endpoint(*key),
+        Step::PutEni(ifindex, entry) => maps.put_eni(*ifindex, entry),
+        Step::SetEpoch(epoch) => maps.set_epoch(*epoch),
+        Step::Wait => layout::wait_for_packets().map_err(Fault::Grace),
+    }
+}

@@ -1,0 +1,166 @@
+//! Network namespaces: made as files, entered only through a closure, left on every way out.
+//!
+//! A namespace is kept alive by a bind mount of its `nsfs` file at a path, as `ip netns` does, but nothing else is
+//! mounted: entering changes the network of one thread and leaves its file systems alone (`ip netns exec` remounts
+//! `/sys`, which hides bpffs and the cgroups).
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::statfs::{FsType, fstatfs};
+
+use super::{Fault, Netlink, Refused};
+
+const THREAD: &str = "/proc/thread-self/ns/net";
+/// `NSFS_MAGIC` of `linux/magic.h`.
+const NSFS: FsType = FsType(0x6e73_6673);
+
+/// An open network namespace. It stays alive at least as long as this value.
+#[derive(Debug)]
+pub struct Namespace {
+    file: File,
+    path: PathBuf,
+}
+
+impl Namespace {
+    /// Makes a namespace kept alive by a mount at `path`, or returns the live one that is already there.
+    ///
+    /// Missing parent directories are made. The new namespace has `lo`, which is down.
+    pub fn create(path: &Path) -> Result<Self, Fault> {
+        match Self::open(path) {
+            Ok(live) => return Ok(live),
+            Err(Fault::OpenNamespace { .. } | Fault::NotANamespace { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        let fault = move |step| move |cause: Refused| Fault::CreateNamespace { path: path.to_owned(), step, cause };
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|e| fault("make its directory")(e.into()))?;
+        }
+        match File::options().write(true).create_new(true).open(path) {
+            Ok(_) => {}
+            // Left over from a machine that went down: the mount is gone, the file is not.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(fault("make its file")(e.into())),
+        }
+        let mounted = std::thread::scope(|scope| {
+            let fresh = std::thread::Builder::new().name("netns-create".into()).spawn_scoped(scope, || {
+                unshare(CloneFlags::CLONE_NEWNET).map_err(|e| fault("unshare")(e.into()))?;
+                nix::mount::mount(Some(THREAD), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                    .map_err(|e| fault("mount")(e.into()))
+            });
+            match fresh {
+                Ok(thread) => {
+                    thread.join().unwrap_or_else(|_| Err(fault("run a thread")(Refused::errno(libc::EFAULT))))
+                }
+                Err(e) => Err(fault("start a thread")(e.into())),
+            }
+        });
+        mounted?;
+        Self::open(path)
+    }
+
+    /// Opens a namespace file: one made by [`Namespace::create`] or `ip netns add`, or `/proc/PID/ns/net`.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let file =
+            File::open(path).map_err(|cause| Fault::OpenNamespace { path: path.to_owned(), cause: cause.into() })?;
+        let kind = fstatfs(&file)
+            .map_err(|cause| Fault::OpenNamespace { path: path.to_owned(), cause: cause.into() })?
+            .filesystem_type();
+        if kind != NSFS {
+            return Err(Fault::NotANamespace { path: path.to_owned() });
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// The namespace the calling thread is in.
+    pub fn of_current_thread() -> Result<Self, Fault> {
+        Self::open(Path::new(THREAD))
+    }
+
+    /// The namespace of a process.
+    pub fn of_pid(pid: u32) -> Result<Self, Fault> {
+        Self::open(Path::new(&format!("/proc/{pid}/ns/net")))
+    }
+
+    /// Unmounts and removes a namespace file. Nothing there is success; the namespace itself ends with its last user.
+    pub fn delete(path: &Path) -> Result<(), Fault> {
+        let fault = |cause: Refused| Fault::DeleteNamespace { path: path.to_owned(), cause };
+        loop {
+            match nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+                Ok(()) => {}
+                Err(nix::errno::Errno::EINVAL | nix::errno::Errno::ENOENT) => break,
+                Err(errno) => return Err(fault(errno.into())),
+            }
+        }
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(fault(e.into())),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Runs `work` with the calling thread inside the namespace. The thread is home again when this returns, also on a
+    /// panic; should the kernel not let it go home, the process ends, because nothing after that could be trusted.
+    ///
+    /// `work` must not await or hand the thread to others. Sockets opened inside stay in the namespace.
+    pub fn inside<T>(&self, work: impl FnOnce() -> T) -> Result<T, Fault> {
+        let _home = Home::remember()?;
+        setns(&self.file, CloneFlags::CLONE_NEWNET)
+            .map_err(|cause| Fault::EnterNamespace { namespace: self.name(), cause: cause.into() })?;
+        Ok(work())
+    }
+
+    /// A routing socket of this namespace. It may be used from any thread in any namespace.
+    pub fn netlink(&self) -> Result<Netlink, Fault> {
+        self.inside(Netlink::open)?
+    }
+
+    /// The open file, for netlink attributes and `setns`.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Inode of the namespace: equal numbers are the same namespace (`readlink /proc/PID/ns/net` shows it).
+    pub fn id(&self) -> Result<u64, Fault> {
+        let metadata = self.file.metadata();
+        let fault = |cause: io::Error| Fault::OpenNamespace { path: self.path.clone(), cause: cause.into() };
+        Ok(metadata.map_err(fault)?.ino())
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// The last part of the path it was opened by, e.g. the task id.
+    pub fn file_name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or(self.path.as_os_str())
+    }
+}
+
+/// The way back.
+struct Home(Namespace);
+
+impl Home {
+    fn remember() -> Result<Self, Fault> {
+        Namespace::of_current_thread().map(Self)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if setns(&self.0.file, CloneFlags::CLONE_NEWNET).is_err() {
+            // A thread lost in a task's namespace would act on the wrong network from here on.
+            std::process::abort();
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The plain reading of security groups, and the law that the compiled tables agree with it at every step.
+//!
+//! [`admits`] goes through the rules one by one as the AWS documentation tells it. The tables are looked up as the
+//! kernel does, longest prefix first, and combined by the C of `bpf/verdict.h`.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use berth_types::{
+    Direction, GroupSetId, GroupSetIntent, Ipv4Cidr, PortRange, RuleIntent, RulePeer, SecurityGroupId,
+    SecurityGroupIntent,
+};
+
+use crate::compile::{PortPrefix, Ruleset};
+use crate::verdict::overlap;
+
+type Groups = BTreeMap<SecurityGroupId, SecurityGroupIntent>;
+type Sets = BTreeMap<GroupSetId, GroupSetIntent>;
+
+/// One packet at one gate. For ICMP the port is type and code.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    direction: Direction,
+    group_set: GroupSetId,
+    peer: Ipv4Addr,
+    peer_set: GroupSetId,
+    protocol: u8,
+    port: u16,
+}
+
+/// True if the rule admits the packet, read literally.
+fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
+    if rule.direction != q.direction || rule.protocol.is_some_and(|protocol| protocol != q.protocol) {
+        return false;
+    }
+    let port_matches = match (rule.protocol, rule.ports) {
+        (Some(6 | 17), PortRange::Ports(first, last)) => (first..=last).contains(&q.port),
+        (Some(1), PortRange::Icmp(kind, code)) => {
+            let [packet_kind, packet_code] = q.port.to_be_bytes();
+            kind == packet_kind && code.is_none_or(|code| code == packet_code)
+        }
+        _ => true,
+    };
+    let peer_matches = match &rule.peer {
+        RulePeer::Cidr(range) => range.contains(q.peer),
+        RulePeer::Group(group) => sets
+            .get(&q.peer_set)
+            .is_some_and(|peer| peer.vni == sets[&q.group_set].vni && peer.groups.contains(group)),
+    };
+    port_matches && peer_matches
+}
+
+fn rules<'a>(sets: &Sets, groups: &'a Groups, q: &Question) -> Vec<&'a RuleIntent> {
+    let own = sets.get(&q.group_set).map(|set| set.groups.clone()).unwrap_or_default();
+    own.iter().filter_map(|id| groups.get(id)).flat_map(|group| group.rules.values()).collect()
+}
+
+/// True if any rule of the group set admits the packet.
+fn admits(sets: &Sets, groups: &Groups, q: &Question) -> bool {
+    rules(sets, groups, q).into_iter().any(|rule| rule_admits(rule, sets, q))
+}
+
+fn is_world(rule: &RuleIntent) -> bool {
+    matches!(rule.peer, RulePeer::Cidr(range) if range.prefix() == 0)
+}
+
+/// True if AWS would not track the flow: admitted from or to everywhere, and everything may answer.
+fn is_untracked(sets: &Sets, groups: &Groups, q: &Question) -> bool {
+    let rules = rules(sets, groups, q);
+    let admitted = rules.iter().any(|rule| is_world(rule) && rule_admits(rule, sets, q));
+    let answered = rules.iter().any(|rule| {
+        let is_whole = match (rule.protocol, rule.ports) {
+            (None, _) | (_, PortRange::All) => true,
+            (_, PortRange::Ports(first, last)) => (first, last) == (0, u16::MAX),
+            (_, PortRange::Icmp(..)) => false,
+        };
+        rule.direction != q.direction
+            && rule.protocol.is_none_or(|protocol| protocol == q.protocol)
+            && is_whole
+            && is_world(rule)
+    });
+    matches!(q.protocol, 6 | 17) && admitted && answered
+}
+
+/// The row the kernel's longest-prefix table finds.
+fn address_row(tables: &Ruleset, peer: Ipv4Addr) -> Option<&crate::compile::Bitmap> {
+    let found = tables.addresses.iter().filter(|(range, _)| range.contains(peer));
+    found.max_by_key(|(range, _)| range.prefix()).map(|(_, row)| row)
+}
+
+fn port_row(tables: &Ruleset, protocol: u8, port: u16) -> Option<&crate::compile::Bitmap> {
+    let holds = |prefix: &PortPrefix| match prefix.protocol {
+        None => true,
+        Some(named) => {
+            named == protocol && (port ^ prefix.port).checked_shr(16 - u32::from(prefix.bits)).unwrap_or(0) == 0
+        }
+    };
+    let found = tables.ports.iter().filter(|(prefix, _)| holds(prefix));
+    found.max_by_key(|(prefix, _)| (prefix.protocol.is_some(), prefix.bits)).map(|(_, row)| row)
+}
+
+/// What `ask` in `bpf/gates.h` finds: admitted, and by a rule for everywhere.
+fn look_up(tables: &Ruleset, q: &Question) -> (bool, bool) {
+    let port = port_row(tables, q.protocol, q.port);
+    let world = tables.addresses.get(&Ipv4Cidr::containing(Ipv4Addr::UNSPECIFIED, 0).unwrap_or_else(|| unreachable!()));
+    let admitted = overlap(address_row(tables, q.peer), port) || overlap(tables.members.get(&q.peer_set), port);
+    (admitted, overlap(world, port))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::bpf::layout::{Endpoint, EndpointKey};
+    use crate::compile::compile;
+    use crate::fabric::testing::{Held, Wanted, plan};
+    use crate::verdict::replies_are_open;
+    use berth_types::{SecurityGroupRuleId, Vni};
+    use proptest::prelude::*;
+
+    fn group_id(n: u8) -> SecurityGroupId {
+        SecurityGroupId::from_bits(n.into())
+    }
+
+    fn address(n: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, n >> 6, (n >> 4) & 3, n & 15)
+    }
+
+    prop_compose! {
+        fn any_rule()(
+            ingress in any::<bool>(),
+            protocol in prop_oneof![Just(None), Just(Some(6u8)), Just(Some(17)), Just(Some(1)), Just(Some(47))],
+            whole in any::<bool>(),
+            (first, length) in (0u16..40, 0u16..20),
+            (kind, code) in (0u8..4, proptest::option::of(0u8..3)),
+            peer in prop_oneof![
+                Just(RulePeer::Cidr(Ipv4Cidr::containing(Ipv4Addr::UNSPECIFIED, 0).unwrap())),
+                (any::<u8>(), 8u8..=32).prop_map(|(n, bits)| RulePeer::Cidr(Ipv4Cidr::containing(address(n), bits).unwrap())),
+                (0u8..5).prop_map(|n| RulePeer::Group(group_id(n))),
+            ],
+        ) -> RuleIntent {
+            let ports = match protocol {
+                Some(6 | 17) if !whole => PortRange::Ports(first, first + length),
+                Some(1) if !whole => PortRange::Icmp(kind, code),
+                _ => PortRange::All,
+            };
+            let direction = if ingress { Direction::Ingress } else { Direction::Egress };
+            RuleIntent { direction, protocol, ports, peer }
+        }
+    }
+
+    fn any_groups() -> impl Strategy<Value = Groups> {
+        proptest::collection::vec(proptest::collection::vec(any_rule(), 0..6), 5).prop_map(|groups| {
+            let numbered = |rules: Vec<RuleIntent>| {
+                (0u32..).zip(rules).map(|(n, rule)| (SecurityGroupRuleId::from_bits(n.into()), rule)).collect()
+            };
+            (0..).zip(groups).map(|(n, rules)| (group_id(n), SecurityGroupIntent { rules: numbered(rules) })).collect()
+        })
+    }
+
+    /// Each set is a bit mask over five groups; the last one is of another VPC.
+    fn any_sets() -> impl Strategy<Value = Sets> {
+        proptest::collection::btree_map(1u16..7, 1u8..32, 2..6).prop_map(|masks| {
+            let set = |id: u16, mask: u8| GroupSetIntent {
+                vni: Vni(if id == 6 { 2 } else { 1 }),
+                groups: (0..5).filter(|n| mask >> n & 1 == 1).map(group_id).collect(),
+            };
+            masks.into_iter().map(|(id, mask)| (GroupSetId(id), set(id, mask))).collect()
+        })
+    }
+
+    prop_compose! {
+        fn any_question()(
+            ingress in any::<bool>(), own in 1u16..7, peer in any::<u8>(), peer_set in 0u16..7,
+            protocol in prop_oneof![Just(6u8), Just(17), Just(1), Just(47), Just(50)],
+            port in 0u16..64, kind in 0u16..4, code in 0u16..3,
+        ) -> Question {
+            Question {
+                direction: if ingress { Direction::Ingress } else { Direction::Egress },
+                group_set: GroupSetId(own),
+                peer: address(peer),
+                peer_set: GroupSetId(peer_set),
+                protocol,
+                port: match protocol { 6 | 17 => port, 1 => kind << 8 | code, _ => 0 },
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_fast_verdict_agrees_with_the_plain_reading(
+            groups in any_groups(), sets in any_sets(), questions in proptest::collection::vec(any_question(), 64),
+        ) {
+            let policies = compile(&sets, &groups).unwrap();
+            for q in questions.iter().filter(|q| sets.contains_key(&q.group_set)) {
+                let policy = &policies[&q.group_set];
+                let (tables, direction) = match q.direction {
+                    Direction::Egress => (&policy.egress, 0),
+                    Direction::Ingress => (&policy.ingress, 1),
+                };
+                let (admitted, world) = look_up(tables, q);
+                prop_assert_eq!(admitted, admits(&sets, &groups, q), "{:?}", q);
+                let untracked = world && replies_are_open(policy.open, direction, q.protocol);
+                prop_assert_eq!(untracked, is_untracked(&sets, &groups, q), "{:?}", q);
+            }
+        }
+
+        #[test]
+        fn no_step_of_a_change_admits_or_drops_what_it_must_not(
+            old in any_world(), new in any_world(), questions in proptest::collection::vec(any_crossing(), 48),
+        ) {
+            let mut held = Held::default();
+            let (before, after) = (old.policies(), new.policies());
+            for step in plan(&held, &old.wanted(&before)) {
+                held.apply(&step);
+            }
+            held.forget_unused_rulesets();
+            prop_assert!(plan(&held, &old.wanted(&before)).is_empty());
+            for step in plan(&held, &new.wanted(&after)) {
+                held.apply(&step);
+                for q in &questions {
+                    let (was, is, now) = (old.admits(q), new.admits(q), passes(&held, q));
+                    prop_assert!(!now || was || is, "{step:?} admits {q:?}");
+                    prop_assert!(now || !was || !is, "{step:?} drops {q:?}");
+                }
+            }
+            held.forget_unused_rulesets();
+            for q in &questions {
+                prop_assert_eq!(passes(&held, q), new.admits(q));
+            }
+            prop_assert!(plan(&held, &new.wanted(&after)).is_empty());
+        }
+    }
+
+    /// A VPC with up to four endpoints; the key is the last octet.
+    #[derive(Clone, Debug)]
+    struct World {
+        groups: Groups,
+        sets: Sets,
+        endpoints: BTreeMap<u8, GroupSetId>,
+    }
+
+    /// A packet between two endpoints.
+    #[derive(Clone, Copy, Debug)]
+    struct Crossing {
+        from: u8,
+        to: u8,
+        protocol: u8,
+        port: u16,
+    }
+
+    prop_compose! {
+        fn any_world()(
+            groups in any_groups(), sets in any_sets(),
+            carried in proptest::collection::btree_map(0u8..4, any::<proptest::sample::Index>(), 0..4),
+        ) -> World {
+            let ids: Vec<GroupSetId> = sets.keys().copied().filter(|id| id.0 != 6).collect();
+            let endpoints = carried.into_iter().filter(|_| !ids.is_empty()).map(|(n, i)| (n, *i.get(&ids))).collect();
+            World { groups, sets, endpoints }
+        }
+    }
+
+    prop_compose! {
+        fn any_crossing()(
+            from in 0u8..4, to in 0u8..4, port in 0u16..64, protocol in prop_oneof![Just(6u8), Just(17)],
+        ) -> Crossing {
+            Crossing { from, to, protocol, port }
+        }
+    }
+
+    fn questions(q: &Crossing, from: GroupSetId, to: GroupSetId) -> [Question; 2] {
+        let Crossing { protocol, port, .. } = *q;
+        let gate = |direction, group_set, peer, peer_set| {
+            Question { direction, group_set, peer: address(peer), peer_set, protocol, port }
+        };
+        [gate(Direction::Egress, from, q.to, to), gate(Direction::Ingress, to, q.from, from)]
+    }
+
+    impl World {
+        fn policies(&self) -> BTreeMap<GroupSetId, crate::compile::Policy> {
+            compile(&self.sets, &self.groups).unwrap()
+        }
+
+        fn wanted<'a>(&self, policies: &'a BTreeMap<GroupSetId, crate::compile::Policy>) -> Wanted<'a> {
+            let endpoint = |n: u8, set: GroupSetId| Endpoint {
+                ifindex: u32::from(n) + 10,
+                slot: n.into(),
+                flags: 0,
+                group_set: [set.0; 2],
+                mac: [2, 0, 0, 0, 0, n],
+                pad: [0; 2],
+            };
+            let endpoints =
+                self.endpoints.iter().map(|(&n, &set)| (key_of(n), endpoint(n, set))).collect();
+            Wanted { policies, endpoints, cidrs: Default::default(), enis: Default::default() }
+        }
+
+        fn admits(&self, q: &Crossing) -> bool {
+            let ends = (self.endpoints.get(&q.from), self.endpoints.get(&q.to));
+            let (Some(&from), Some(&to)) = ends else {
+                return false;
+            };
+            questions(q, from, to).iter().all(|q| admits(&self.sets, &self.groups, q))
+        }
+    }
+
+    fn key_of(n: u8) -> EndpointKey {
+        EndpointKey { vni: 1, address: address(n).octets() }
+    }
+
+    /// What the data path decides with these maps.
+    fn passes(held: &Held, q: &Crossing) -> bool {
+        let side = held.side();
+        let set_of = |n| held.endpoints.get(&key_of(n)).map(|endpoint| GroupSetId(endpoint.group_set[side]));
+        let (Some(from), Some(to)) = (set_of(q.from), set_of(q.to)) else {
+            return false;
+        };
+        let [egress, ingress] = questions(q, from, to);
+        let gate = |q: &Question, direction: usize| {
+            let ruleset = held.policies.get(&q.group_set).map_or(0, |policy| policy.ruleset[side][direction]);
+            held.rulesets.get(&ruleset).is_some_and(|tables| look_up(tables, q).0)
+        };
+        gate(&egress, 0) && gate(&ingress, 1)
+    }
+}

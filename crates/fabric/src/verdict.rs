@@ -1,0 +1,161 @@
+//! `bpf/verdict.h` as compiled for the host, for the property tests: the same text the kernel runs.
+#![allow(unsafe_code)]
+
+use crate::bpf::layout::FlowKey;
+use crate::compile::Bitmap;
+
+/// `struct packet`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Packet {
+    pub src: [u8; 4],
+    pub dst: [u8; 4],
+    pub sport: [u8; 2],
+    pub dport: [u8; 2],
+    pub icmp_id: [u8; 2],
+    pub icmp_type: u8,
+    pub icmp_code: u8,
+    pub proto: u8,
+    pub tcp_flags: u8,
+    pub fragment: u8,
+    pub more_fragments: u8,
+    pub ip_id: [u8; 2],
+    pub header_bytes: u16,
+}
+
+const _: () = assert!(size_of::<Packet>() == 24);
+
+unsafe extern "C" {
+    fn host_overlap(peer: *const Bitmap, port: *const Bitmap) -> bool;
+    fn host_replies_are_open(open: u32, direction: u8, proto: u8) -> bool;
+    fn host_tcp_opens(flags: u8) -> bool;
+    fn host_flow_key(packet: *const Packet, vni: u32, key: *mut FlowKey);
+    fn host_flow_step(state: u32, from_high: bool, proto: u8, tcp_flags: u8) -> u32;
+    fn host_flow_alive(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool;
+    fn host_flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool;
+}
+
+fn pointer(row: Option<&Bitmap>) -> *const Bitmap {
+    row.map_or(std::ptr::null(), std::ptr::from_ref)
+}
+
+/// True if some rule is in both rows.
+pub fn overlap(peer: Option<&Bitmap>, port: Option<&Bitmap>) -> bool {
+    // SAFETY: each pointer is null, which the function checks, or to a row of the size it reads.
+    unsafe { host_overlap(pointer(peer), pointer(port)) }
+}
+
+/// True if a flow admitted by a rule for everywhere needs no tracking.
+pub fn replies_are_open(open: u32, direction: u8, proto: u8) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_replies_are_open(open, direction, proto) }
+}
+
+/// True if the flags are those of a first packet.
+pub fn tcp_opens(flags: u8) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_tcp_opens(flags) }
+}
+
+/// The flow table key of a packet.
+pub fn flow_key(packet: &Packet, vni: u32) -> FlowKey {
+    let mut key = FlowKey::default();
+    // SAFETY: both pointers are to live values of the sizes asserted on both sides.
+    unsafe { host_flow_key(packet, vni, &raw mut key) };
+    key
+}
+
+/// The state after a packet.
+pub fn flow_step(state: u32, from_high: bool, proto: u8, tcp_flags: u8) -> u32 {
+    // SAFETY: numbers only.
+    unsafe { host_flow_step(state, from_high, proto, tcp_flags) }
+}
+
+/// True while packets pass by the state of the flow.
+pub fn flow_alive(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_flow_alive(now_ns, seen_ns, state, proto) }
+}
+
+/// True if the room of the flow may be reused.
+pub fn flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_flow_reclaimable(now_ns, seen_ns, state, proto) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+    const FIN: u8 = 1;
+    const SYN: u8 = 2;
+    const RST: u8 = 4;
+    const ACK: u8 = 16;
+
+    /// The state after packets given as (from the high end, flags).
+    fn tcp(packets: &[(bool, u8)]) -> u32 {
+        packets.iter().fold(0, |state, (from_high, flags)| flow_step(state, *from_high, 6, *flags))
+    }
+
+    /// Seconds of silence after which a flow is forgotten.
+    #[track_caller]
+    fn check_timeout(state: u32, proto: u8, seconds: u64) {
+        assert!(flow_alive(seconds * SECOND_NS, 1, state, proto));
+        assert!(!flow_alive(seconds * SECOND_NS, 0, state, proto));
+    }
+
+    #[test]
+    fn idle_flows_are_forgotten_when_aws_forgets_them() {
+        check_timeout(tcp(&[(false, SYN)]), 6, 60);
+        check_timeout(tcp(&[(false, SYN), (true, SYN | ACK)]), 6, 432_000);
+        check_timeout(tcp(&[(false, SYN), (true, SYN | ACK), (true, FIN | ACK)]), 6, 120);
+        check_timeout(tcp(&[(false, SYN), (true, SYN | ACK), (true, FIN), (false, FIN)]), 6, 30);
+        check_timeout(tcp(&[(false, SYN), (true, RST | ACK)]), 6, 30);
+        check_timeout(flow_step(0, false, 17, 0), 17, 30);
+        check_timeout(flow_step(flow_step(0, false, 17, 0), true, 17, 0), 17, 180);
+        check_timeout(0, 1, 30);
+        check_timeout(0, 47, 600);
+    }
+
+    #[test]
+    fn a_clock_that_lags_keeps_a_flow_alive() {
+        assert!(flow_alive(5, 9, 0, 17));
+        assert!(!flow_reclaimable(5, 9, tcp(&[(false, RST)]), 6));
+    }
+
+    #[test]
+    fn only_a_bare_syn_opens() {
+        assert!(tcp_opens(SYN));
+        for flags in [0, ACK, SYN | ACK, SYN | RST, SYN | FIN, FIN] {
+            assert!(!tcp_opens(flags));
+        }
+    }
+
+    fn reverse(p: &Packet) -> Packet {
+        let mut reply = Packet { src: p.dst, dst: p.src, sport: p.dport, dport: p.sport, ..*p };
+        if p.proto == 1 && p.icmp_type == 8 {
+            reply.icmp_type = 0;
+        }
+        reply
+    }
+
+    proptest! {
+        #[test]
+        fn both_directions_share_a_key_and_vpcs_do_not(
+            src: [u8; 4], dst: [u8; 4], sport: [u8; 2], dport: [u8; 2], icmp_id: [u8; 2],
+            proto in prop_oneof![Just(1u8), Just(6), Just(17), any::<u8>()], vni in 1u32..0x00ff_ffff,
+        ) {
+            prop_assume!(src != dst);
+            let packet = Packet { src, dst, sport, dport, icmp_id, icmp_type: 8, proto, ..Packet::default() };
+            prop_assert_eq!(flow_key(&packet, vni), flow_key(&reverse(&packet), vni));
+            prop_assert_ne!(flow_key(&packet, vni), flow_key(&packet, vni + 1));
+            if proto == 1 {
+                // An echo request of the other end is not a reply to this one.
+                let question = Packet { icmp_type: 8, ..reverse(&packet) };
+                prop_assert_ne!(flow_key(&packet, vni), flow_key(&question, vni));
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What happens to packets while policies, processes and interfaces come and go. Needs root.
+#![allow(clippy::unwrap_used)]
+
+#[path = "kernel_datapath_lab/mod.rs"]
+mod lab;
+
+use std::fs;
+
+use berth_fabric::{DropReason, Fabric, doctor, read_stats};
+use lab::Lab;
+use lab::talk::{Outcome, hears, hears_nothing};
+
+/// `web` may send anything; what `db` admits is up to the test.
+fn pair() -> Lab {
+    let mut lab = Lab::new();
+    lab.write_rules("web", &["all to 0.0.0.0/0"]);
+    lab.seat("web", 1, "10.0.1.10/24", &["web"]);
+    lab.seat("db", 1, "10.0.1.20/24", &["db"]);
+    lab
+}
+
+#[test]
+fn a_new_rule_works_at_once_and_a_removed_one_spares_tracked_connections() {
+    let mut lab = pair();
+    {
+        let _listener = lab.at("db").listen(5432);
+        assert!(lab.is_silent("web", "db", 5432));
+    }
+    let rules = lab.allow("db", &["tcp 5432 from 0.0.0.0/0", "udp 53 from 0.0.0.0/0"]);
+    let mut tracked = lab.connection("web", "db", 5432);
+    tracked.talk();
+    let (web, db) = (lab.at("web").udp(4000), lab.at("db").udp(53));
+    web.send_to(b"before", (lab.at("db").address, 53)).unwrap();
+    assert!(hears(&db, b"before"));
+
+    lab.revoke("db", &rules);
+    tracked.talk();
+    web.send_to(b"tracked", (lab.at("db").address, 53)).unwrap();
+    assert!(hears(&db, b"tracked"));
+    let _listener = lab.at("db").listen(5433);
+    assert!(lab.is_silent("web", "db", 5432), "a new connection follows the new rules");
+}
+
+#[test]
+fn an_untracked_connection_ends_with_its_rule_and_lives_again_with_it() {
+    let mut lab = pair();
+    // Open to the world in both directions of db: AWS does not track these flows.
+    lab.allow("db", &["all to 0.0.0.0/0"]);
+    let rules = lab.allow("db", &["tcp 5432 from 0.0.0.0/0", "udp 53 from 0.0.0.0/0"]);
+    let mut untracked = lab.connection("web", "db", 5432);
+    untracked.talk();
+    let (web, db) = (lab.at("web").udp(4000), lab.at("db").udp(53));
+    web.send_to(b"before", (lab.at("db").address, 53)).unwrap();
+    assert!(hears(&db, b"before"));
+
+    lab.revoke("db", &rules);
+    assert!(untracked.is_cut());
+    web.send_to(b"after", (lab.at("db").address, 53)).unwrap();
+    assert!(hears_nothing(&db));
+    assert!(lab.dropped("web", DropReason::RuleRemoved) >= 2);
+
+    lab.allow("db", &["udp 53 from 10.0.0.0/16"]);
+    web.send_to(b"again", (lab.at("db").address, 53)).unwrap();
+    assert!(hears(&db, b"again"));
+}
+
+#[test]
+fn an_untracked_connection_survives_a_change_of_other_rules() {
+    let mut lab = pair();
+    lab.allow("db", &["all to 0.0.0.0/0", "tcp 5432 from 0.0.0.0/0"]);
+    let mut untracked = lab.connection("web", "db", 5432);
+    let other = lab.allow("db", &["tcp 80 from 0.0.0.0/0"]);
+    untracked.talk();
+    lab.revoke("db", &other);
+    untracked.talk();
+}
+
+#[test]
+fn a_process_that_restarts_adopts_everything() {
+    let mut lab = pair();
+    lab.allow("db", &["tcp 5432 from sg:web"]);
+    let mut live = lab.connection("web", "db", 5432);
+    let plugged = lab.fabric().plugged().unwrap();
+    assert_eq!(plugged.len(), 2);
+    lab.restart();
+    live.talk();
+    assert_eq!(lab.fabric().plugged().unwrap(), plugged);
+    assert_eq!(lab.program().writes, 0, "what the maps hold is what is wanted");
+    // The new process can change what the old one made.
+    lab.allow("db", &["tcp 80 from sg:web"]);
+    let _listener = lab.at("db").listen(80);
+    assert_eq!(lab.connects("web", "db", 80), Outcome::Answered);
+    live.talk();
+}
+
+#[test]
+fn a_new_program_takes_over_under_a_live_connection() {
+    let mut lab = pair();
+    lab.allow("db", &["tcp 5432 from sg:web"]);
+    let mut live = lab.connection("web", "db", 5432);
+    live.talk();
+    // Without its pin the running program counts as another build.
+    let pin = lab.fabric().pins().join("fabric_port");
+    for _ in 0..5 {
+        fs::remove_file(&pin).unwrap();
+        lab.restart();
+        assert!(pin.exists());
+        live.talk();
+    }
+    assert_eq!(lab.stats("web").drops.get(&DropReason::NotProgrammed), None);
+}
+
+#[test]
+fn unplugging_leaves_nothing() {
+    let mut lab = pair();
+    lab.allow("db", &["tcp 5432 from sg:web"]);
+    lab.connection("web", "db", 5432).talk();
+    lab.delete("db");
+    lab.unplug("db");
+    assert_eq!(lab.fabric().plugged().unwrap().len(), 1);
+    let links = lab.fabric().namespace().netlink().unwrap().links().unwrap();
+    assert_eq!(links.len(), 2, "lo and web's device: {links:?}");
+    assert!(lab.at("db").namespace.netlink().unwrap().link_by_name("eth1").unwrap().is_none());
+    assert!(lab.is_silent("web", "db", 5432));
+    // Another interface gets the address; nothing of the old one is remembered.
+    lab.seat("heir", 1, "10.0.1.20/24", &["db"]);
+    lab.connection("web", "heir", 5432).talk();
+    assert_eq!(lab.fabric().flows().unwrap(), 1);
+}
+
+#[test]
+fn a_namespace_that_vanished_is_forgotten_on_the_next_start() {
+    let mut lab = pair();
+    let name = "eth1";
+    lab.at("db").namespace.netlink().unwrap().delete_link(name).unwrap();
+    assert_eq!(lab.fabric().plugged().unwrap().len(), 1);
+    lab.restart();
+    assert_eq!(lab.fabric().plugged().unwrap().len(), 1);
+    let id = lab.at("db").id.clone();
+    assert!(lab.fabric().stats(&id).is_err());
+}
+
+#[test]
+fn starting_a_task_costs_the_same_few_writes_however_many_there_are() {
+    let mut lab = pair();
+    lab.write_rules("db", &["tcp 5432 from sg:web"]);
+    lab.program();
+    for n in 0..200u32 {
+        let id = berth_types::EniId::from_bits(u128::from(n) + (1 << 60));
+        let mut endpoint = lab.intent.endpoints.values().next().unwrap().clone();
+        endpoint.address = (0x0a00_8000 + n).into();
+        endpoint.mac = berth_types::MacAddress([2, 9, 0, 0, 0, n as u8]);
+        lab.intent.endpoints.insert(id, endpoint);
+        let stats = lab.program();
+        assert_eq!((stats.writes, stats.switched), (1, false));
+    }
+}
+
+#[test]
+fn the_same_intent_twice_writes_nothing_and_a_rule_change_is_one_switch() {
+    let mut lab = pair();
+    assert_eq!(lab.program().writes, 0);
+    lab.write_rules("db", &["tcp 80 from 0.0.0.0/0"]);
+    assert!(lab.program().switched);
+    assert_eq!(lab.program().writes, 0);
+}
+
+#[test]
+fn stats_are_read_without_the_agent() {
+    let mut lab = pair();
+    lab.allow("db", &["tcp 5432 from sg:web"]);
+    lab.connection("web", "db", 5432).talk();
+    let config = lab.config().clone();
+    let all = read_stats(&config.instance, &config.run_dir).unwrap();
+    assert_eq!(all.len(), 2);
+    let of = |name: &str| all.iter().find(|(id, _)| *id == lab.at(name).id).unwrap().1.clone();
+    assert_eq!((of("web").packets_out, of("web").bytes_out), (of("db").packets_in, of("db").bytes_in));
+    assert!(of("web").packets_out >= 3 && of("db").packets_out >= 2);
+    assert!(read_stats("no-such-instance", &config.run_dir).is_err());
+}
+
+#[test]
+fn destroying_removes_pins_and_namespace() {
+    let mut lab = pair();
+    let pins = lab.fabric().pins();
+    let config = lab.config().clone();
+    let other = Fabric::open(config.clone()).unwrap();
+    other.destroy().unwrap();
+    assert!(!pins.exists());
+    assert!(!config.run_dir.join("netns/fabric").exists());
+    lab.restart();
+    assert!(lab.fabric().plugged().unwrap().is_empty());
+}
+
+#[test]
+fn the_doctor_finds_this_machine_fit() {
+    let lab = Lab::new();
+    let unfit: Vec<_> = doctor::check().into_iter().filter(|finding| !finding.ok).collect();
+    assert!(unfit.is_empty(), "{unfit:?}");
+    drop(lab);
+}
