@@ -203,7 +203,7 @@ impl Ended {
         let fd = i32::try_from(fd).unwrap_or(-1);
         // SAFETY: the kernel just gave us this descriptor and nobody else has it.
         let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
-        let fd = tokio::io::unix::AsyncFd::with_interest(fd, tokio::io::Interest::READABLE)
+        let fd = tokio::io::unix::AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE)
             .map_err(Fault::system(format!("watch process {pid}")))?;
         Ok(Self(Some(fd)))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_types::intent::{EniIntent, LaunchType};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,11 @@ impl Launch {
         let images = images?;
         let start = std::time::Instant::now();
         self.files(&eni).await?;
-        let made = join_all(images.iter().enumerate().map(|(index, image)| self.make(index, image, &held, &eni))).await;
+        let mut makings = Vec::new();
+        for (index, image) in images.iter().enumerate() {
+            makings.push(self.make(index, image, &held, &eni).boxed());
+        }
+        let made = join_all(makings).await;
         made.into_iter().collect::<Result<Vec<()>, LaunchFault>>()?;
         tracing::debug!(task = %self.record.id, took_ms = start.elapsed().as_millis(), "containers made");
         for index in 0..self.record.containers.len() {
@@ -159,13 +164,10 @@ impl Launch {
 
     async fn images(&self) -> Result<Vec<Arc<Image>>, LaunchFault> {
         self.tell(Progress::PullStarted(clock::now())).await;
-        let pulls = self.record.containers.iter().enumerate().map(|(index, container)| async move {
-            let written = self.record.wanted(&container.name).map(|wanted| wanted.image.as_str()).unwrap_or_default();
-            let image = self.host.images.ready(written).await;
-            let image = image.map_err(|fault| LaunchFault::container("CannotPullContainerError", index, fault))?;
-            self.tell(Progress::ImageReady(index, image.clone())).await;
-            Ok(image)
-        });
+        let mut pulls = Vec::new();
+        for index in 0..self.record.containers.len() {
+            pulls.push(self.image(index).boxed());
+        }
         let pulled = tokio::select! {
             pulled = join_all(pulls) => pulled.into_iter().collect::<Result<Vec<_>, LaunchFault>>(),
             () = self.cancel.cancelled() => return Err(LaunchFault::Cancelled),
@@ -175,6 +177,14 @@ impl Launch {
             self.cancel.cancel();
         }
         pulled
+    }
+
+    async fn image(&self, index: usize) -> Result<Arc<Image>, LaunchFault> {
+        let wanted = self.record.wanted(&self.record.containers[index].name);
+        let image = self.host.images.ready(wanted.map(|wanted| wanted.image.as_str()).unwrap_or_default()).await;
+        let image = image.map_err(|fault| LaunchFault::container("CannotPullContainerError", index, fault))?;
+        self.tell(Progress::ImageReady(index, image.clone())).await;
+        Ok(image)
     }
 
     async fn files(&self, eni: &EniIntent) -> Result<(), LaunchFault> {

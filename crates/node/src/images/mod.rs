@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use oci_client::Reference;
 
 use crate::containerd::{Containerd, Descriptor, Lease};
@@ -176,7 +176,11 @@ impl Images {
         // A layer may occur twice in an image.
         let mut seen = HashSet::new();
         let blobs: Vec<&Descriptor> = blobs.filter(|blob| seen.insert(blob.digest.as_str())).collect();
-        let fetches = stream::iter(blobs.into_iter().map(|blob| self.fetch_blob(lease, &got.source, blob)));
+        let mut fetches = Vec::new();
+        for blob in blobs {
+            fetches.push(self.fetch_blob(lease, &got.source, blob).boxed());
+        }
+        let fetches = stream::iter(fetches);
         fetches.buffer_unordered(BLOBS_MAX).try_collect::<Vec<()>>().await?;
         let references = match digest == got.digest {
             true => manifest::manifest_references(&manifest),
