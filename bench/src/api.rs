@@ -52,7 +52,12 @@ pub fn run(options: &Options) -> Result<()> {
     let other = options.against.as_ref().map(|endpoint| measure(endpoint, &credentials, options)).transpose()?;
     let row = |name: &str, ours: f64, other: Option<f64>| {
         let text = other.map_or("-".to_owned(), |other| format!("{other:.0}"));
-        vec![name.to_owned(), format!("{ours:.0}"), text, other.map_or("-".to_owned(), |other| table::ratio(ours, other))]
+        vec![
+            name.to_owned(),
+            format!("{ours:.0}"),
+            text,
+            other.map_or("-".to_owned(), |other| table::ratio(ours, other)),
+        ]
     };
     let rows = [
         row("RunTask, durable", ours.run_task, other.as_ref().map(|o| o.run_task)),

@@ -14,7 +14,8 @@ use crate::topology::{Ground, PathUnderTest};
 /// Measures and prints.
 pub fn run(rounds: u32) -> Result<()> {
     let mut ground = Ground::new()?;
-    let mut paths = vec![ground.raw("raw")?, ground.raw("raw2")?, ground.bridge("nft1", 1)?, ground.bridge("nft1000", 1000)?];
+    let mut paths =
+        vec![ground.raw("raw")?, ground.raw("raw2")?, ground.bridge("nft1", 1)?, ground.bridge("nft1000", 1000)?];
     paths.extend(ground.fabric(&[("fabric1", 1, 1500), ("fabric1000", 1000, 1500), ("fabric9001", 1, 9001)])?);
     let mut best = BTreeMap::new();
     for round in 1..=rounds {

@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use berth_shapes::ec2::DescribeSubnetsRequest;
 use berth_shapes::ecs::{
-    AwsVpcConfiguration, ContainerDefinition, CreateClusterRequest, NetworkConfiguration, RegisterTaskDefinitionRequest,
-    RunTaskRequest,
+    AwsVpcConfiguration, ContainerDefinition, CreateClusterRequest, NetworkConfiguration,
+    RegisterTaskDefinitionRequest, RunTaskRequest,
 };
 
 use crate::client::Client;

@@ -85,7 +85,12 @@ impl Ground {
         for (end, namespace) in [("c", &client), ("s", &server)] {
             let peer_ns = Some(namespace.as_fd());
             let pair = VethPair {
-                name: end, peer_name: "eth0", peer_ns, bridge: Some(bridge), up: true, ..VethPair::default()
+                name: end,
+                peer_name: "eth0",
+                peer_ns,
+                bridge: Some(bridge),
+                up: true,
+                ..VethPair::default()
             };
             netlink.create_veth(&pair)?;
         }
@@ -192,8 +197,16 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
             intent.endpoints.insert(eni_id(nth, side), endpoint);
             let plug = Plug::InPlace(TaskId::from_bits(u128::from(side)));
             let eni = EniIntent {
-                vni, subnet: subnet.clone(), subnet_cidr: cidr, vpc_cidrs: vec![cidr], mac, address, group_set,
-                source_dest_check: true, mtu: *mtu, plug,
+                vni,
+                subnet: subnet.clone(),
+                subnet_cidr: cidr,
+                vpc_cidrs: vec![cidr],
+                mac,
+                address,
+                group_set,
+                source_dest_check: true,
+                mtu: *mtu,
+                plug,
             };
             intent.enis.insert(eni_id(nth, side), eni);
         }
@@ -208,7 +221,8 @@ fn security_group(rules: u32) -> Result<SecurityGroupIntent> {
         for n in 1..=rules {
             let last = n == rules;
             let elsewhere = Ipv4Addr::new(172, 16 + (n / 256) as u8, (n % 256) as u8, 0);
-            let peer = if last { CIDR.parse().ok() } else { Ipv4Cidr::containing(elsewhere, 24) }.context("bad CIDR")?;
+            let peer =
+                if last { CIDR.parse().ok() } else { Ipv4Cidr::containing(elsewhere, 24) }.context("bad CIDR")?;
             let ports = if last { PortRange::All } else { PortRange::Ports(2000 + n as u16, 2000 + n as u16) };
             let id = SecurityGroupRuleId::from_bits(group.rules.len() as u128 + 1);
             let rule = RuleIntent { direction, protocol: (!last).then_some(6), ports, peer: RulePeer::Cidr(peer) };

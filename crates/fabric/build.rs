@@ -27,7 +27,10 @@ fn clang() -> String {
         return chosen;
     }
     let found = ["clang-19", "clang"].into_iter().find(|name| Command::new(name).arg("--version").output().is_ok());
-    found.map_or_else(|| panic!("no clang found: it compiles the eBPF data path. Run: apt install clang-19"), str::to_owned)
+    found.map_or_else(
+        || panic!("no clang found: it compiles the eBPF data path. Run: apt install clang-19"),
+        str::to_owned,
+    )
 }
 
 fn compile_program(object: &Path) {
@@ -46,10 +49,8 @@ fn compile_program(object: &Path) {
 
 /// The enum and its tables, from lines of the form `REASON(name, "text")`.
 fn drop_reasons(list: &str) -> String {
-    let reasons: Vec<(&str, &str)> = list
-        .lines()
-        .filter_map(|line| line.strip_prefix("REASON(")?.strip_suffix("\")")?.split_once(", \""))
-        .collect();
+    let reasons: Vec<(&str, &str)> =
+        list.lines().filter_map(|line| line.strip_prefix("REASON(")?.strip_suffix("\")")?.split_once(", \"")).collect();
     let mut code = String::from(
         "/// Why the fabric dropped a packet.\n\
          #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum DropReason {\n",
@@ -63,7 +64,9 @@ fn drop_reasons(list: &str) -> String {
         let _ = writeln!(code, "        Self::{},", camel(name));
     }
     code.push_str("    ];\n\n");
-    for (method, doc, pick) in [("as_str", "The name in metrics and flow logs", 0), ("text", "A sentence for people", 1)] {
+    for (method, doc, pick) in
+        [("as_str", "The name in metrics and flow logs", 0), ("text", "A sentence for people", 1)]
+    {
         let _ = writeln!(code, "    /// {doc}.\n    pub fn {method}(self) -> &'static str {{\n        match self {{");
         for (name, text) in &reasons {
             let value = if pick == 0 { name } else { text };

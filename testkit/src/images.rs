@@ -18,16 +18,8 @@ use crate::rootfs::Rootfs;
 pub const NAMES: [&str; 4] = ["nginx", "busybox", "web", "api"];
 
 const BUSYBOX_PACKAGE: &str = "busybox-static";
-const NGINX_PACKAGES: &[&str] = &[
-    BUSYBOX_PACKAGE,
-    "libc6",
-    "libcrypt1",
-    "libpcre2-8-0",
-    "libssl3",
-    "zlib1g",
-    "nginx-common",
-    "nginx",
-];
+const NGINX_PACKAGES: &[&str] =
+    &[BUSYBOX_PACKAGE, "libc6", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g", "nginx-common", "nginx"];
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -53,7 +45,11 @@ pub fn make(name: &str, repository: &Path, file: &Path) -> Result<()> {
 
 fn defaults(command: &[&str], environment: &[&str], ports: &[u16]) -> Defaults {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    Defaults { command: owned(command), environment: [owned(&[PATH]), owned(environment)].concat(), ports: ports.into() }
+    Defaults {
+        command: owned(command),
+        environment: [owned(&[PATH]), owned(environment)].concat(),
+        ports: ports.into(),
+    }
 }
 
 fn base(tree: &mut Rootfs) {

@@ -27,14 +27,34 @@ const PURE: &[&str] = &["types", "shapes", "wire", "domain"];
 
 /// What a pure room may not depend on.
 const IMPURE_CRATES: &[&str] = &[
-    "tokio", "tokio-util", "tokio-stream", "rand", "getrandom", "uuid", "libc", "nix", "rustix", "aya", "netlink-sys",
-    "netlink-packet-route", "hyper", "tonic", "redb",
+    "tokio",
+    "tokio-util",
+    "tokio-stream",
+    "rand",
+    "getrandom",
+    "uuid",
+    "libc",
+    "nix",
+    "rustix",
+    "aya",
+    "netlink-sys",
+    "netlink-packet-route",
+    "hyper",
+    "tonic",
+    "redb",
 ];
 
 /// What a pure room may not say.
 const IMPURE_WORDS: &[&str] = &[
-    "Instant::now", "SystemTime::now", "std::fs::", "std::net::TcpStream", "std::net::TcpListener",
-    "std::net::UdpSocket", "std::process::", "std::thread::spawn", "std::env::var",
+    "Instant::now",
+    "SystemTime::now",
+    "std::fs::",
+    "std::net::TcpStream",
+    "std::net::TcpListener",
+    "std::net::UdpSocket",
+    "std::process::",
+    "std::thread::spawn",
+    "std::env::var",
 ];
 
 /// Names that say nothing.
@@ -113,7 +133,12 @@ fn manifest(folder: &Path) -> Result<toml::Table> {
 /// Names of what a crate needs to run (not of what its tests need).
 fn dependencies(folder: &Path) -> Result<Vec<String>> {
     let manifest = manifest(folder)?;
-    Ok(manifest.get("dependencies").and_then(toml::Value::as_table).into_iter().flat_map(|table| table.keys().cloned()).collect())
+    Ok(manifest
+        .get("dependencies")
+        .and_then(toml::Value::as_table)
+        .into_iter()
+        .flat_map(|table| table.keys().cloned())
+        .collect())
 }
 
 fn edges_outside(room: &str, allowed: &[&str], dependencies: &[String]) -> Vec<String> {
@@ -163,8 +188,7 @@ fn module_uses(src: &Path, sources: &[PathBuf]) -> Result<BTreeMap<String, BTree
     for file in files {
         let Some(module) = module_of(src, file) else { continue };
         let text = without_tests(&fs::read_to_string(file)?);
-        let mut uses: BTreeSet<String> =
-            crate_paths(&text).iter().filter_map(|path| nearest(&names, path)).collect();
+        let mut uses: BTreeSet<String> = crate_paths(&text).iter().filter_map(|path| nearest(&names, path)).collect();
         uses.retain(|other| top(other) != top(&module));
         modules.insert(module, uses);
     }
@@ -327,10 +351,7 @@ mod tests {
             ("chain".to_owned(), uses(&["ring", "leaf"])),
             ("leaf".to_owned(), uses(&[])),
         ]);
-        assert_eq!(
-            cycles("x", &graph),
-            ["crates/x: modules use each other in a circle: chain -> ring; ring -> chain"]
-        );
+        assert_eq!(cycles("x", &graph), ["crates/x: modules use each other in a circle: chain -> ring; ring -> chain"]);
         graph.insert("chain".to_owned(), uses(&["leaf"]));
         assert!(cycles("x", &graph).is_empty());
     }

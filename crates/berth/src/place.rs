@@ -86,11 +86,9 @@ impl Place {
     /// Makes the folders, readable by their owner only.
     pub fn create(&self) -> Result<()> {
         for folder in [&self.data, &self.run, &self.logs(), &self.locks()] {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .with_context(|| format!("cannot create {}; run as root or choose --data and --run", folder.display()))?;
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| {
+                format!("cannot create {}; run as root or choose --data and --run", folder.display())
+            })?;
         }
         Ok(())
     }
@@ -136,7 +134,9 @@ impl Place {
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
                 file.read_to_string(&mut text)?;
-                Ok(Some(text.trim().parse().with_context(|| format!("{:?} holds no process id", self.lock_file(role)))?))
+                Ok(Some(
+                    text.trim().parse().with_context(|| format!("{:?} holds no process id", self.lock_file(role)))?,
+                ))
             }
             Err(TryLockError::Error(error)) => Err(error.into()),
         }

@@ -171,7 +171,8 @@ fn op(write: &Write) -> Result<Op, serde_json::Error> {
 /// Reads everything stored into a snapshot.
 pub fn load(store: &dyn Store) -> Result<Snapshot, LoadFault> {
     let (revision, records) = store.load()?;
-    let mut snapshot = Snapshot { revision, ..Snapshot::default() };
+    let mut snapshot = Snapshot::default();
+    snapshot.revision = revision;
     for stored in records {
         let record = Record::decode(&stored.kind, &stored.key, stored.version, &stored.body)?;
         snapshot.apply(&Write::Put(record));
@@ -221,7 +222,9 @@ impl Loop {
         let mut group = Vec::with_capacity(GROUP_MAX);
         while let Some(first) = commands.blocking_recv() {
             group.push(first);
-            while group.len() < GROUP_MAX && let Ok(next) = commands.try_recv() {
+            while group.len() < GROUP_MAX
+                && let Ok(next) = commands.try_recv()
+            {
                 group.push(next);
             }
             self.settle(&mut group);

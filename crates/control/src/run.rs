@@ -38,9 +38,8 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     let (committer, mut loop_ended) = commit::start(store, published.clone()).map_err(Fault::Thread)?;
     first_start::ensure_records(&committer, &place).await?;
 
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|cause| Fault::Listen { address: config.listen, cause })?;
+    let listener =
+        TcpListener::bind(config.listen).await.map_err(|cause| Fault::Listen { address: config.listen, cause })?;
     let address = listener.local_addr().map_err(|cause| Fault::Listen { address: config.listen, cause })?;
     let socket = link::bind(&config.run_dir).await?;
     let endpoint = format!("http://{address}");
@@ -65,7 +64,13 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
         metrics: Metrics::new(),
         hosts: hosts.clone(),
     });
-    let link = Arc::new(Link { place: place.clone(), endpoint, published: published.clone(), committer: committer.clone(), hosts });
+    let link = Arc::new(Link {
+        place: place.clone(),
+        endpoint,
+        published: published.clone(),
+        committer: committer.clone(),
+        hosts,
+    });
     let doors = async {
         tokio::join!(
             front::serve(front, listener, stop.clone()),

@@ -110,11 +110,8 @@ async fn a_dry_run_decides_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
     let revision = server.revision().await;
-    let good = ec2::CreateVpcRequest {
-        cidr_block: Some("10.7.0.0/16".to_owned()),
-        dry_run: Some(true),
-        ..Default::default()
-    };
+    let good =
+        ec2::CreateVpcRequest { cidr_block: Some("10.7.0.0/16".to_owned()), dry_run: Some(true), ..Default::default() };
     server.call(&good).await.expect(412, "<Code>DryRunOperation</Code>");
     let bad = ec2::CreateVpcRequest { cidr_block: Some("nonsense".to_owned()), ..good };
     let answer = server.call(&bad).await;

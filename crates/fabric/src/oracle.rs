@@ -6,10 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use berth_types::{
-    Direction, GroupSetId, GroupSetIntent, Ipv4Cidr, PortRange, RuleIntent, RulePeer, SecurityGroupId,
-    SecurityGroupIntent,
-};
+use berth_types::intent::{Direction, GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent};
+use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId};
 
 use crate::compile::{PortPrefix, Ruleset};
 use crate::verdict::overlap;
@@ -43,9 +41,9 @@ fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
     };
     let peer_matches = match &rule.peer {
         RulePeer::Cidr(range) => range.contains(q.peer),
-        RulePeer::Group(group) => sets
-            .get(&q.peer_set)
-            .is_some_and(|peer| peer.vni == sets[&q.group_set].vni && peer.groups.contains(group)),
+        RulePeer::Group(group) => {
+            sets.get(&q.peer_set).is_some_and(|peer| peer.vni == sets[&q.group_set].vni && peer.groups.contains(group))
+        }
     };
     port_matches && peer_matches
 }
@@ -270,8 +268,13 @@ mod tests {
 
     fn questions(q: &Crossing, from: GroupSetId, to: GroupSetId) -> [Question; 2] {
         let Crossing { protocol, port, .. } = *q;
-        let gate = |direction, group_set, peer, peer_set| {
-            Question { direction, group_set, peer: address(peer), peer_set, protocol, port }
+        let gate = |direction, group_set, peer, peer_set| Question {
+            direction,
+            group_set,
+            peer: address(peer),
+            peer_set,
+            protocol,
+            port,
         };
         [gate(Direction::Egress, from, q.to, to), gate(Direction::Ingress, to, q.from, from)]
     }
@@ -290,8 +293,7 @@ mod tests {
                 mac: [2, 0, 0, 0, 0, n],
                 pad: [0; 2],
             };
-            let endpoints =
-                self.endpoints.iter().map(|(&n, &set)| (key_of(n), endpoint(n, set))).collect();
+            let endpoints = self.endpoints.iter().map(|(&n, &set)| (key_of(n), endpoint(n, set))).collect();
             Wanted { policies, endpoints, cidrs: Default::default(), enis: Default::default() }
         }
 

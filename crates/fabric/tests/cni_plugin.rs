@@ -53,7 +53,7 @@ fn device(lab: &Lab, name: &str) {
 /// A result without what is random or depends on the place of the test.
 fn steady(lab: &Lab, mut result: Value) -> String {
     for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
-        let name = interface["name"].as_str().unwrap_or_default();
+        let name = interface["name"].as_str().unwrap_or_default().to_owned();
         if name.starts_with("veth") || name == "ecs-bridge" {
             interface["mac"] = json!("random");
         }

@@ -1,4 +1,4 @@
-//! AWS protocols over bytes: awsJson 1.1, awsQuery and ec2Query both ways, SigV4, pagination tokens.
+//! AWS protocols over bytes: awsJson 1.1, awsQuery and ec2Query both ways, SigV4.
 //!
 //! No sockets and no clock. A request goes through [`route`] (which operation), [`sigv4::verify`] (who asks) and
 //! [`decode`] (the input); the answer through [`encode`] or [`encode_refusal`].
@@ -22,7 +22,6 @@ mod request;
 mod route;
 mod scope;
 pub mod sigv4;
-pub mod token;
 
 pub use compose::compose;
 pub use encode::{ErrorForm, encode, encode_refusal};

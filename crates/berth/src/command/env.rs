@@ -21,9 +21,9 @@ struct Credentials {
 pub fn run(place: &Place, args: &EnvArgs) -> Result<ExitCode> {
     let status = admin::status(place)?;
     let file = place.credentials();
-    let text = std::fs::read(&file).with_context(|| format!("cannot read the key in {}; run as root", file.display()))?;
-    let key: Credentials =
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let text =
+        std::fs::read(&file).with_context(|| format!("cannot read the key in {}; run as root", file.display()))?;
+    let key: Credentials = serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
     let variables = [
         ("AWS_ENDPOINT_URL", status.endpoint.as_str()),
         ("AWS_ACCESS_KEY_ID", &key.access_key_id),

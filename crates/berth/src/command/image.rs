@@ -31,8 +31,7 @@ pub fn list(place: &Place, format: Format) -> Result<ExitCode> {
     let held = runtime
         .block_on(berth_node::held_images(&socket(place)))
         .context("cannot ask containerd; is `berth up` running?")?;
-    let values: Vec<Value> =
-        held.iter().map(|image| json!({ "name": image.name, "digest": image.digest })).collect();
+    let values: Vec<Value> = held.iter().map(|image| json!({ "name": image.name, "digest": image.digest })).collect();
     let rows: Vec<Vec<String>> = held.iter().map(|image| vec![image.name.clone(), image.digest.clone()]).collect();
     show::print(format, &values, &["IMAGE", "DIGEST"], &rows)?;
     Ok(ExitCode::SUCCESS)

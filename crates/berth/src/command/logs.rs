@@ -83,7 +83,9 @@ fn print_line(format: Format, prefix: Option<&String>, container: &str, line: &L
 fn folder_of(logs: &Path, task: &str) -> Result<PathBuf> {
     let id = task.rsplit('/').next().unwrap_or(task);
     let mut found: Vec<PathBuf> = std::fs::read_dir(logs)
-        .with_context(|| format!("no task has written logs to {} yet (or name its folder with --data)", logs.display()))?
+        .with_context(|| {
+            format!("no task has written logs to {} yet (or name its folder with --data)", logs.display())
+        })?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(id)))
         .collect();

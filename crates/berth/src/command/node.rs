@@ -107,6 +107,8 @@ fn find_plugin() -> Result<PathBuf> {
     let packaged = own.parent().and_then(Path::parent).map(|prefix| prefix.join("libexec/cni/berth-cni"));
     match [Some(beside.clone()), packaged].into_iter().flatten().find(|path| path.is_file()) {
         Some(path) => Ok(path),
-        None => bail!("berth-cni is not beside {}; install it there or name the plugins' folder with --cni", own.display()),
+        None => {
+            bail!("berth-cni is not beside {}; install it there or name the plugins' folder with --cni", own.display())
+        }
     }
 }

@@ -99,12 +99,14 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
 
     let mut server = Supervised::new(place, Role::Server, server_arguments(&args.server));
     let mut node = Supervised::new(place, Role::Node, node_arguments(&args.node, &args.server.region));
-    for child in [&mut server, &mut node] {
-        tokio::select! {
-            started = child.start_first() => started?,
-            () = &mut stop => { server.stop().await; node.stop().await; return Ok(ExitCode::SUCCESS); }
-        }
-        eprintln!("{} is ready after {} ms", child.role.command(), began.elapsed().as_millis());
+    let is_asked_to_stop = tokio::select! {
+        started = start_in_order([&mut server, &mut node], began) => { started?; false }
+        () = &mut stop => true,
+    };
+    if is_asked_to_stop {
+        node.stop().await;
+        server.stop().await;
+        return Ok(ExitCode::SUCCESS);
     }
     if std::env::var_os(DETACHED).is_none() {
         greet(place)?;
@@ -120,6 +122,15 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
     node.stop().await;
     server.stop().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each child is ready before the next one starts.
+async fn start_in_order(children: [&mut Supervised<'_>; 2], began: Instant) -> Result<()> {
+    for child in children {
+        child.start_first().await?;
+        eprintln!("{} is ready after {} ms", child.role.command(), began.elapsed().as_millis());
+    }
+    Ok(())
 }
 
 /// A terminal that goes away ends a supervisor in the foreground, never one in the background.
@@ -193,10 +204,8 @@ impl<'a> Supervised<'a> {
                 pause = (pause * 2).min(PAUSE_MAX);
             }
             began = Instant::now();
-            self.running = self
-                .spawn(None)
-                .inspect_err(|error| eprintln!("cannot start {}: {error:#}", self.role.command()))
-                .ok();
+            self.running =
+                self.spawn(None).inspect_err(|error| eprintln!("cannot start {}: {error:#}", self.role.command())).ok();
         }
     }
 
@@ -254,11 +263,15 @@ fn arguments_of(place: &Place, args: &UpArgs) -> Vec<String> {
 
 fn server_arguments(server: &ServerOptions) -> Vec<String> {
     let trust = if server.trust_any_key { vec!["--trust-any-key".to_owned()] } else { Vec::new() };
-    [("--listen", server.listen.to_string()), ("--region", server.region.clone()), ("--account", server.account.clone())]
-        .into_iter()
-        .flat_map(|(option, value)| [option.to_owned(), value])
-        .chain(trust)
-        .collect()
+    [
+        ("--listen", server.listen.to_string()),
+        ("--region", server.region.clone()),
+        ("--account", server.account.clone()),
+    ]
+    .into_iter()
+    .flat_map(|(option, value)| [option.to_owned(), value])
+    .chain(trust)
+    .collect()
 }
 
 fn node_arguments(node: &NodeOptions, region: &str) -> Vec<String> {

@@ -25,9 +25,7 @@ pub(super) fn caller(
             Some(key) => Ok(key.owner_arn.clone()),
             None => Err(AuthError::UnknownKey.refusal(service)),
         },
-        Err(AuthError::UnknownKey) if front.trust_any_key => {
-            Ok(format!("arn:aws:iam::{}:root", front.place.account))
-        }
+        Err(AuthError::UnknownKey) if front.trust_any_key => Ok(format!("arn:aws:iam::{}:root", front.place.account)),
         Err(error) => Err(error.refusal(service)),
     }
 }

@@ -49,9 +49,9 @@ async fn converse(
     inbound: Inbound,
     outbound: &mut Outbound,
 ) -> io::Result<()> {
-    let connected = link.committer.send(link.place.service_env(), move |snap: &Snapshot, env: &Env| {
-        ecs::host_connected(snap, &hello, env)
-    });
+    let connected = link
+        .committer
+        .send(link.place.service_env(), move |snap: &Snapshot, env: &Env| ecs::host_connected(snap, &hello, env));
     match settled(connected.await).await {
         Ok(()) => {}
         Err(CommitFault::Refused(refusal)) => {

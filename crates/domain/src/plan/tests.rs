@@ -12,16 +12,154 @@ use crate::ecs::{register_task_definition, run_task, stop_task};
 #[test]
 fn a_task_is_wanted_with_its_overrides_and_its_network() {
     let mut world = World::with_host();
-    let definition = merged(fargate_definition(), json!({"volumes": [{"name": "v"}], "containerDefinitions": {"0": {
+    let definition = merged(
+        fargate_definition(),
+        json!({"volumes": [{"name": "v"}], "containerDefinitions": {"0": {
         "environment": [{"name": "A", "value": "defined"}, {"name": "B", "value": "defined"}], "command": ["defined"],
-        "mountPoints": [{"sourceVolume": "v", "containerPath": "/v", "readOnly": true}], "user": "1:1"}}}));
+        "mountPoints": [{"sourceVolume": "v", "containerPath": "/v", "readOnly": true}], "user": "1:1"}}}),
+    );
     world.write(register_task_definition, definition).unwrap();
     let patch = json!({"overrides": {"containerOverrides": [{"name": "nginx", "command": ["given"], "cpu": 10,
         "environment": [{"name": "A", "value": "given"}]}]}});
     world.write(run_task, merged(run_request(), patch)).unwrap();
     let env = world.env();
     let intent = host(&world.snap, &hello(1).host, &env);
-    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&intent).unwrap());
+    expect![[r#"
+        {
+          "vpcs": {
+            "1": {
+              "vpc": "vpc-00000000000000001",
+              "cidrs": [
+                "10.0.0.0/16"
+              ],
+              "subnets": {
+                "subnet-0000000000000000a": {
+                  "cidr": "10.0.0.0/24"
+                },
+                "subnet-0000000000000000b": {
+                  "cidr": "10.0.1.0/24"
+                },
+                "subnet-0000000000000000c": {
+                  "cidr": "10.0.2.0/28"
+                }
+              }
+            }
+          },
+          "group_sets": {
+            "1": {
+              "vni": 1,
+              "groups": [
+                "sg-0000000000000000e"
+              ]
+            }
+          },
+          "security_groups": {
+            "sg-0000000000000000d": {
+              "rules": {}
+            },
+            "sg-0000000000000000e": {
+              "rules": {}
+            }
+          },
+          "endpoints": {
+            "eni-cb7f1e3836bfaff0f": {
+              "vni": 1,
+              "address": "10.0.0.4",
+              "mac": "02:96:bf:7e:8c:02",
+              "group_set": 1,
+              "host": "00000000000000000000000000000001"
+            }
+          },
+          "enis": {
+            "eni-cb7f1e3836bfaff0f": {
+              "vni": 1,
+              "subnet": "subnet-0000000000000000a",
+              "subnet_cidr": "10.0.0.0/24",
+              "vpc_cidrs": [
+                "10.0.0.0/16"
+              ],
+              "mac": "02:96:bf:7e:8c:02",
+              "address": "10.0.0.4",
+              "group_set": 1,
+              "source_dest_check": true,
+              "mtu": 9001,
+              "plug": {
+                "in_place": "eeab027755e2294d2d1ec32f9e72e0ab"
+              }
+            }
+          },
+          "tasks": {
+            "eeab027755e2294d2d1ec32f9e72e0ab": {
+              "arn": "arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab",
+              "cluster_arn": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
+              "family": "nginx",
+              "revision": 1,
+              "launch_type": "FARGATE",
+              "availability_zone": "us-west-2a",
+              "desired": "RUNNING",
+              "eni": "eni-cb7f1e3836bfaff0f",
+              "hostname": "ip-10-0-0-4.us-west-2.compute.internal",
+              "dns": {
+                "servers": [
+                  "10.0.0.2"
+                ],
+                "search": [
+                  "us-west-2.compute.internal"
+                ]
+              },
+              "cpu_units": 256,
+              "memory_mib": 512,
+              "volumes": [
+                "v"
+              ],
+              "containers": [
+                {
+                  "name": "nginx",
+                  "arn": "arn:aws:ecs:us-west-2:111122223333:container/default/eeab027755e2294d2d1ec32f9e72e0ab/9a453ba4-cc86-4cb7-a8c9-e33bfc1fb812",
+                  "endpoint_id": "9a223ea5-1431-4296-975b-708f359c1438",
+                  "image": "nginx",
+                  "entry_point": null,
+                  "command": [
+                    "given"
+                  ],
+                  "environment": [
+                    [
+                      "B",
+                      "defined"
+                    ],
+                    [
+                      "A",
+                      "given"
+                    ]
+                  ],
+                  "essential": true,
+                  "cpu_units": 10,
+                  "memory_mib": null,
+                  "memory_reservation_mib": null,
+                  "stop_timeout_s": 30,
+                  "working_directory": null,
+                  "user": "1:1",
+                  "readonly_root_filesystem": false,
+                  "pseudo_terminal": false,
+                  "labels": {},
+                  "mounts": [
+                    {
+                      "volume": "v",
+                      "path": "/v",
+                      "read_only": true
+                    }
+                  ],
+                  "ports": [
+                    {
+                      "container_port": 80,
+                      "protocol": "tcp"
+                    }
+                  ]
+                }
+              ]
+            }
+          }
+        }"#]].assert_eq(&serde_json::to_string_pretty(&intent).unwrap());
 }
 
 #[test]
@@ -49,7 +187,8 @@ fn a_host_knows_the_interfaces_of_its_vpcs_on_other_hosts() {
     let mut world = World::with_host();
     world.connect(&hello(2));
     world.run(json!({"count": 2}));
-    let far = json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-far"], "securityGroups": []}}});
+    let far =
+        json!({"networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-far"], "securityGroups": []}}});
     world.run(far);
     let env = world.env();
     let intents = [1, 2].map(|number| host(&world.snap, &hello(number).host, &env));

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 
 use aya::Pod;
-use berth_types::{EniId, Ipv4Cidr, MacAddress};
+use berth_types::{EniId, Ipv4Cidr};
 
 /// Changes with the meaning or size of anything in `bpf/layout.h`; another version never shares maps with this one.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -166,10 +166,6 @@ impl Eni {
         let text = id.as_str().as_bytes();
         bytes[..text.len()].copy_from_slice(text);
         bytes
-    }
-
-    pub fn mac(&self) -> MacAddress {
-        MacAddress(self.mac)
     }
 
     pub fn endpoint_key(&self) -> EndpointKey {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use aya::{Ebpf, EbpfLoader};
 use aya::programs::SchedClassifier;
+use aya::{Ebpf, EbpfLoader};
 
 use super::pins;
 use crate::fabric::Fault;

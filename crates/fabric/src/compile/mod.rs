@@ -9,9 +9,8 @@ mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_types::{
-    Direction, GroupSetId, GroupSetIntent, Ipv4Cidr, SecurityGroupId, SecurityGroupIntent, Vni,
-};
+use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
+use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, Vni};
 
 pub use ports::PortPrefix;
 use rules::{Peer, Rule};
@@ -21,6 +20,7 @@ pub const RULES_MAX: usize = 1024;
 
 /// One bit per rule of a ruleset.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
 pub struct Bitmap(pub [u64; RULES_MAX / 64]);
 
 impl Bitmap {

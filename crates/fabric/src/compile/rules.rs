@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_types::{
-    Direction, GroupSetIntent, Ipv4Cidr, PortRange, RuleIntent, RulePeer, SecurityGroupId, SecurityGroupIntent,
-};
+use berth_types::intent::{Direction, GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent};
+use berth_types::{Ipv4Cidr, SecurityGroupId};
 
 pub(super) const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;
@@ -72,9 +71,8 @@ pub(super) fn of(
 /// `open_bit` of `bpf/verdict.h` for every protocol that some rule admits whole, from and to anywhere.
 pub(super) fn open_bits(rules: &[Rule], direction: Direction) -> u32 {
     let shift = u32::from(direction == Direction::Ingress);
-    let bits = rules.iter().filter(|rule| {
-        rule.covers(0, u16::MAX) && rule.peer.cidr().is_some_and(|cidr| cidr.prefix() == 0)
-    });
+    let bits =
+        rules.iter().filter(|rule| rule.covers(0, u16::MAX) && rule.peer.cidr().is_some_and(|cidr| cidr.prefix() == 0));
     bits.fold(0, |open, rule| {
         open | match rule.protocol {
             None => 0b101 << shift,

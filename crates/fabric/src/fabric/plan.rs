@@ -302,7 +302,9 @@ impl Held {
             Step::PutPolicy(set, policy) if policy == Policy::default() => drop(self.policies.remove(&set)),
             Step::PutPolicy(set, policy) => {
                 // A ruleset without rules has no rows; naming it is what makes it exist.
-                policy.ruleset.as_flattened().iter().filter(|id| **id != 0).for_each(|id| drop(self.tables(*id)));
+                for id in policy.ruleset.as_flattened().iter().filter(|id| **id != 0) {
+                    self.tables(*id);
+                }
                 self.policies.insert(set, policy);
             }
             Step::PutEndpoint(key, endpoint) => drop(self.endpoints.insert(key, endpoint)),

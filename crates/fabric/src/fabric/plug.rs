@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use berth_types::{EniId, EniIntent};
+use berth_types::EniId;
+use berth_types::intent::EniIntent;
 
 use super::held::Plugged;
 use super::{Fabric, Fault, device, program};
 use crate::bpf::attach;
 use crate::bpf::layout::Eni;
-use crate::kernel::netlink::VethPair;
 use crate::kernel::Namespace;
+use crate::kernel::netlink::VethPair;
 
 /// Counter slots, of which the first belongs to nobody (`SLOTS_MAX` in `bpf/maps.h`).
 const SLOTS: u16 = 4096;

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use berth_types::{
-    EniId, EniIntent, GroupSetId, GroupSetIntent, HostIntent, SecurityGroupId, SecurityGroupIntent,
-};
+use berth_types::intent::{EniIntent, GroupSetIntent, HostIntent, SecurityGroupIntent};
+use berth_types::{EniId, GroupSetId, SecurityGroupId};
 
 use super::held::{self, Held};
 use super::plan::{Step, Wanted, plan};

@@ -13,10 +13,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use berth_fabric::kernel::Namespace;
 use berth_fabric::kernel::netlink::Route;
 use berth_fabric::{DropReason, EniStats, Fabric, FabricConfig, Inner, ProgramStats};
+use berth_types::intent::{
+    Direction, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, Plug, PortRange, RuleIntent, RulePeer, VpcIntent,
+};
 use berth_types::{
-    Direction, EndpointIntent, EniId, EniIntent, GroupSetId, GroupSetIntent, HostId, HostIntent, Ipv4Cidr, MacAddress,
-    Plug, PortRange, RuleIntent, RulePeer, SecurityGroupId, SecurityGroupIntent, SecurityGroupRuleId, SubnetId, Vni,
-    VpcId, VpcIntent,
+    EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, SecurityGroupRuleId, SubnetId, Vni, VpcId,
 };
 
 /// Large enough that only a lost packet is waited for.
@@ -143,7 +144,9 @@ impl Lab {
     fn group_set(&mut self, vni: Vni, groups: &[&str]) -> GroupSetId {
         let mut groups: Vec<SecurityGroupId> = groups.iter().map(|name| group(name)).collect();
         groups.sort();
-        groups.iter().for_each(|id| drop(self.intent.security_groups.entry(id.clone()).or_default()));
+        for id in &groups {
+            self.intent.security_groups.entry(id.clone()).or_default();
+        }
         let wanted = GroupSetIntent { vni, groups };
         if let Some((&id, _)) = self.intent.group_sets.iter().find(|(_, set)| **set == wanted) {
             return id;
@@ -236,7 +239,8 @@ impl Lab {
 impl Seat {
     fn configure(&self, prefix: u8) {
         let mut netlink = self.namespace.netlink().unwrap();
-        let index = |netlink: &mut berth_fabric::kernel::Netlink, name| netlink.link_by_name(name).unwrap().unwrap().index;
+        let index =
+            |netlink: &mut berth_fabric::kernel::Netlink, name| netlink.link_by_name(name).unwrap().unwrap().index;
         let loopback = index(&mut netlink, "lo");
         netlink.set_up(loopback).unwrap();
         let eth = index(&mut netlink, "eth1");

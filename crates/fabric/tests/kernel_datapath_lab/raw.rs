@@ -61,7 +61,14 @@ impl Wire {
             // SAFETY: buffer and address are live and of the lengths given.
             let bytes = unsafe {
                 let (fd, flags) = (self.socket.as_raw_fd(), libc::MSG_DONTWAIT);
-                libc::recvfrom(fd, frame.as_mut_ptr().cast(), frame.len(), flags, (&raw mut from).cast(), &raw mut length)
+                libc::recvfrom(
+                    fd,
+                    frame.as_mut_ptr().cast(),
+                    frame.len(),
+                    flags,
+                    (&raw mut from).cast(),
+                    &raw mut length,
+                )
             };
             if bytes < 0 || from.sll_pkttype == libc::PACKET_OUTGOING {
                 continue;
@@ -75,7 +82,8 @@ impl Wire {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 2] {
-    let mut sum: u32 = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
+    let mut sum: u32 =
+        bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0))).sum();
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }

@@ -59,23 +59,6 @@ impl Containerd {
         call("Snapshots.Remove", key, WORK_LIMIT, client.remove(request)).await.map(drop)
     }
 
-    /// Keys of every snapshot that starts with `prefix`.
-    pub async fn snapshots_with(&self, prefix: &str) -> Result<Vec<String>, Fault> {
-        let request = self.request(ListSnapshotsRequest { snapshotter: SNAPSHOTTER.to_owned(), filters: Vec::new() });
-        let mut client = SnapshotsClient::new(self.channel.clone());
-        let mut parts = call("Snapshots.List", prefix, CALL_LIMIT, client.list(request)).await?;
-        let mut keys = Vec::new();
-        while let Some(part) = parts.next().await {
-            let part = part.map_err(|status| Fault::Containerd {
-                call: "Snapshots.List",
-                on: prefix.to_owned(),
-                status: Box::new(status),
-            })?;
-            keys.extend(part.info.into_iter().map(|info| info.name).filter(|name| name.starts_with(prefix)));
-        }
-        Ok(keys)
-    }
-
     /// Unpacks `layer` on top of the chain `parent` and names the result `chain`.
     pub async fn unpack_layer(
         &self,

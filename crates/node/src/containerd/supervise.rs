@@ -203,8 +203,9 @@ impl Ended {
         let fd = i32::try_from(fd).unwrap_or(-1);
         // SAFETY: the kernel just gave us this descriptor and nobody else has it.
         let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
-        let fd = tokio::io::unix::AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE)
-            .map_err(Fault::system(format!("watch process {pid}")))?;
+        // SAFETY: an `OwnedFd` always answers the one open descriptor it owns, and the `AsyncFd` owns it from here.
+        let fd = unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
+        let fd = fd.map_err(|refused| Fault::system(format!("watch process {pid}"))(refused.into()))?;
         Ok(Self(Some(fd)))
     }
 

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berth_node::{Mirror, NodeConfig};
+use berth_node::NodeConfig;
 use berth_types::intent::{
     ContainerIntent, Desired, DnsIntent, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, LaunchType, Plug,
     SecurityGroupIntent, SubnetIntent, TaskIntent, VpcIntent,
@@ -331,7 +331,7 @@ impl Server {
         self.generation += 1;
         let message = ToNode::Intent { generation: self.generation, intent: Box::new(self.intent.clone()) };
         let text = serde_json::to_vec(&message).unwrap();
-        self.connection.as_mut().unwrap().send(text.into()).await.unwrap();
+        self.connection.as_mut().unwrap().send(bytes::Bytes::from(text)).await.unwrap();
     }
 
     async fn hear(&mut self) {

@@ -38,7 +38,97 @@ fn a_task_lives_and_is_stopped_by_its_user() {
     world.stage(&task, TaskStage::Running, None);
     found += &line(&mut world, task.as_str());
     let running = world.read(describe_tasks, json!({"tasks": [task.as_str()]})).unwrap();
-    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&running["tasks"][0]).unwrap());
+    expect![[r#"
+        {
+          "attachments": [
+            {
+              "details": [
+                {
+                  "name": "subnetId",
+                  "value": "subnet-a"
+                },
+                {
+                  "name": "networkInterfaceId",
+                  "value": "eni-cb7f1e3836bfaff0f"
+                },
+                {
+                  "name": "macAddress",
+                  "value": "02:96:bf:7e:8c:02"
+                },
+                {
+                  "name": "privateDnsName",
+                  "value": "ip-10-0-0-4.us-west-2.compute.internal"
+                },
+                {
+                  "name": "privateIPv4Address",
+                  "value": "10.0.0.4"
+                }
+              ],
+              "id": "aa1f89f8-3a29-4ba7-9a36-db76b0c9a8cf",
+              "status": "ATTACHED",
+              "type": "ElasticNetworkInterface"
+            }
+          ],
+          "attributes": [
+            {
+              "name": "ecs.cpu-architecture",
+              "value": "x86_64"
+            }
+          ],
+          "availabilityZone": "us-west-2a",
+          "clusterArn": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
+          "connectivity": "CONNECTED",
+          "connectivityAt": 0,
+          "containers": [
+            {
+              "containerArn": "arn:aws:ecs:us-west-2:111122223333:container/default/eeab027755e2294d2d1ec32f9e72e0ab/9a453ba4-cc86-4cb7-a8c9-e33bfc1fb812",
+              "cpu": "0",
+              "healthStatus": "UNKNOWN",
+              "image": "nginx",
+              "lastStatus": "RUNNING",
+              "name": "nginx",
+              "networkBindings": [],
+              "networkInterfaces": [
+                {
+                  "attachmentId": "aa1f89f8-3a29-4ba7-9a36-db76b0c9a8cf",
+                  "privateIpv4Address": "10.0.0.4"
+                }
+              ],
+              "runtimeId": "nginx-runtime",
+              "taskArn": "arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab"
+            }
+          ],
+          "cpu": "256",
+          "createdAt": 0,
+          "desiredStatus": "RUNNING",
+          "enableExecuteCommand": false,
+          "ephemeralStorage": {
+            "sizeInGiB": 20
+          },
+          "fargateEphemeralStorage": {
+            "sizeInGiB": 20
+          },
+          "group": "family:nginx",
+          "healthStatus": "UNKNOWN",
+          "lastStatus": "RUNNING",
+          "launchType": "FARGATE",
+          "memory": "512",
+          "overrides": {
+            "containerOverrides": [
+              {
+                "name": "nginx"
+              }
+            ],
+            "inferenceAcceleratorOverrides": []
+          },
+          "platformFamily": "Linux",
+          "platformVersion": "1.4.0",
+          "startedAt": 0,
+          "tags": [],
+          "taskArn": "arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab",
+          "taskDefinitionArn": "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1",
+          "version": 4
+        }"#]].assert_eq(&serde_json::to_string_pretty(&running["tasks"][0]).unwrap());
     world.write(stop_task, json!({"task": task.as_str(), "reason": "enough"})).unwrap();
     found += &line(&mut world, task.as_str());
     world.write(stop_task, json!({"task": task.as_str(), "reason": "again"})).unwrap();
@@ -52,7 +142,18 @@ fn a_task_lives_and_is_stopped_by_its_user() {
     assert_eq!(world.snap.enis.len(), 1);
     world.eni(&task, EniState::Gone);
     found += &line(&mut world, task.as_str());
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        PROVISIONING desired RUNNING attachment ATTACHING container PENDING version 1 stop - / -
+        PENDING desired RUNNING attachment ATTACHED container PENDING version 2 stop - / -
+        RUNNING desired RUNNING attachment ATTACHED container RUNNING version 4 stop - / -
+        DEACTIVATING desired STOPPED attachment ATTACHED container RUNNING version 5 stop UserInitiated / enough
+        DEACTIVATING desired STOPPED attachment ATTACHED container RUNNING version 5 stop UserInitiated / enough
+        STOPPING desired STOPPED attachment ATTACHED container RUNNING version 6 stop UserInitiated / enough
+        STOPPING desired STOPPED attachment ATTACHED container RUNNING version 6 stop UserInitiated / enough
+        DEPROVISIONING desired STOPPED attachment DETACHING container STOPPED version 7 stop UserInitiated / enough
+        STOPPED desired STOPPED attachment DELETED container STOPPED version 8 stop UserInitiated / enough
+    "#]]
+    .assert_eq(&found);
     assert_eq!((world.snap.enis.len(), world.snap.group_sets.len()), (0, 0));
     world.now.0 += super::super::STOPPED_TASKS_KEPT_MS;
     for kept in [1, 0] {
@@ -91,7 +192,18 @@ fn tasks_end_for_the_reason_their_host_gives() {
     world.stage(&task, TaskStage::Stopped, None);
     world.eni(&task, EniState::Gone);
     found += &line(&mut world, task.as_str());
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        PROVISIONING desired RUNNING attachment ATTACHING container RUNNING version 2 stop - / -
+        RUNNING desired RUNNING attachment ATTACHED container RUNNING version 4 stop - / -
+        STOPPING desired STOPPED attachment ATTACHED container RUNNING version 6 stop EssentialContainerExited / Essential container in task exited
+        STOPPED desired STOPPED attachment DELETED container STOPPED version 8 stop EssentialContainerExited / Essential container in task exited
+        PROVISIONING desired RUNNING attachment ATTACHING container PENDING version 2 stop - / -
+        PENDING desired RUNNING attachment ATTACHED container PENDING version 3 stop - / -
+        STOPPING desired STOPPED attachment ATTACHED container RUNNING version 5 stop TaskFailedToStart / CannotPullContainerError: no such image
+        STOPPED desired STOPPED attachment DELETED container STOPPED version 7 stop TaskFailedToStart / CannotPullContainerError: no such image
+        DEACTIVATING desired STOPPED attachment FAILED container PENDING version 2 stop TaskFailedToStart / ResourceInitializationError: unable to set up the network interface eni-cb7f1e3836bfaff0f: the link could not be created
+        STOPPED desired STOPPED attachment DELETED container STOPPED version 4 stop TaskFailedToStart / ResourceInitializationError: unable to set up the network interface eni-cb7f1e3836bfaff0f: the link could not be created
+    "#]].assert_eq(&found);
     assert_eq!(world.snap.enis.len(), 0);
 }
 
@@ -136,7 +248,8 @@ fn tasks_are_listed_by_what_they_are_to_be() {
         json!({"nextToken": "x"}),
     ] {
         let answer = world.read(list_tasks, request.clone());
-        let shown = answer.map_or_else(|words| words, |answer| answer["taskArns"].as_array().unwrap().len().to_string());
+        let shown =
+            answer.map_or_else(|words| words, |answer| answer["taskArns"].as_array().unwrap().len().to_string());
         found += &format!("{request}: {shown}\n");
     }
     let missing = json!({"tasks": [tasks[0].as_str(), "0".repeat(32)], "cluster": "other"});
@@ -145,7 +258,28 @@ fn tasks_are_listed_by_what_they_are_to_be() {
         found += &format!("\n{request}: {}", world.read(describe_tasks, request.clone()).unwrap_err());
     }
     found += &format!("\n{}", world.write(stop_task, json!({"task": "0".repeat(32)})).unwrap_err());
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        {}: 2
+        {"desiredStatus":"RUNNING"}: 2
+        {"desiredStatus":"STOPPED"}: 1
+        {"desiredStatus":"PENDING"}: 0
+        {"launchType":"EC2"}: 0
+        {"family":"nginx"}: 2
+        {"family":"other"}: 0
+        {"startedBy":"me"}: 2
+        {"startedBy":"you"}: 0
+        {"containerInstance":"00000000000000000000000000000001"}: 0
+        {"cluster":"other"}: 0
+        {"cluster":"nosuch"}: ClusterNotFoundException: Cluster not found.
+        {"serviceName":"x"}: ServiceNotFoundException: Service not found.
+        {"maxResults":1}: 1
+        {"maxResults":101}: InvalidParameterException: maxResults must be between 1 and 100.
+        {"nextToken":"x"}: InvalidParameterException: Invalid token
+        {"failures":[{"arn":"arn:aws:ecs:us-west-2:111122223333:task/other/eeab027755e2294d2d1ec32f9e72e0ab","reason":"MISSING"},{"arn":"arn:aws:ecs:us-west-2:111122223333:task/other/00000000000000000000000000000000","reason":"MISSING"}],"tasks":[]}
+        {}: InvalidParameterException: Tasks cannot be empty.
+        {"tasks":["x"]}: InvalidParameterException: taskId length should be one of [32,36]
+        {"include":["X"],"tasks":["eeab027755e2294d2d1ec32f9e72e0ab"]}: InvalidParameterException: Invalid include value 'X'.
+        InvalidParameterException: The referenced task was not found."#]].assert_eq(&found);
 }
 
 #[test]
@@ -179,7 +313,21 @@ fn clusters_are_made_once_and_deleted_when_empty() {
     let change = super::super::host_disconnected(&world.snap, &hello(1).host, &env);
     world.apply(change);
     note(world.write(delete_cluster, json!({})));
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}}
+        {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}}
+        InvalidParameterException: Invalid cluster name. A name has up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.
+        InvalidParameterException: capacityProviders is not supported by this endpoint yet.
+        InvalidParameterException: serviceConnectDefaults is not supported by this endpoint yet.
+        InvalidParameterException: Invalid value 'maybe' for the cluster setting containerInsights.
+        InvalidParameterException: Invalid cluster setting 'other'.
+        {"clusters":[{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}],"failures":[{"arn":"arn:aws:ecs:us-west-2:111122223333:cluster/nosuch","reason":"MISSING"}]}
+        {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[],"statistics":[],"status":"INACTIVE","tags":[]}}
+        {"clusterArns":["arn:aws:ecs:us-west-2:111122223333:cluster/default"]}
+        ClusterNotFoundException: Cluster not found.
+        ClusterContainsContainerInstancesException: The Cluster cannot be deleted while Container Instances are active or draining.
+        ClusterContainsTasksException: The Cluster cannot be deleted while Tasks are active.
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -211,7 +359,167 @@ fn a_container_instance_tells_what_is_left() {
     let answer = world
         .read(describe_container_instances, json!({"containerInstances": [arn, "f".repeat(32)], "include": ["TAGS"]}))
         .unwrap();
-    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&answer).unwrap());
+    expect![[r#"
+        {
+          "containerInstances": [
+            {
+              "agentConnected": true,
+              "attachments": [],
+              "attributes": [
+                {
+                  "name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.docker-remote-api.1.19"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.ecr-auth"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.awsfirelens"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.awslogs"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.fluentd"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.gelf"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.journald"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.json-file"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.splunk"
+                },
+                {
+                  "name": "com.amazonaws.ecs.capability.logging-driver.syslog"
+                },
+                {
+                  "name": "ecs.availability-zone",
+                  "value": "us-west-2a"
+                },
+                {
+                  "name": "ecs.capability.container-ordering"
+                },
+                {
+                  "name": "ecs.capability.execution-role-awslogs"
+                },
+                {
+                  "name": "ecs.capability.execution-role-ecr-pull"
+                },
+                {
+                  "name": "ecs.capability.task-cpu-mem-limit"
+                },
+                {
+                  "name": "ecs.capability.task-eni"
+                },
+                {
+                  "name": "ecs.cpu-architecture",
+                  "value": "x86_64"
+                }
+              ],
+              "containerInstanceArn": "arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000001",
+              "ec2InstanceId": "i-00000000000000001",
+              "pendingTasksCount": 1,
+              "registeredAt": 0,
+              "registeredResources": [
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 2048,
+                  "longValue": 0,
+                  "name": "CPU",
+                  "type": "INTEGER"
+                },
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 2048,
+                  "longValue": 0,
+                  "name": "MEMORY",
+                  "type": "INTEGER"
+                },
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 0,
+                  "longValue": 0,
+                  "name": "PORTS",
+                  "stringSetValue": [
+                    "22",
+                    "2376",
+                    "2375",
+                    "51678",
+                    "51679"
+                  ],
+                  "type": "STRINGSET"
+                },
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 0,
+                  "longValue": 0,
+                  "name": "PORTS_UDP",
+                  "stringSetValue": [],
+                  "type": "STRINGSET"
+                }
+              ],
+              "remainingResources": [
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 1948,
+                  "longValue": 0,
+                  "name": "CPU",
+                  "type": "INTEGER"
+                },
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 1536,
+                  "longValue": 0,
+                  "name": "MEMORY",
+                  "type": "INTEGER"
+                },
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 0,
+                  "longValue": 0,
+                  "name": "PORTS",
+                  "stringSetValue": [
+                    "22",
+                    "2376",
+                    "2375",
+                    "51678",
+                    "51679"
+                  ],
+                  "type": "STRINGSET"
+                },
+                {
+                  "doubleValue": 0.0,
+                  "integerValue": 0,
+                  "longValue": 0,
+                  "name": "PORTS_UDP",
+                  "stringSetValue": [],
+                  "type": "STRINGSET"
+                }
+              ],
+              "runningTasksCount": 0,
+              "status": "ACTIVE",
+              "tags": [],
+              "version": 1,
+              "versionInfo": {
+                "agentVersion": "0.1.0",
+                "dockerVersion": "containerd: 1.6.20"
+              }
+            }
+          ],
+          "failures": [
+            {
+              "arn": "arn:aws:ecs:us-west-2:111122223333:container-instance/default/ffffffffffffffffffffffffffffffff",
+              "reason": "MISSING"
+            }
+          ]
+        }"#]].assert_eq(&serde_json::to_string_pretty(&answer).unwrap());
 }
 
 #[test]
@@ -237,5 +545,13 @@ fn tags_are_put_read_and_taken_away() {
             Err(words) => found += &format!("{words}\n"),
         }
     }
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        {"tags":[{"key":"b","value":"2"}]}
+        {"tags":[{"key":"b","value":"2"}]}
+        {"tags":[{"key":"b","value":"2"}]}
+        {"tags":[{"key":"b","value":"2"}]}
+        ClusterNotFoundException: Cluster not found.
+        InvalidParameterException: The specified ARN is not valid. Specify the ARN of an ECS resource and try again.
+    "#]]
+    .assert_eq(&found);
 }

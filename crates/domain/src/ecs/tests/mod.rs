@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use berth_shapes::{Input, Slot, Structure, View};
 use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION};
 use berth_types::report::{ContainerReport, ContainerStatus, EniReport, EniState, StopCause, TaskReport, TaskStage};
-use berth_types::{HostId, InstanceId, SecurityGroupId, SubnetId, TaskId, TimestampMs, VpcCidrAssociationId, Vni, VpcId};
+use berth_types::{
+    HostId, InstanceId, SecurityGroupId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
+};
 use serde_json::{Value, json};
 
 use crate::ecs::record::{Task, TaskStatus};
@@ -124,7 +126,9 @@ impl World {
         request: Value,
     ) -> Result<Value, String> {
         let env = self.env();
-        rule(&self.snap, &fill(request), &env).map(|answer| show(&answer)).map_err(|refusal| short(&refusal.to_string()))
+        rule(&self.snap, &fill(request), &env)
+            .map(|answer| show(&answer))
+            .map_err(|refusal| short(&refusal.to_string()))
     }
 
     pub fn connect(&mut self, hello: &Hello) {
@@ -314,9 +318,7 @@ fn show(structure: &dyn Structure) -> Value {
     let members = structure.shape().members.iter().enumerate();
     Value::Object(
         members
-            .filter_map(|(index, member)| {
-                structure.member(index).map(|view| (member.name.to_owned(), show_view(view)))
-            })
+            .filter_map(|(index, member)| structure.member(index).map(|view| (member.name.to_owned(), show_view(view))))
             .collect(),
     )
 }

@@ -54,7 +54,36 @@ fn what_no_definition_can_be() {
             ("too long", container(json!({"command": ["x".repeat(70_000)]}))),
         ],
     );
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        as it is: ok
+        no family: ClientException: Family should not be null or empty.
+        bad family: ClientException: Family contains invalid characters.
+        no containers: ClientException: Container list cannot be empty.
+        eleven containers: ClientException: Too many containers.
+        mode: ClientException: 'vlan' is not a valid value for networkMode.
+        compatibility: ClientException: 'LAMBDA' is not a valid value for requiresCompatibilities.
+        external: ClientException: requiresCompatibilities EXTERNAL is not supported by this endpoint yet.
+        cpu: ClientException: Invalid 'cpu' setting for task. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.
+        memory: ClientException: Invalid 'memory' setting for task. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.
+        role: ClientException: Role is not valid
+        empty tags: ClientException: Tags can not be empty.
+        reserved tag: InvalidParameterException: aws: prefixed tag key names are not allowed for external use.
+        accelerators: ClientException: Unsupported field 'inferenceAccelerators'
+        ephemeral 20: ClientException: EphemeralStorage size should be at least 21
+        ephemeral 201: ClientException: EphemeralStorage size should be at most 200
+        ephemeral 100: ClientException: Tasks using the EC2 launch type do not support EphemeralStorage
+        pid: ClientException: pidMode is not supported by this endpoint yet.
+        ipc: ClientException: ipcMode is not supported by this endpoint yet.
+        fault injection: ClientException: enableFaultInjection is not supported by this endpoint yet.
+        windows: ClientException: runtimePlatform.operatingSystemFamily WINDOWS_SERVER_2022_CORE is not supported by this endpoint yet.
+        constraint: ClientException: placementConstraints is not supported by this endpoint yet.
+        proxy: ClientException: proxyConfiguration is not supported by this endpoint yet.
+        proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
+        volume path: ClientException: volumes[0].host.sourcePath is not supported by this endpoint yet.
+        efs: ClientException: volumes[0].efsVolumeConfiguration is not supported by this endpoint yet.
+        two volumes: ClientException: Volume names must be unique within a task definition: 'x'
+        too long: ClientException: Actual length: '70948'. Max allowed length is '65536' bytes.
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -134,7 +163,54 @@ fn what_no_container_can_be() {
             ),
         ],
     );
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        no name: ClientException: Container.name should not be null or empty.
+        bad name: ClientException: Container name 'a b' is invalid. Up to 255 letters (uppercase and lowercase), numbers, hyphens, and underscores are allowed.
+        no image: ClientException: Container.image should not be null or empty.
+        same name: ClientException: Container names must be unique within a task definition
+        two: ok
+        not essential: ClientException: Task definition doesn't have any essential container
+        no memory: ClientException: Invalid setting for container 'nginx'. At least one of 'memory' or 'memoryReservation' must be specified.
+        memory 5: ClientException: Invalid setting for container 'nginx'. The 'memory' setting must be at least 6 MiB.
+        reservation over memory: ClientException: Invalid setting for container 'nginx'. 'memory' must be greater than or equal to 'memoryReservation'.
+        memory over task: ClientException: Invalid setting for container 'nginx'. The 'memory' setting for container is greater than for the task.
+        cpu over task: ClientException: The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value
+        cpu equals task: ok
+        negative cpu: ClientException: Invalid setting for container 'nginx'. 'cpu' must not be negative.
+        links: ClientException: Links are not supported when networkMode=awsvpc.
+        hostname: ClientException: hostname is not supported on container when networkMode=awsvpc
+        extra hosts: ClientException: Extra hosts are not supported on container when networkMode=awsvpc
+        dns servers: ClientException: DNS servers are not supported on container when networkMode=awsvpc
+        dns search: ClientException: DNS search domains are not supported on container when networkMode=awsvpc
+        no networking: ClientException: Disable Networking is not supported on container when networkMode=awsvpc
+        host port 8080: ClientException: When networkMode=awsvpc, the host ports and container ports in port mappings must match.
+        host port equal: ok
+        port 0: ClientException: containerDefinitions[0].portMappings[0].containerPort must be between 1 and 65535.
+        port 65536: ClientException: containerDefinitions[0].portMappings[0].containerPort must be between 1 and 65535.
+        no port: ClientException: containerDefinitions[0].portMappings[0].containerPort must be between 1 and 65535.
+        tcp and udp: ok
+        port twice: ClientException: container port is used multiple times in task
+        port in two containers: ClientException: container port is used multiple times in task
+        protocol: ClientException: 'sctp' is not a valid value for containerDefinitions[0].portMappings[0].protocol.
+        port name: ClientException: containerDefinitions[0].portMappings[0].name must have between 1 and 64 lowercase letters, numbers, underscores and hyphens and must not start with a hyphen.
+        port name twice: ClientException: port mapping name is already used
+        port range: ClientException: containerDefinitions[0].portMappings[0].containerPortRange is not supported by this endpoint yet.
+        port and range: ClientException: cannot specify both single port and port range
+        unknown volume: ClientException: Unknown volume 'x'.
+        secret: ClientException: When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.
+        secret with role: ClientException: containerDefinitions[0].secrets is not supported by this endpoint yet.
+        health check: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
+        depends on: ClientException: containerDefinitions[0].dependsOn is not supported by this endpoint yet.
+        linux parameters: ClientException: containerDefinitions[0].linuxParameters is not supported by this endpoint yet.
+        ulimits: ClientException: containerDefinitions[0].ulimits is not supported by this endpoint yet.
+        privileged: ClientException: containerDefinitions[0].privileged is not supported by this endpoint yet.
+        interactive: ClientException: containerDefinitions[0].interactive is not supported by this endpoint yet.
+        not interactive: ok
+        log driver: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, splunk, syslog]
+        firelens: ClientException: When awsfirelens log driver is specified in log configuration, a firelens configuration object must be specified
+        awslogs: ClientException: Log driver awslogs requires options: awslogs-group, awslogs-region
+        awslogs option: ClientException: Log driver awslogs disallows options: awslogs-endpoint
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -165,10 +241,21 @@ fn other_network_modes_have_their_own_rules() {
                 json!({"networkMode": "none",
                     "containerDefinitions": container(json!({"portMappings": [{"containerPort": 80}]}))}),
             ),
-            ("none with links", json!({"networkMode": "none", "containerDefinitions": container(json!({"links": ["x"]}))})),
+            (
+                "none with links",
+                json!({"networkMode": "none", "containerDefinitions": container(json!({"links": ["x"]}))}),
+            ),
         ],
     );
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        links: ok
+        unknown link: ClientException: Invalid 'links' setting. Unknown container: 'db'
+        host port twice: ClientException: host port is used multiple times in task
+        dynamic twice: ok
+        host mismatch: ClientException: When networkMode=host, the host ports and container ports in port mappings must match.
+        none with ports: ClientException: Port mappings are not supported when networkMode=none.
+        none with links: ClientException: Links are not supported when networkMode=none.
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -211,11 +298,45 @@ fn what_fargate_does_not_have() {
             ("stop timeout 121", container(json!({"stopTimeout": 121}))),
             ("ephemeral", json!({"ephemeralStorage": {"sizeInGiB": 100}})),
             ("container memory", container(json!({"memory": 600}))),
-            ("reserved sum", json!({"containerDefinitions": [
-                {"name": "a", "image": "a", "memory": 300}, {"name": "b", "image": "b", "memory": 300}]})),
+            (
+                "reserved sum",
+                json!({"containerDefinitions": [
+                {"name": "a", "image": "a", "memory": 300}, {"name": "b", "image": "b", "memory": 300}]}),
+            ),
         ],
     );
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        as it is: ok
+        no mode: ClientException: Fargate only supports network mode ‘awsvpc’.
+        host: ClientException: Fargate only supports network mode ‘awsvpc’.
+        none: ClientException: Fargate only supports network mode ‘awsvpc’.
+        no cpu: ClientException: Fargate requires that 'cpu' be defined at the task level.
+        no memory: ClientException: Fargate requires that 'memory' be defined at the task level.
+        ec2 too: ok
+        awslogs without role: ClientException: Fargate requires task definition to have execution role ARN to support log driver awslogs.
+        awslogs without prefix: ClientException: Fargate requires log configuration options to include awslogs-stream-prefix to support log driver awslogs.
+        awslogs: ok
+        ecr without role: ClientException: Fargate requires task definition to have execution role ARN to support ECR images.
+        ecr: ok
+        json-file: ClientException: json-file is not a valid log driver. Must be one of [awslogs, splunk, awsfirelens]
+        privileged: ClientException: Fargate requires that the 'privileged' setting be 'false'
+        constraint: ClientException: Fargate compatible task definitions do not support constraints
+        ipc: ClientException: Fargate compatible task definitions do not support ipcMode
+        pid host: ClientException: Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is 'task'.
+        pid task: ClientException: pidMode is not supported by this endpoint yet.
+        source path: ClientException: Fargate compatible task definitions do not support sourcePath
+        docker volume: ClientException: Fargate compatible task definitions do not support dockerVolumeConfiguration
+        devices: ClientException: Fargate compatible task definitions do not support devices
+        shared memory: ClientException: Fargate compatible task definitions do not support sharedMemorySize
+        capability: ClientException: NET_ADMIN is not allowed on Fargate.
+        security options: ClientException: Fargate compatible task definitions do not support dockerSecurityOptions
+        gpu: ClientException: Tasks using the Fargate launch type do not support GPU resource requirements
+        stop timeout 120: ok
+        stop timeout 121: ClientException: Tasks using the Fargate launch type must have a container stop timeout of less than 120 seconds.
+        ephemeral: ClientException: ephemeralStorage is not supported by this endpoint yet.
+        container memory: ClientException: Invalid setting for container 'nginx'. The 'memory' setting for container is greater than for the task.
+        reserved sum: ClientException: The sum of all container 'memory' values cannot be greater than the task-level 'memory' value
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -236,7 +357,113 @@ fn a_definition_is_answered_as_it_was_given_with_defaults_filled_in() {
     let described =
         world.read(describe_task_definition, json!({"taskDefinition": "app", "include": ["TAGS"]})).unwrap();
     assert_eq!(registered, described);
-    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&described).unwrap());
+    expect![[r#"
+        {
+          "tags": [
+            {
+              "key": "team",
+              "value": "web"
+            }
+          ],
+          "taskDefinition": {
+            "compatibilities": [
+              "EC2"
+            ],
+            "containerDefinitions": [
+              {
+                "command": [
+                  "run"
+                ],
+                "cpu": 0,
+                "environment": [
+                  {
+                    "name": "B",
+                    "value": ""
+                  },
+                  {
+                    "name": "A",
+                    "value": "1"
+                  }
+                ],
+                "essential": true,
+                "image": "app:1",
+                "logConfiguration": {
+                  "logDriver": "awslogs",
+                  "options": {
+                    "awslogs-group": "g",
+                    "awslogs-region": "r"
+                  }
+                },
+                "memoryReservation": 256,
+                "mountPoints": [
+                  {
+                    "containerPath": "/scratch",
+                    "sourceVolume": "scratch"
+                  }
+                ],
+                "name": "app",
+                "portMappings": [
+                  {
+                    "containerPort": 3000,
+                    "hostPort": 3000,
+                    "protocol": "tcp"
+                  }
+                ],
+                "stopTimeout": 5,
+                "systemControls": [],
+                "volumesFrom": []
+              }
+            ],
+            "cpu": "512",
+            "executionRoleArn": "arn:aws:iam::111122223333:role/exec",
+            "family": "app",
+            "memory": "1024",
+            "networkMode": "awsvpc",
+            "placementConstraints": [],
+            "registeredAt": 0,
+            "registeredBy": "arn:aws:iam::111122223333:root",
+            "requiresAttributes": [
+              {
+                "name": "com.amazonaws.ecs.capability.logging-driver.awslogs"
+              },
+              {
+                "name": "ecs.capability.execution-role-awslogs"
+              },
+              {
+                "name": "com.amazonaws.ecs.capability.docker-remote-api.1.21"
+              },
+              {
+                "name": "com.amazonaws.ecs.capability.task-iam-role"
+              },
+              {
+                "name": "ecs.capability.task-cpu-mem-limit"
+              },
+              {
+                "name": "ecs.capability.container-ordering"
+              },
+              {
+                "name": "com.amazonaws.ecs.capability.docker-remote-api.1.18"
+              },
+              {
+                "name": "ecs.capability.task-eni"
+              }
+            ],
+            "revision": 1,
+            "runtimePlatform": {
+              "cpuArchitecture": "X86_64"
+            },
+            "status": "ACTIVE",
+            "taskDefinitionArn": "arn:aws:ecs:us-west-2:111122223333:task-definition/app:1",
+            "taskRoleArn": "arn:aws:iam::111122223333:role/app",
+            "volumes": [
+              {
+                "host": {},
+                "name": "scratch"
+              }
+            ]
+          }
+        }"#]]
+    .assert_eq(&serde_json::to_string_pretty(&described).unwrap());
 }
 
 #[test]
@@ -261,7 +488,14 @@ fn compatibilities_and_attributes_follow_from_the_definition() {
             .collect();
         found.push_str(&format!("{name}: {} {attributes:?}\n", definition["compatibilities"]));
     }
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        bridge: ["EXTERNAL","EC2"] []
+        awsvpc without size: ["EC2","FARGATE"] ["com.amazonaws.ecs.capability.docker-remote-api.1.18", "ecs.capability.task-eni"]
+        awsvpc with a size of Fargate: ["EC2","FARGATE"] ["ecs.capability.task-cpu-mem-limit", "com.amazonaws.ecs.capability.docker-remote-api.1.18", "ecs.capability.task-eni"]
+        awsvpc with another size: ["EC2"] ["ecs.capability.task-cpu-mem-limit", "com.amazonaws.ecs.capability.docker-remote-api.1.18", "ecs.capability.task-eni"]
+        fargate: ["EC2","FARGATE"] ["com.amazonaws.ecs.capability.docker-remote-api.1.18", "ecs.capability.task-eni"]
+        long stop: ["EC2"] ["ecs.capability.container-ordering", "com.amazonaws.ecs.capability.docker-remote-api.1.18", "ecs.capability.task-eni"]
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -269,10 +503,13 @@ fn revisions_are_never_given_twice() {
     let mut world = World::new();
     let mut found = String::new();
     let mut note = |what: &str, answer: Result<Value, String>| {
-        let shown = answer.map_or_else(|words| words, |answer| {
-            let definition = &answer["taskDefinition"];
-            format!("{} {}", definition["taskDefinitionArn"], definition["status"])
-        });
+        let shown = answer.map_or_else(
+            |words| words,
+            |answer| {
+                let definition = &answer["taskDefinition"];
+                format!("{} {}", definition["taskDefinitionArn"], definition["status"])
+            },
+        );
         found.push_str(&format!("{what}: {shown}\n"));
     };
     note("first", world.write(register_task_definition, ec2_definition()));
@@ -288,7 +525,20 @@ fn revisions_are_never_given_twice() {
     note("no revision", world.write(deregister_task_definition, json!({"taskDefinition": "nginx"})));
     let elsewhere = "arn:aws:ecs:us-west-2:999999999999:task-definition/nginx:1";
     note("other account", world.read(describe_task_definition, json!({"taskDefinition": elsewhere})));
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        first: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1" "ACTIVE"
+        second: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:2" "ACTIVE"
+        deregister 2: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:2" "INACTIVE"
+        deregister 2 again: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:2" "INACTIVE"
+        latest: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1" "ACTIVE"
+        third: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:3" "ACTIVE"
+        by revision: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:2" "INACTIVE"
+        by ARN: "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1" "ACTIVE"
+        unknown: ClientException: Unable to describe task definition.
+        no revision: ClientException: Revision is missing.
+        other account: InvalidParameterException: Identifier is for 999999999999. Your accountId is 111122223333
+    "#]]
+    .assert_eq(&found);
 }
 
 #[test]
@@ -314,10 +564,22 @@ fn definitions_and_families_are_listed_in_order_and_by_pages() {
     list(json!({"sort": "DESC", "maxResults": 3}));
     list(json!({"familyPrefix": "a-b"}));
     list(json!({"status": "INACTIVE"}));
-    for request in [json!({}), json!({"status": "ACTIVE"}), json!({"status": "INACTIVE"}), json!({"familyPrefix": "a"})] {
+    for request in [json!({}), json!({"status": "ACTIVE"}), json!({"status": "INACTIVE"}), json!({"familyPrefix": "a"})]
+    {
         found.push_str(&format!("{}\n", world.read(list_task_definition_families, request).unwrap()["families"]));
     }
     let wrong = world.read(list_task_definitions, json!({"nextToken": "x"})).unwrap_err();
     found.push_str(&wrong);
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        ["a:1", "a:2", "a:3", "a:4", "a:5", "a:6", "a:7", "a:8", "a:9", "a:10"]
+        ["a:11", "a-b:1"]
+        ["a-b:1", "a:11", "a:10"]
+        ["a-b:1"]
+        ["b:1"]
+        ["a","a-b","b"]
+        ["a","a-b"]
+        ["b"]
+        ["a","a-b"]
+        InvalidParameterException: Invalid token"#]]
+    .assert_eq(&found);
 }

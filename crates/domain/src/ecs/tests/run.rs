@@ -53,10 +53,7 @@ fn what_cannot_be_run() {
         ("no size", json!({"taskDefinition": "sizeless"})),
         ("odd size", json!({"taskDefinition": "odd"})),
         ("launch type", json!({"launchType": "LAMBDA"})),
-        (
-            "launch type and strategy",
-            json!({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}),
-        ),
+        ("launch type and strategy", json!({"capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]})),
         ("strategy", json!({"launchType": null, "capacityProviderStrategy": [{"capacityProvider": "FARGATE"}]})),
         ("no instances", json!({"cluster": "empty", "launchType": "EC2"})),
         ("unknown container", overrides(json!({"name": "x"}))),
@@ -78,7 +75,51 @@ fn what_cannot_be_run() {
         ("token", json!({"clientToken": "x".repeat(65)})),
     ];
     let found = table(&cases, |patch| world.write(run_task, merged(run_request(), patch)));
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        as it is: ok
+        unknown cluster: ClusterNotFoundException: Cluster not found.
+        deleted cluster: ClusterNotFoundException: The referenced cluster was inactive.
+        unknown definition: ClientException: TaskDefinition not found.
+        inactive definition: ClientException: TaskDefinition is inactive
+        count 0: InvalidParameterException: Tasks count must be between 1 and 10
+        count 11: InvalidParameterException: Tasks count must be between 1 and 10
+        no network: InvalidParameterException: Network Configuration must be provided when networkMode 'awsvpc' is specified.
+        no subnets: InvalidParameterException: subnets can not be empty.
+        17 subnets: InvalidParameterException: subnets can have at most 16 items.
+        6 groups: InvalidParameterException: securityGroups can have at most 5 items.
+        unknown subnet: InvalidParameterException: Error retrieving subnet information for [subnet-x]: The subnet ID 'subnet-x' does not exist (ErrorCode: InvalidSubnetID.NotFound)
+        unknown group: InvalidParameterException: Error retrieving security group information for [sg-x]: The security group 'sg-x' does not exist (ErrorCode: InvalidGroup.NotFound)
+        group elsewhere: InvalidParameterException: Security group sg-far does not appear to belong to the same VPC as the input subnets.
+        two VPCs: InvalidParameterException: subnets must be from the same VPC
+        public IP on EC2: ok
+        public IP on Fargate: ok
+        EC2 not compatible: InvalidParameterException: Task definition does not support launch_type FARGATE.
+        bridge with network: InvalidParameterException: Network Configuration is not valid for the given networkMode of this task definition.
+        bridge: InvalidParameterException: networkMode 'bridge' is not supported by this endpoint yet: it runs tasks with networkMode 'awsvpc'.
+        no size: ClientException: Fargate requires that 'cpu' be defined at the task level.
+        odd size: InvalidParameterException: Task definition does not support launch_type FARGATE.
+        launch type: InvalidParameterException: 'LAMBDA' is not a valid value for launchType.
+        launch type and strategy: InvalidParameterException: Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.
+        strategy: InvalidParameterException: capacityProviderStrategy is not supported by this endpoint yet.
+        no instances: InvalidParameterException: No Container Instances were found in your cluster.
+        unknown container: InvalidParameterException: Override for container named x is not a container in the TaskDefinition.
+        override files: InvalidParameterException: overrides.containerOverrides[0].environmentFiles is not supported by this endpoint yet.
+        override too long: InvalidParameterException: Container Overrides length must be at most 8192
+        override size: ClientException: No Fargate configuration exists for given values: 256 CPU, 800 memory. See the Amazon ECS documentation for the valid values.
+        override role: ClientException: ECS was unable to assume the role 'arn:aws:iam::111122223333:role/x' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.
+        role: ClientException: ECS was unable to assume the role 'arn:aws:iam::111122223333:role/app' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.
+        platform on EC2: InvalidParameterException: The platform version must be null when specifying an EC2 launch type.
+        platform: PlatformUnknownException: The specified platform does not exist.
+        platform latest: ok
+        constraints: InvalidParameterException: Placement constraints are not supported with FARGATE launch type.
+        strategies: InvalidParameterException: Placement strategies are not supported with FARGATE launch type.
+        constraints on EC2: InvalidParameterException: placementConstraints is not supported by this endpoint yet.
+        propagate: InvalidParameterException: propagateTags SERVICE is not valid for a task without a service.
+        group: InvalidParameterException: Invalid namespace for group.
+        started by: InvalidParameterException: startedBy can have up to 128 letters (uppercase and lowercase), numbers, hyphens, forward slash, and underscores.
+        exec: InvalidParameterException: enableExecuteCommand is not supported by this endpoint yet.
+        token: InvalidParameterException: clientToken must have up to 64 ASCII characters in the range of 33-126.
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -88,7 +129,84 @@ fn run_task_answers_before_the_interface_is_told() {
     let patch = json!({"overrides": {"containerOverrides": [{"name": "nginx", "environment": [{"name": "A", "value": "1"}]}]},
         "startedBy": "me", "enableECSManagedTags": true, "tags": [{"key": "k", "value": "v"}]});
     let answer = world.write(run_task, merged(run_request(), patch)).unwrap();
-    expect![[r#""#]].assert_eq(&serde_json::to_string_pretty(&answer).unwrap());
+    expect![[r#"
+        {
+          "failures": [],
+          "tasks": [
+            {
+              "attachments": [
+                {
+                  "details": [
+                    {
+                      "name": "subnetId",
+                      "value": "subnet-a"
+                    }
+                  ],
+                  "id": "aa1f89f8-3a29-4ba7-9a36-db76b0c9a8cf",
+                  "status": "PRECREATED",
+                  "type": "ElasticNetworkInterface"
+                }
+              ],
+              "attributes": [
+                {
+                  "name": "ecs.cpu-architecture",
+                  "value": "x86_64"
+                }
+              ],
+              "availabilityZone": "us-west-2a",
+              "clusterArn": "arn:aws:ecs:us-west-2:111122223333:cluster/default",
+              "containers": [
+                {
+                  "containerArn": "arn:aws:ecs:us-west-2:111122223333:container/default/eeab027755e2294d2d1ec32f9e72e0ab/9a453ba4-cc86-4cb7-a8c9-e33bfc1fb812",
+                  "cpu": "0",
+                  "healthStatus": "UNKNOWN",
+                  "image": "nginx",
+                  "lastStatus": "PENDING",
+                  "name": "nginx",
+                  "networkBindings": [],
+                  "networkInterfaces": [],
+                  "taskArn": "arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab"
+                }
+              ],
+              "cpu": "256",
+              "createdAt": 0,
+              "desiredStatus": "RUNNING",
+              "enableExecuteCommand": false,
+              "ephemeralStorage": {
+                "sizeInGiB": 20
+              },
+              "fargateEphemeralStorage": {
+                "sizeInGiB": 20
+              },
+              "group": "family:nginx",
+              "healthStatus": "UNKNOWN",
+              "lastStatus": "PROVISIONING",
+              "launchType": "FARGATE",
+              "memory": "512",
+              "overrides": {
+                "containerOverrides": [
+                  {
+                    "environment": [
+                      {
+                        "name": "A",
+                        "value": "1"
+                      }
+                    ],
+                    "name": "nginx"
+                  }
+                ],
+                "inferenceAcceleratorOverrides": []
+              },
+              "platformFamily": "Linux",
+              "platformVersion": "1.4.0",
+              "startedBy": "me",
+              "tags": [],
+              "taskArn": "arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab",
+              "taskDefinitionArn": "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1",
+              "version": 1
+            }
+          ]
+        }"#]].assert_eq(&serde_json::to_string_pretty(&answer).unwrap());
 }
 
 #[test]
@@ -146,7 +264,16 @@ fn ec2_tasks_fill_an_instance_until_it_lacks_something() {
         }),
     ]
     .concat();
-    expect![[r#""#]].assert_eq(&found);
+    expect![[r#"
+        3 tasks, 7 failures "RESOURCE:ENI" null
+        2 tasks, 8 failures "RESOURCE:MEMORY" null
+        0 tasks, 10 failures "ATTRIBUTE" "the container instance does not have the attribute com.amazonaws.ecs.capability.docker-remote-api.1.21"
+        1 tasks, 9 failures "RESOURCE:CPU" null
+        1 tasks, 9 failures "RESOURCE:MEMORY" null
+        0 tasks, 10 failures "LOCATION" "the container instance is in us-west-2a"
+        0 tasks, 10 failures "AGENT" null
+        0 tasks, 10 failures "ATTRIBUTE" "the container instance does not have the attribute ecs.capability.task-eni"
+    "#]].assert_eq(&found);
 }
 
 #[test]
@@ -154,7 +281,7 @@ fn fargate_needs_a_host_but_no_instance() {
     let mut world = World::new();
     world.register();
     let answer = world.write(run_task, run_request()).unwrap();
-    expect![[r#""#]].assert_eq(&answer.to_string());
+    expect![[r#"{"failures":[{"detail":"Capacity is unavailable at this time. Please try again later or in a different availability zone","reason":"RESOURCE:FARGATE"}],"tasks":[]}"#]].assert_eq(&answer.to_string());
     let mut elsewhere = hello(1);
     elsewhere.cluster = "other".to_owned();
     world.connect(&elsewhere);
@@ -191,7 +318,10 @@ fn a_full_subnet_stops_the_task_with_the_words_of_aws() {
     assert_eq!(world.status(&last[1]), TaskStatus::Stopped);
     let answer = world.read(describe_tasks, json!({"tasks": [last[1].as_str()]})).unwrap();
     let task = &answer["tasks"][0];
-    expect![[r#""#]]
+    expect![[r#"
+        "TaskFailedToStart"
+        "Unexpected EC2 error while attempting to Create Network Interface with public IP assignment disabled in subnet 'subnet-tiny': InsufficientFreeAddressesInSubnet"
+        "DELETED""#]]
         .assert_eq(&format!("{}\n{}\n{}", task["stopCode"], task["stoppedReason"], task["attachments"][0]["status"]));
     assert_eq!(task["attachments"][0]["details"], json!([{"name": "subnetId", "value": "subnet-tiny"}]));
     assert_eq!(world.snap.enis.len(), 11);
@@ -206,5 +336,6 @@ fn tags_come_from_the_definition_the_request_and_aws() {
         "tags": [{"key": "b", "value": "request"}]});
     world.write(run_task, merged(run_request(), patch)).unwrap();
     let task = world.snap.tasks.values().next().unwrap();
-    expect![[r#""#]].assert_eq(&format!("{:?}", task.tags));
+    expect![[r#"{"a": "definition", "aws:ecs:clusterName": "default", "b": "request"}"#]]
+        .assert_eq(&format!("{:?}", task.tags));
 }

@@ -18,7 +18,11 @@ use crate::plan;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Run { fargate: bool, count: u8, tiny: bool },
+    Run {
+        fargate: bool,
+        count: u8,
+        tiny: bool,
+    },
     Stop(Index),
     /// A host hears what is wanted of it.
     Intent(u8),
@@ -27,7 +31,10 @@ enum Step {
     /// A container or an interface goes wrong.
     Break(u8, Index),
     /// A report arrives; it stays in flight when `again`.
-    Deliver { which: Index, again: bool },
+    Deliver {
+        which: Index,
+        again: bool,
+    },
     Lose(Index),
     Disconnect(u8),
     Reconnect(u8),
@@ -123,7 +130,8 @@ impl Simulation {
     fn work(&mut self, host: &HostId) {
         let node = self.nodes.get_mut(host).unwrap();
         let mut said: Vec<Report> = Vec::new();
-        let strangers: Vec<EniId> = node.enis.keys().filter(|eni| !node.intent.enis.contains_key(*eni)).cloned().collect();
+        let strangers: Vec<EniId> =
+            node.enis.keys().filter(|eni| !node.intent.enis.contains_key(*eni)).cloned().collect();
         for eni in strangers {
             node.enis.remove(&eni);
             said.push(Report::Eni(EniReport { eni, state: EniState::Gone }));

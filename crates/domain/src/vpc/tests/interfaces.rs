@@ -181,13 +181,13 @@ fn a_host_frees_the_address_when_it_has_let_go() {
         (1, EniState::Attached),
         (1, EniState::Gone),
     ] {
-        steps.push(format!("{from} {state:?}: {:?}", observe(&mut world.snap, from, state)));
+        steps.push(format!("{from} {state:?}: {:?}", observe(&mut world.snap, from, state.clone())));
     }
     let mut draft = Draft::of(&world.snap);
     interface::detach(&mut draft, &eni.id);
     world.apply(draft.change(()).writes);
     for (from, state) in [(1, EniState::Attached), (2, EniState::Gone), (1, EniState::Gone), (1, EniState::Gone)] {
-        steps.push(format!("detached, {from} {state:?}: {:?}", observe(&mut world.snap, from, state)));
+        steps.push(format!("detached, {from} {state:?}: {:?}", observe(&mut world.snap, from, state.clone())));
     }
     expect![[]].assert_eq(&steps.join("\n"));
     assert!(world.snap.group_sets.is_empty());
@@ -211,12 +211,9 @@ fn device_indexes_are_the_lowest_free_of_the_host() {
     assert_eq!((second, attach(&mut draft, 1).0), (2, 3));
     interface::delete(&mut draft, &eni);
     assert_eq!(attach(&mut draft, 1).0, 2);
-    let refusal = interface::attach(&mut draft, &attach_target(&draft), &host(1), &env).unwrap_err();
+    let attached = draft.enis.keys().next().unwrap().clone();
+    let refusal = interface::attach(&mut draft, &attached, &host(1), &env).unwrap_err();
     assert_eq!(refusal.code.code(), "InvalidNetworkInterface.InUse");
-}
-
-fn attach_target(snap: &Snapshot) -> berth_types::EniId {
-    snap.enis.keys().next().unwrap().clone()
 }
 
 /// A connected host with room for four interfaces.
