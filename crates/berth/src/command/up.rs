@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::net::UnixDatagram;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::args::{NodeOptions, ServerOptions, UpArgs};
@@ -149,11 +149,14 @@ struct Supervised<'a> {
     role: Role,
     arguments: Vec<String>,
     running: Option<Child>,
+    /// Our end of the child's standard input: closed with us, which tells the child to end. Waiting for a child closes
+    /// a pipe that is left inside it, so it is kept apart.
+    lifeline: Option<ChildStdin>,
 }
 
 impl<'a> Supervised<'a> {
     fn new(place: &'a Place, role: Role, arguments: Vec<String>) -> Self {
-        Self { place, role, arguments, running: None }
+        Self { place, role, arguments, running: None, lifeline: None }
     }
 
     /// Starts the child and waits until it says it is ready.
@@ -209,7 +212,7 @@ impl<'a> Supervised<'a> {
         }
     }
 
-    fn spawn(&self, ready_socket: Option<&Path>) -> Result<Child> {
+    fn spawn(&mut self, ready_socket: Option<&Path>) -> Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(self.place.arguments())
@@ -226,7 +229,9 @@ impl<'a> Supervised<'a> {
             let log = append(&path)?;
             command.stdout(log.try_clone()?).stderr(log);
         }
-        command.spawn().with_context(|| format!("cannot start `berth {}`", self.role.command()))
+        let mut child = command.spawn().with_context(|| format!("cannot start `berth {}`", self.role.command()))?;
+        self.lifeline = child.stdin.take();
+        Ok(child)
     }
 
     /// SIGTERM, then SIGKILL.

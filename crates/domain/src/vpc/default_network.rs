@@ -66,10 +66,14 @@ fn create(snap: &Snapshot, env: &Env) -> Result<Change<Arc<Vpc>>, Refusal> {
         main.routes.insert(range(Ipv4Addr::UNSPECIFIED, 0), RouteTarget::InternetGateway(gateway));
         draft.put(main);
     }
-    for (zone, number) in availability_zones(&env.region).into_iter().zip(0u32..) {
+    let zones = availability_zones(&env.region);
+    // Ids in the order of the zones: who takes the first subnet of the list gets the zone a single host is in.
+    let mut ids: Vec<SubnetId> = zones.iter().map(|_| SubnetId::from_bits(env.fresh_bits())).collect();
+    ids.sort();
+    for ((zone, id), number) in zones.into_iter().zip(ids).zip(0u32..) {
         let network = Ipv4Addr::from_bits(VPC_NETWORK.to_bits() + (number << (32 - SUBNET_PREFIX)));
         draft.put(Subnet {
-            id: SubnetId::from_bits(env.fresh_bits()),
+            id,
             vpc: vpc.id.clone(),
             cidr: range(network, SUBNET_PREFIX),
             availability_zone: zone.name,

@@ -1,11 +1,13 @@
 //! The event stream: containerd tells when a container's program ends.
 
 use containerd_client::events::{TaskExit, TaskOom};
-use containerd_client::services::v1::SubscribeRequest;
 use containerd_client::services::v1::events_client::EventsClient;
+use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
+use std::time::Duration;
+
 use futures_util::{Stream, StreamExt};
 
-use super::{CALL_LIMIT, Containerd, Exit, call, tasks};
+use super::{CALL_LIMIT, Containerd, Exit, NAMESPACE, call, tasks};
 use crate::Fault;
 
 /// What happened to a container.
@@ -17,19 +19,44 @@ pub(crate) enum RuntimeEvent {
     OutOfMemory(String),
 }
 
+/// Topic of an event that means nothing but "the subscription works".
+const GREETING_TOPIC: &str = "/berth/greeting";
+/// Pause before a greeting that nobody heard is said again.
+const GREETING_PAUSE: Duration = Duration::from_millis(20);
+
 impl Containerd {
     /// Events from now on. The stream ends when containerd does.
+    ///
+    /// containerd answers a subscription only together with its first event, so one is published until it is heard:
+    /// when this returns, nothing that happens is missed.
     pub async fn events(&self) -> Result<impl Stream<Item = RuntimeEvent> + Send + Unpin + 'static, Fault> {
-        let filters =
-            [r#"topic=="/tasks/exit""#, r#"topic=="/tasks/oom""#].map(|topic| format!("{topic},namespace==berth"));
+        let filters = ["/tasks/exit", "/tasks/oom", GREETING_TOPIC]
+            .map(|topic| format!(r#"topic=="{topic}",namespace=={NAMESPACE}"#));
         let request = self.request(SubscribeRequest { filters: filters.to_vec() });
         let mut client = EventsClient::new(self.channel.clone());
-        let stream = call("Events.Subscribe", "tasks", CALL_LIMIT, client.subscribe(request)).await?;
+        let subscribing = call("Events.Subscribe", "tasks", CALL_LIMIT, client.subscribe(request));
+        let stream = tokio::select! {
+            stream = subscribing => stream?,
+            fault = self.greet() => return Err(fault),
+        };
         let events = stream.take_while(|event| std::future::ready(event.is_ok())).filter_map(|event| {
             let envelope = event.ok();
             std::future::ready(envelope.and_then(|e| e.event).and_then(|e| read(&e.type_url, &e.value)))
         });
         Ok(events)
+    }
+
+    /// Publishes greetings for as long as it is polled; returns only when that fails.
+    async fn greet(&self) -> Fault {
+        loop {
+            let event = prost_types::Any { type_url: "google.protobuf.Empty".to_owned(), value: Vec::new() };
+            let request = self.request(PublishRequest { topic: GREETING_TOPIC.to_owned(), event: Some(event) });
+            let mut client = EventsClient::new(self.channel.clone());
+            if let Err(fault) = call("Events.Publish", "greeting", CALL_LIMIT, client.publish(request)).await {
+                return fault;
+            }
+            tokio::time::sleep(GREETING_PAUSE).await;
+        }
     }
 }
 
