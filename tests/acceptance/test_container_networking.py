@@ -37,7 +37,7 @@ def test_local_traffic_does_not_touch_the_interface(pairs):
     """Items 62 and 63."""
     task = pairs[0]
     with recorded(task, "port 8080") as packets:
-        done = task.tx("web", "wget", "-q", "-O", "-", "-T", "3", "http://127.0.0.1:8080/my-endpoint")
+        done = task.tx("web", "timeout", "3", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/my-endpoint")
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert (answer["name"], answer["path"]) == ("api", "/my-endpoint")

@@ -36,7 +36,7 @@ def test_fifty_tasks_start_with_a_working_network_and_addresses_of_their_own(
 ):
     """Items 105 and 156: the very first commands of each container need the network."""
     target = pair[0].ip
-    script = f"ip -4 addr show dev eth1 && wget -q -O - -T 5 http://{target}:80/ && echo network-works; exec whoami idle"
+    script = f"ip -4 addr show dev eth1 && timeout 5 wget -q -O - http://{target}:80/ && echo network-works; exec whoami idle"
     first = register("first-action", container("first", command=["sh", "-c", script]))
     subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.105.0/24", AvailabilityZone="us-west-2a")
     subnet = subnet["Subnet"]["SubnetId"]

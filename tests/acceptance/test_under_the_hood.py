@@ -167,8 +167,8 @@ def test_a_container_reads_its_metadata(task):
     """The task metadata endpoint, version 4."""
     environment = open(f"/proc/{task.pid('web')}/environ").read().split("\0")
     (uri,) = [value.split("=", 1)[1] for value in environment if value.startswith("ECS_CONTAINER_METADATA_URI_V4=")]
-    own = json.loads(task.tx("web", "wget", "-q", "-O", "-", "-T", "3", uri).stdout)
-    whole = json.loads(task.tx("web", "wget", "-q", "-O", "-", "-T", "3", uri + "/task").stdout)
+    own = json.loads(task.tx("web", "timeout", "3", "wget", "-q", "-O", "-", uri).stdout)
+    whole = json.loads(task.tx("web", "timeout", "3", "wget", "-q", "-O", "-", uri + "/task").stdout)
     assert own["Name"] == "web"
     assert own["Networks"][0]["IPv4Addresses"] == [task.ip]
     assert (whole["TaskARN"], whole["LaunchType"]) == (task.arn, task.describe()["launchType"])

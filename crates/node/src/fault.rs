@@ -33,7 +33,7 @@ pub enum Fault {
         /// The journal's file.
         path: PathBuf,
         /// Why not.
-        cause: redb::Error,
+        cause: Box<redb::Error>,
     },
     /// containerd answered with an error.
     #[error("containerd refused {call} of {on}: {} ({:?})", status.message(), status.code())]

@@ -37,7 +37,7 @@ impl Journal {
         let database = Database::builder().set_cache_size(1 << 20).create(path).map_err(|cause| Fault::Journal {
             step: "open",
             path: path.to_owned(),
-            cause: cause.into(),
+            cause: Box::new(cause.into()),
         })?;
         let journal = Self { database: Arc::new(database), path: path.to_owned() };
         journal.edit("prepare", |edit| {
@@ -74,7 +74,8 @@ impl Journal {
 
     /// Every record of a table.
     pub fn all<T: DeserializeOwned>(&self, table: Table) -> Result<Vec<(String, T)>, Fault> {
-        let fault = |cause: redb::Error| Fault::Journal { step: "read", path: self.path.clone(), cause };
+        let fault =
+            |cause: redb::Error| Fault::Journal { step: "read", path: self.path.clone(), cause: Box::new(cause) };
         let read = self.database.begin_read().map_err(|cause| fault(cause.into()))?;
         let table = read.open_table(table).map_err(|cause| fault(cause.into()))?;
         let mut records = Vec::new();
@@ -100,7 +101,7 @@ impl Journal {
             edit.commit()?;
             Ok(())
         };
-        run().map_err(|cause| Fault::Journal { step, path: self.path.clone(), cause })
+        run().map_err(|cause| Fault::Journal { step, path: self.path.clone(), cause: Box::new(cause) })
     }
 }
 

@@ -16,16 +16,24 @@ use tokio_util::sync::CancellationToken;
 use crate::container::cgroups::Cgroups;
 use crate::container::{names, spec};
 use crate::containerd::{Containerd, Io, NewContainer, TaskState};
-use crate::engine::record::HeldNamespace;
-use crate::engine::{Host, remove_container};
 use crate::fault::{absent_is_fine, all_of};
 use crate::journal::{self, Journal};
 use crate::network::{Network, Wiring};
 use crate::{Fault, NodeConfig};
 
-const SIGKILL: u32 = 9;
 /// Pause before a preparation that failed is tried again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The network namespace of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldNamespace {
+    /// File name under `<run>/netns/`.
+    pub name: String,
+    /// The container that holds it.
+    pub pause_id: String,
+    /// Address at the host's bridge: who the task is at the metadata endpoint.
+    pub bridge_address: Option<Ipv4Addr>,
+}
 
 /// A namespace in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -136,21 +144,20 @@ impl Namespaces {
     }
 
     /// Removes the namespace of a task.
-    pub async fn give_back(&self, host: &Host, task: &TaskId) -> Result<(), Fault> {
+    pub async fn give_back(&self, network: &Network, task: &TaskId) -> Result<(), Fault> {
         let owned = self.state().records.values().find(|record| record.owner.as_ref() == Some(task)).cloned();
         match owned {
-            Some(record) => self.remove(host, &record.name).await,
+            Some(record) => self.remove(network, &record.name).await,
             None => Ok(()),
         }
     }
 
     /// Removes a namespace and its pause container.
-    pub async fn remove(&self, host: &Host, name: &str) -> Result<(), Fault> {
+    async fn remove(&self, network: &Network, name: &str) -> Result<(), Fault> {
         let Some(record) = self.state().records.get(name).cloned() else { return Ok(()) };
-        absent_is_fine(self.containerd.kill_task(&record.pause_id, SIGKILL, true).await)?;
         let (paused, removed) = tokio::join!(
-            remove_container(host, &record.pause_id),
-            host.network.remove_namespace(name, Some(record.wiring.clone()))
+            self.containerd.destroy_container(&record.pause_id),
+            network.remove_namespace(name, Some(record.wiring.clone()))
         );
         let uncaged = self.cgroups.remove(&self.cgroup(&record.pause_id));
         all_of([paused, removed, uncaged])?;
@@ -230,8 +237,11 @@ impl Namespaces {
 }
 
 /// Keeps as many namespaces prepared as the settings say, and removes those that broke.
-pub(crate) async fn keep_prepared(host: Arc<Host>, shutdown: CancellationToken) -> Result<(), Fault> {
-    let pool = &host.namespaces;
+pub(crate) async fn keep_prepared(
+    pool: Arc<Namespaces>,
+    network: Arc<Network>,
+    shutdown: CancellationToken,
+) -> Result<(), Fault> {
     loop {
         let (broken, missing) = {
             let state = pool.state();
@@ -241,7 +251,7 @@ pub(crate) async fn keep_prepared(host: Arc<Host>, shutdown: CancellationToken) 
             (broken, pool.config.prepared_namespaces.saturating_sub(state.ready.len()))
         };
         for name in broken {
-            if let Err(fault) = pool.remove(&host, &name).await {
+            if let Err(fault) = pool.remove(&network, &name).await {
                 tracing::error!(namespace = name, %fault, "a prepared namespace stays");
             }
         }
@@ -254,7 +264,7 @@ pub(crate) async fn keep_prepared(host: Arc<Host>, shutdown: CancellationToken) 
         let record = pool.fresh(true, None);
         let name = record.name.clone();
         // A node that ends in the middle finds the record and removes what there is.
-        match pool.make(&host.network, record).await {
+        match pool.make(&network, record).await {
             Ok(_) => pool.state().ready.push(name),
             Err(fault) => {
                 tracing::error!(%fault, "no namespace is prepared");

@@ -225,10 +225,23 @@ pub(crate) fn destroy(config: &NodeConfig, host: HostId) -> Result<(), Fault> {
         opened.and_then(|fabric| fabric.destroy().map_err(|f| fault("destroy the fabric of", describe(&f))));
     let dir = config.netns_dir();
     let files = std::fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
-    let deleted = files.map(|path| Namespace::delete(&path).map_err(|f| fault("remove a namespace of", describe(&f))));
+    let deleted = files.map(|path| {
+        unbridge(&path).map_err(|f| fault("disconnect a namespace of", describe(&f)))?;
+        Namespace::delete(&path).map_err(|f| fault("remove a namespace of", describe(&f)))
+    });
     let deleted = all_of(deleted.collect::<Vec<_>>());
     let unbridged = remove_bridge().map_err(|cause| fault("remove the bridge of", cause));
     all_of([destroyed, deleted, crate::containerd::supervise::remove_if_there(&config.ipam_file()), unbridged])
+}
+
+/// Takes a namespace off the bridge at once: its own end would follow only when the kernel comes to it.
+fn unbridge(path: &Path) -> Result<(), berth_fabric::kernel::Fault> {
+    let Ok(namespace) = Namespace::open(path) else { return Ok(()) };
+    let mut inside = namespace.netlink()?;
+    match inside.link_by_name(BRIDGE_IF)? {
+        Some(link) => inside.delete_link(&link.name),
+        None => Ok(()),
+    }
 }
 
 /// The bridge goes when nothing is connected to it: another instance may use it in the same namespace.

@@ -58,8 +58,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(async move { ("task dispatcher", link::obey(obeying, wanted, token).await) });
     let token = shutdown.clone();
     parts.spawn(async move { ("link to the server", link::keep(keeping, who, intents, token).await) });
-    let (preparing, token) = (host.clone(), shutdown.clone());
-    parts.spawn(async move { ("namespace preparer", namespaces::keep_prepared(preparing, token).await) });
+    let preparing = namespaces::keep_prepared(host.namespaces.clone(), host.network.clone(), shutdown.clone());
+    parts.spawn(async move { ("namespace preparer", preparing.await) });
     let (serving, token) = (host.clone(), shutdown.clone());
     parts.spawn(async move { ("metadata endpoint", endpoint::serve(serving, listener, token).await) });
     tracing::info!(instance = host.config.instance, took_ms = begun.elapsed().as_millis(), "node is ready");

@@ -10,10 +10,8 @@ use crate::container::cgroups::Cgroups;
 use crate::container::{files, names};
 use crate::containerd::Containerd;
 use crate::containerd::supervise::{Private, remove_if_there};
-use crate::fault::{absent_is_fine, all_of};
+use crate::fault::all_of;
 use crate::{Fault, NodeConfig, identity, network};
-
-const SIGKILL: u32 = 9;
 
 /// Ends every task container of the instance and removes all it has on the machine. The node must not run any more.
 /// Goes on after a failure and tells all of them at the end.
@@ -41,23 +39,15 @@ async fn empty(containerd: &Containerd, private: Option<&Private>, instance: &st
     let containers = containerd.containers_labelled(names::INSTANCE_LABEL, instance).await?;
     // The pause containers last: they hold the shims the others use.
     let (pauses, others): (Vec<_>, Vec<_>) = containers.into_iter().partition(|id| id.contains("internalecspause"));
-    let removed = join_all(others.iter().map(|id| remove(containerd, id))).await;
-    let paused = join_all(pauses.iter().map(|id| remove(containerd, id))).await;
+    let removed = join_all(others.iter().map(|id| containerd.destroy_container(id))).await;
+    let paused = join_all(pauses.iter().map(|id| containerd.destroy_container(id))).await;
     all_of(removed.into_iter().chain(paused).chain([containerd.end_all_leases().await]))
-}
-
-async fn remove(containerd: &Containerd, id: &str) -> Result<(), Fault> {
-    absent_is_fine(containerd.kill_task(id, SIGKILL, true).await)?;
-    containerd.wait_task(id).await?;
-    absent_is_fine(containerd.delete_task(id).await)?;
-    absent_is_fine(containerd.delete_container(id).await)?;
-    absent_is_fine(containerd.remove_snapshot(id).await)
 }
 
 fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
     let identity = identity::load_or_make(&config.identity_file());
     let networked = identity.and_then(|identity| network::destroy(config, identity.host));
-    let uncaged = Cgroups::detect().and_then(|cgroups| cgroups.remove(&format!("/berth/{}", config.instance)));
+    let uncaged = Cgroups::detect().and_then(|cgroups| cgroups.remove_instance(&config.instance));
     let state = config.run_dir.join("containerd");
     let unmounted = match is_private {
         true => unmount_below(&state).and_then(|()| files::remove_dir(&state)),

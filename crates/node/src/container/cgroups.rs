@@ -119,6 +119,19 @@ impl Cgroups {
         self.dirs(cgroup).iter().map(|dir| remove_tree(dir)).fold(Ok(()), Result::and)
     }
 
+    /// Removes every cgroup of an instance, and `/berth` with the last instance.
+    pub fn remove_instance(&self, instance: &str) -> Result<(), Fault> {
+        self.remove(&format!("/berth/{instance}"))?;
+        for dir in self.dirs("/berth") {
+            match fs::remove_dir(&dir) {
+                // Another instance has its own in there.
+                Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ResourceBusy) => {}
+                other => other.map_err(Fault::file("remove", &dir))?,
+            }
+        }
+        Ok(())
+    }
+
     /// Processes the kernel killed in this very cgroup for want of memory.
     pub fn out_of_memory_kills(&self, cgroup: &str) -> u64 {
         let file = match self {

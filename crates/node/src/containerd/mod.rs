@@ -7,6 +7,7 @@ mod content;
 mod events;
 mod image_records;
 mod leases;
+mod remove;
 mod snapshots;
 pub(crate) mod supervise;
 mod tasks;

@@ -192,7 +192,7 @@ fn status(record: &ContainerRecord, stage: TaskStage) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::engine::record::HeldNamespace;
+    use crate::namespaces::HeldNamespace;
     use berth_types::intent::{EniIntent, Plug};
     use berth_types::{GroupSetId, MacAddress, SubnetId, TaskId, Vni};
     use expect_test::expect;

@@ -13,11 +13,12 @@ use tokio_util::sync::CancellationToken;
 use super::Host;
 use super::launch::{Launch, LaunchFault};
 use super::plan::{self, Next, Seen, Work};
-use super::record::{HeldNamespace, TaskRecord};
+use super::record::TaskRecord;
 use super::stop;
 use crate::container::cgroups;
 use crate::containerd::{Exit, TaskState};
 use crate::images::Image;
+use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock, journal};
 
 /// Events a task may have waiting.

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::actor::{Event, Progress, make_cgroup};
-use super::record::{HeldNamespace, TaskRecord};
+use super::record::TaskRecord;
 use crate::container::{files, names, spec, users};
 use crate::containerd::{Exit, Io, Mounts, NewContainer, TaskState};
 use crate::images::Image;
+use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock};
 
 /// The server must have sent the interface by then.

@@ -31,7 +31,6 @@ use crate::{Fault, NodeConfig};
 use actor::Actor;
 pub(crate) use actor::Event;
 use record::TaskRecord;
-pub(crate) use stop::remove as remove_container;
 
 /// What the parts of a node share.
 pub(crate) struct Host {
@@ -40,8 +39,8 @@ pub(crate) struct Host {
     pub private: Option<Private>,
     pub images: Images,
     pub journal: Journal,
-    pub namespaces: Namespaces,
-    pub network: Network,
+    pub namespaces: Arc<Namespaces>,
+    pub network: Arc<Network>,
     pub cgroups: Cgroups,
     pub reports: Reports,
     pub directory: Directory,
@@ -70,8 +69,8 @@ impl Host {
             private: parts.private,
             images,
             journal: parts.journal,
-            namespaces: parts.namespaces,
-            network: parts.network,
+            namespaces: Arc::new(parts.namespaces),
+            network: Arc::new(parts.network),
             cgroups: parts.cgroups,
             reports: Reports::default(),
             directory: Directory::default(),

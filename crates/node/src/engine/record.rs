@@ -1,7 +1,5 @@
 //! What the node knows of a task: written to the journal, shown at the metadata endpoint, reported to the server.
 
-use std::net::Ipv4Addr;
-
 use berth_types::intent::{ContainerIntent, EniIntent, TaskIntent};
 use berth_types::report::{ContainerReport, ContainerStatus, StopCause, TaskReport, TaskStage};
 use berth_types::{TaskId, TimestampMs};
@@ -9,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::names;
 use crate::containerd::Exit;
+use crate::namespaces::HeldNamespace;
 
 /// A task of this host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,17 +34,6 @@ pub(crate) struct TaskRecord {
     pub pull_stopped_at: Option<TimestampMs>,
     /// First essential container ended.
     pub execution_stopped_at: Option<TimestampMs>,
-}
-
-/// The network namespace of a task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct HeldNamespace {
-    /// File name under `<run>/netns/`.
-    pub name: String,
-    /// The container that holds it.
-    pub pause_id: String,
-    /// Address at the host's bridge: who the task is at the metadata endpoint.
-    pub bridge_address: Option<Ipv4Addr>,
 }
 
 /// A container of a task.

@@ -30,7 +30,7 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, exits: Exits) -> Resu
         end(host, container, Duration::from_secs(timeout_s.into()), exits.clone())
     }));
     all_of(ended.await)?;
-    let removed = join_all(made.map(|container| remove(host, &container.runtime_id))).await;
+    let removed = join_all(made.map(|container| host.containerd.remove_container(&container.runtime_id))).await;
     all_of(removed)?;
     let (task_dir, cgroups) = (host.config.task_dir(record.id.as_str()), host.cgroups.clone());
     let cgroup = cgroups::task_cgroup(&host.config.instance, record.id.as_str());
@@ -74,16 +74,9 @@ async fn exited(mut exits: Exits, id: &str) {
     }
 }
 
-/// Removes what containerd holds of a container whose program is over.
-pub(crate) async fn remove(host: &Host, runtime_id: &str) -> Result<(), Fault> {
-    absent_is_fine(host.containerd.delete_task(runtime_id).await)?;
-    absent_is_fine(host.containerd.delete_container(runtime_id).await)?;
-    absent_is_fine(host.containerd.remove_snapshot(runtime_id).await)
-}
-
 /// Gives back the interface and the namespace of a task whose containers are gone.
 pub(super) async fn release(host: &Host, record: &TaskRecord) -> Result<(), Fault> {
     let unplugged = host.network.unplug(&record.intent.eni).await;
-    let returned = host.namespaces.give_back(host, &record.id).await;
+    let returned = host.namespaces.give_back(&host.network, &record.id).await;
     all_of([unplugged, returned])
 }

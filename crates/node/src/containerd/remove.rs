@@ -1,0 +1,23 @@
+//! The end of a container: its task, its record and its snapshot. What is absent is as good as removed.
+
+use super::Containerd;
+use crate::Fault;
+use crate::fault::absent_is_fine;
+
+const SIGKILL: u32 = 9;
+
+impl Containerd {
+    /// Removes what is held of a container whose program is over.
+    pub async fn remove_container(&self, id: &str) -> Result<(), Fault> {
+        absent_is_fine(self.delete_task(id).await)?;
+        absent_is_fine(self.delete_container(id).await)?;
+        absent_is_fine(self.remove_snapshot(id).await)
+    }
+
+    /// Kills whatever runs in a container and removes all of it.
+    pub async fn destroy_container(&self, id: &str) -> Result<(), Fault> {
+        absent_is_fine(self.kill_task(id, SIGKILL, true).await)?;
+        self.wait_task(id).await?;
+        self.remove_container(id).await
+    }
+}
