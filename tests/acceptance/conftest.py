@@ -261,6 +261,14 @@ def vpc(ec2):
     return Vpc(ec2)
 
 
+def listening_ports(pid):
+    """TCP ports somebody listens on in the network namespace of a process."""
+    rows = []
+    for table in ["tcp", "tcp6"]:
+        rows += pathlib.Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
+    return {int(row.split()[1].split(":")[1], 16) for row in rows if row.split()[3] == "0A"}
+
+
 class Task:
     """A task and the ways to look into it."""
 
@@ -279,6 +287,17 @@ class Task:
             self.berth.ecs.get_waiter(waiter).wait(cluster=self.cluster, tasks=[self.arn], WaiterConfig=config)
         except Exception as error:
             pytest.fail(f"{waiter}: {error}\n{json.dumps(self.describe(), default=str, indent=1)}")
+        return self
+
+    def wait_until_listening(self):
+        """A container that runs need not listen yet: waits for the ports its definition names."""
+        definition = self.berth.ecs.describe_task_definition(taskDefinition=self.describe()["taskDefinitionArn"])
+        containers = definition["taskDefinition"]["containerDefinitions"]
+        ports = {mapping["containerPort"] for c in containers for mapping in c["portMappings"]}
+        for program, *words in [c["command"] for c in containers if c.get("command")]:
+            if program == "whoami" and all(word == "--echo" or word.isdigit() for word in words):
+                ports |= {int(word) for word in words if word.isdigit()}
+        eventually(lambda: ports <= listening_ports(self.pid()), 20, f"nobody listens on all of {sorted(ports)}")
         return self
 
     def stop(self):
@@ -389,7 +408,7 @@ class Runner:
         return tasks
 
     def running(self, *args, **options):
-        return [task.wait() for task in self.start(*args, **options)]
+        return [task.wait().wait_until_listening() for task in self.start(*args, **options)]
 
     def one(self, *args, **options):
         return self.running(*args, **options)[0]

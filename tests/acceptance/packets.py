@@ -58,7 +58,7 @@ def recorded(task, expression, device=None):
     finally:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=20)
-        lines += out.splitlines()
+        lines += filter(None, out.splitlines())
 
 
 def mac_bytes(mac):

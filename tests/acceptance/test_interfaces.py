@@ -5,7 +5,7 @@ import json
 import subprocess
 
 import pytest
-from conftest import CLUSTER, TIMED_OUT, Task, container, eventually, refusal
+from conftest import CLUSTER, REGION, TIMED_OUT, Task, container, eventually, refusal
 from packets import peer_in, recorded, udp_frame
 
 
@@ -36,7 +36,7 @@ def test_fifty_tasks_start_with_a_working_network_and_addresses_of_their_own(
 ):
     """Items 105 and 156: the very first commands of each container need the network."""
     target = pair[0].ip
-    script = f"ip -4 addr show dev eth1 && timeout 5 wget -q -O - http://{target}:80/ && echo network-works; exec whoami idle"
+    script = f"ip -4 addr show dev eth1 && timeout 5 wget -q -O - http://{target}:80/ && echo network-works; exec /bin/whoami idle"
     first = register("first-action", container("first", command=["sh", "-c", script]))
     subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.105.0/24", AvailabilityZone="us-west-2a")
     subnet = subnet["Subnet"]["SubnetId"]
@@ -158,7 +158,8 @@ def test_nothing_is_left_of_a_stopped_task(berth, ecs, ec2, vpc, runner, cluster
     third = {"FARGATE": 124, "EC2": 125}[launch_type]
     if launch_type == "EC2":
         eventually(lambda: ecs.list_container_instances(cluster=CLUSTER)["containerInstanceArns"], 30)
-    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock=f"10.0.{third}.0/24")["Subnet"]["SubnetId"]
+    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock=f"10.0.{third}.0/24", AvailabilityZone=REGION + "a")
+    subnet = subnet["Subnet"]["SubnetId"]
     cluster = clusters[0 if launch_type == "EC2" else 1]
     task = runner.one(cluster, td_web, subnet, [vpc.sg80], launch_type=launch_type)
     pids = [task.pid(), task.pause()[1]]

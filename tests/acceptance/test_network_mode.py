@@ -136,7 +136,7 @@ def test_links_have_no_place_in_awsvpc(ecs):
 def test_containers_of_a_task_share_a_namespace_and_its_loopback(wordpress):
     """Items 24, 25 and 160: by address and by name."""
     for name in ["127.0.0.1", "localhost"]:
-        done = wordpress.tx("app", "nc", "-z", "-w", "3", name, "3306")
+        done = wordpress.tx("app", "nc", "-w", "3", name, "3306", "-e", "true")
         assert done.returncode == 0, f"{name}: {done.stderr}"
     namespaces = {os.readlink(f"/proc/{wordpress.pid(name)}/ns/net") for name in ["app", "db"]}
     assert len(namespaces) == 1

@@ -13,7 +13,7 @@ def client(shared, vpc, fargate_cluster, td_ports):
 
 def test_a_rule_opens_a_port_at_once(ec2, vpc, client, runner, fargate_cluster, td_ports):
     """Item 119."""
-    group = vpc.group("sg-119", [tcp(80)])
+    group = vpc.group("item-119", [tcp(80)])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     assert task.ask("http://127.0.0.1:9000/")["name"] == "web"
     assert client.curl(f"http://{task.ip}:9000/") == TIMED_OUT
@@ -24,7 +24,7 @@ def test_a_rule_opens_a_port_at_once(ec2, vpc, client, runner, fargate_cluster, 
 
 def test_an_answer_needs_no_rule_and_a_new_flow_does(vpc, client, runner, fargate_cluster, td_ports):
     """Item 120."""
-    task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.group("sg-120", [tcp(80)], egress=[])])
+    task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.group("item-120", [tcp(80)], egress=[])])
     assert client.curl(f"http://{task.ip}/") == 0
     open_task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.sgall])
     assert task.curl(f"http://{open_task.ip}/") == TIMED_OUT
@@ -33,7 +33,7 @@ def test_an_answer_needs_no_rule_and_a_new_flow_does(vpc, client, runner, fargat
 def test_a_tracked_connection_outlives_its_rule(ec2, vpc, client, runner, fargate_cluster, td_ports):
     """Item 121, first half: the rule names a source, so the flow is tracked."""
     rule = tcp(7000, cidr="10.0.0.0/16")
-    group = vpc.group("sg-121-tracked", [rule])
+    group = vpc.group("item-121-tracked", [rule])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     with peer_in(client) as peer:
         peer.must("connect", task.ip, 7000)
@@ -47,7 +47,7 @@ def test_a_tracked_connection_outlives_its_rule(ec2, vpc, client, runner, fargat
 def test_an_untracked_connection_ends_with_its_rule(ec2, vpc, client, runner, fargate_cluster, td_ports):
     """Item 121, second half: open to everybody in both directions, so the flow is not tracked."""
     rule = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
-    group = vpc.group("sg-121-untracked", [rule])
+    group = vpc.group("item-121-untracked", [rule])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     with peer_in(client) as peer:
         peer.must("connect", task.ip, 7000)
@@ -68,7 +68,7 @@ def test_a_rule_that_names_a_group_follows_its_members(berth, vpc, runner, farga
 
 def test_a_rule_that_names_its_own_group_admits_its_members(ec2, vpc, client, runner, fargate_cluster, td_ports):
     """Self-reference, as in every default group."""
-    group = vpc.group("sg-self", [])
+    group = vpc.group("item-self", [])
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[tcp(80, group=group)])
     one, two = runner.running(fargate_cluster, td_ports, vpc.pria, [group], count=2)
     assert one.curl(f"http://{two.ip}/") == 0
@@ -85,7 +85,7 @@ def test_groups_filter_between_neighbours_on_one_host_and_subnet(vpc, runner, fa
 
 def test_a_range_of_ports_and_sources_is_as_wide_as_it_says(vpc, client, runner, fargate_cluster, td_ports):
     """Item 114: only sources in PUBA, only ports 80 to 8080."""
-    group = vpc.group("sg-114", [tcp(80, cidr="10.0.0.0/24", to=8080)])
+    group = vpc.group("item-114", [tcp(80, cidr="10.0.0.0/24", to=8080)])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     outside = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.sgnone])
     assert [client.curl(f"http://{task.ip}:{port}/") for port in [80, 8080, 9000]] == [0, 0, TIMED_OUT]
