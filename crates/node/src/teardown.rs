@@ -24,7 +24,7 @@ pub async fn teardown(config: NodeConfig) -> Result<(), Fault> {
     let containerd = Containerd::at(&config.containerd_socket());
     let emptied = empty(&containerd, private.as_ref(), &config.instance).await;
     let ended = match &private {
-        Some(private) => private.end().await,
+        Some(private) => all_of([private.end().await, private.end_shims().await]),
         None => Ok(()),
     };
     let cleaned = tokio::task::spawn_blocking(move || clean(&config, private.is_some()));

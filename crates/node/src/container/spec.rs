@@ -72,7 +72,7 @@ fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciS
     let user = UserBuilder::default()
         .uid(wanted.user.uid)
         .gid(wanted.user.gid)
-        .additional_gids(wanted.user.groups.clone())
+        .additional_gids([&[wanted.user.gid], wanted.user.groups.as_slice()].concat())
         .build()?;
     let cwd = container.working_directory.clone().or_else(|| wanted.image.working_dir.clone());
     let process = ProcessBuilder::default()

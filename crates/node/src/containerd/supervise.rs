@@ -115,6 +115,30 @@ impl Private {
         Err(self.fault(format!("process {pid} does not end")))
     }
 
+    /// Kills the shims of this containerd and what runs under them: containers that were being made when the node ended
+    /// are in no list. To be called when containerd itself is gone.
+    pub async fn end_shims(&self) -> Result<(), Fault> {
+        let socket = self.socket();
+        let is_ours = |words: &[&[u8]]| {
+            words.first().is_some_and(|program| program.ends_with(b"containerd-shim-runc-v2"))
+                && words.windows(2).any(|pair| pair == [b"-address".as_slice(), socket.as_os_str().as_encoded_bytes()])
+        };
+        let shims = processes().filter(|(_, line)| is_ours(&line.split(|byte| *byte == 0).collect::<Vec<_>>()));
+        let mut ending = Vec::new();
+        for (shim, _) in shims.collect::<Vec<_>>() {
+            for pid in children(shim).into_iter().chain([shim]) {
+                ending.push((pid, Ended::of(pid)?));
+                kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+            }
+        }
+        for (pid, ended) in ending {
+            if tokio::time::timeout(END_LIMIT, ended.wait()).await.is_err() {
+                return Err(self.fault(format!("process {pid} of a container does not end")));
+            }
+        }
+        Ok(())
+    }
+
     /// The process of the pid file, if it is still our containerd.
     pub fn running(&self) -> Option<i32> {
         let pid: i32 = fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok()?;
@@ -186,6 +210,21 @@ async fn said_ready(socket: &UnixDatagram) -> std::io::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Ids and command lines of all processes.
+fn processes() -> impl Iterator<Item = (i32, Vec<u8>)> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        Some((pid, fs::read(entry.path().join("cmdline")).ok()?))
+    })
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().filter_map(Result::ok);
+    let lists = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// The end of a process that need not be our child.

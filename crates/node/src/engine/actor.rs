@@ -94,6 +94,9 @@ impl Actor {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         // The journal knows the names of all containers, but not how far a killed launch came.
         record.containers.iter_mut().for_each(|container| container.is_created |= is_resumed);
+        if is_resumed && record.stage >= TaskStage::Pending && !record.released {
+            host.reports.eni(&record.intent.eni, EniState::Attached);
+        }
         let known = record.containers.iter().filter_map(|c| c.exit.map(|exit| (c.runtime_id.clone(), exit))).collect();
         let actor = Self {
             host,
@@ -109,6 +112,8 @@ impl Actor {
             failures: 0,
             record,
         };
+        // Before anything is looked up: the first word to the server names every task and interface held here.
+        actor.publish();
         (actor, sender)
     }
 
@@ -365,9 +370,6 @@ impl Actor {
                 }
             };
             self.note_exit(&runtime_id, exit);
-        }
-        if self.record.stage >= TaskStage::Pending && !self.record.released {
-            self.host.reports.eni(&self.record.intent.eni, EniState::Attached);
         }
     }
 

@@ -51,14 +51,39 @@ fn loopback_up() {
     link.set_up(lo.index).unwrap();
 }
 
+/// A node on threads of its own, as if it were a process.
+struct RunningNode {
+    runtime: tokio::runtime::Runtime,
+    ended: JoinHandle<Result<(), berth_node::Fault>>,
+}
+
 /// The machine.
 pub struct Lab {
     pub config: NodeConfig,
     pub server: Server,
     pub hello: Option<Hello>,
-    node: Option<(JoinHandle<Result<(), berth_node::Fault>>, CancellationToken)>,
+    node: Option<RunningNode>,
     dir: tempfile::TempDir,
     next: u32,
+    is_ended: bool,
+}
+
+/// A test that failed leaves nothing behind either.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.is_ended {
+            return;
+        }
+        let (node, config) = (self.node.take(), self.config.clone());
+        let cleaner = std::thread::spawn(move || {
+            if let Some(node) = node {
+                node.runtime.shutdown_timeout(LIMIT);
+            }
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(berth_node::teardown(config))
+        });
+        eprintln!("cleaned up after the failure: {:?}", cleaner.join());
+    }
 }
 
 impl Lab {
@@ -81,7 +106,7 @@ impl Lab {
             ready: None,
         };
         let server = Server::listen(&config.server_socket);
-        Self { config, server, hello: None, node: None, dir, next: 1 }
+        Self { config, server, hello: None, node: None, dir, next: 1, is_ended: false }
     }
 
     /// Starts the node, waits for its hello, and gives it the image.
@@ -94,23 +119,22 @@ impl Lab {
     }
 
     pub async fn start_node(&mut self) {
-        let token = CancellationToken::new();
-        let mut node = tokio::spawn(berth_node::run(self.config.clone(), token.clone()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut ended = runtime.spawn(berth_node::run(self.config.clone(), CancellationToken::new()));
         let hello = tokio::select! {
             hello = self.server.accept() => hello,
-            ended = &mut node => panic!("the node ended: {ended:?}"),
+            ended = &mut ended => panic!("the node ended: {ended:?}"),
         };
         self.hello = Some(hello);
-        self.node = Some((node, token));
+        self.node = Some(RunningNode { runtime, ended });
         self.server.send_intent().await;
     }
 
     /// Ends the node as SIGKILL would: its tasks are dropped where they are.
     pub async fn drop_node(&mut self) {
-        let (node, token) = self.node.take().unwrap();
-        // Shutdown does nothing but stop listening; nothing of a task is touched.
-        token.cancel();
-        node.await.unwrap().unwrap();
+        let node = self.node.take().unwrap();
+        assert!(!node.ended.is_finished(), "the node ended by itself: {:?}", node.ended.await);
+        tokio::task::spawn_blocking(move || node.runtime.shutdown_timeout(LIMIT)).await.unwrap();
         self.server.connection = None;
     }
 
@@ -232,6 +256,7 @@ impl Lab {
             self.drop_node().await;
         }
         berth_node::teardown(self.config.clone()).await.unwrap();
+        self.is_ended = true;
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let here = self.dir.path().to_str().unwrap();
         let left: Vec<&str> = mounts.lines().filter(|line| line.contains(here)).collect();
