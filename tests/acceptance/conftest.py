@@ -180,6 +180,8 @@ class Berth:
 def berth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("berth")
     registry = REPOSITORY / "target" / "acceptance-registry"
+    # One that an interrupted run left behind listens in a network namespace that is not ours.
+    subprocess.run(["scripts/mirror", "down", registry], cwd=REPOSITORY, check=True)
     mirror = subprocess.run(
         ["scripts/mirror", "up", registry], cwd=REPOSITORY, capture_output=True, text=True, check=True
     ).stdout.strip()

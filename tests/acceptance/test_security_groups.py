@@ -1,7 +1,7 @@
 """Security groups in the data path: rules, state, membership."""
 
 import pytest
-from conftest import TIMED_OUT, tcp
+from conftest import TIMED_OUT, eventually, tcp
 from packets import peer_in
 
 
@@ -40,7 +40,7 @@ def test_a_tracked_connection_outlives_its_rule(ec2, vpc, client, runner, fargat
         assert peer.must("say", "before") == "before"
         ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[rule])
         assert peer.must("say", "after") == "after"
-        assert client.curl(f"http://{task.ip}:7000/") == TIMED_OUT
+        eventually(lambda: client.curl(f"http://{task.ip}:7000/") == TIMED_OUT)
         assert peer.must("say", "still") == "still"
 
 
@@ -53,7 +53,7 @@ def test_an_untracked_connection_ends_with_its_rule(ec2, vpc, client, runner, fa
         peer.must("connect", task.ip, 7000)
         assert peer.must("say", "before") == "before"
         ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[rule])
-        assert peer.do("say", "after").startswith("failed")
+        eventually(lambda: peer.do("say", "after").startswith("failed"), why="the connection was not cut")
 
 
 def test_a_rule_that_names_a_group_follows_its_members(berth, vpc, runner, fargate_cluster, td_ports):
