@@ -12,6 +12,7 @@
 pub mod change;
 pub mod ecs;
 pub mod env;
+mod index;
 pub mod page;
 pub mod plan;
 pub mod refusal;

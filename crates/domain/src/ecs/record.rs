@@ -10,28 +10,9 @@ use berth_types::report::{ContainerStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Index, Stored};
+pub use super::name::{ClusterName, FamilyName};
+use crate::index::{Index, Stored};
 use crate::vpc::record::Tags;
-
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub String);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-name!(/// Name of a cluster, its key.
-    ClusterName);
-name!(/// Name of a task definition family.
-    FamilyName);
 
 /// A cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use berth_types::{InternetGatewayId, Ipv4Cidr, SubnetId};
 
 use super::record::{DefaultNetwork, InternetGateway, RouteTable, RouteTarget, Subnet, Tags, Vpc};
 use super::{availability_zones, find, network, request};
-use crate::state::Single;
+use crate::index::Single;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
 const VPC_NETWORK: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 0);

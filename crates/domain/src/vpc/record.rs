@@ -11,7 +11,7 @@ use berth_types::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Index, Single, Stored};
+use crate::index::{Index, Single, Stored};
 
 /// Tags of a resource.
 pub type Tags = BTreeMap<String, String>;

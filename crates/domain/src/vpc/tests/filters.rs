@@ -51,7 +51,7 @@ fn unknown_filters_and_ids_are_refused_and_no_hit_is_an_empty_list() {
             DescribeVpcs Filters.1.Name=vpc-id
               refused InvalidParameterValue: The filter 'vpc-id' must have at least one value
             DescribeVpcs filter:vpc-id=vpc-0123456789abcdef0
-  
+              nothing
             DescribeVpcs VpcIds.1=vpc-0123456789abcdef0
               refused InvalidVpcID.NotFound: The vpc ID 'vpc-0123456789abcdef0' does not exist
             DescribeVpcs VpcIds.1=vpc

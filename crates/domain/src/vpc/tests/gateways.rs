@@ -26,7 +26,7 @@ fn one_gateway_for_one_vpc() {
             CreateInternetGateway tag:internet-gateway:Name=out
               InternetGateway={InternetGatewayId=igw-1 Tags=[{Key=Name Value=out}]}
             AttachInternetGateway InternetGatewayId=igw-1 VpcId=vpc-1
-  
+              nothing
             DescribeInternetGateways filter:attachment.vpc-id=vpc-1 filter:attachment.state=available
               InternetGateways=[{Attachments=[{State=available VpcId=vpc-1}] InternetGatewayId=igw-1 Tags=[{Key=Name Value=out}]}]
             AttachInternetGateway InternetGatewayId=igw-1 VpcId=vpc-2
@@ -38,9 +38,9 @@ fn one_gateway_for_one_vpc() {
             DeleteInternetGateway InternetGatewayId=igw-1
               refused DependencyViolation: The internetGateway 'igw-1' has dependencies and cannot be deleted.
             DetachInternetGateway InternetGatewayId=igw-1 VpcId=vpc-1
-  
+              nothing
             DeleteInternetGateway InternetGatewayId=igw-1
-  
+              nothing
             DeleteInternetGateway InternetGatewayId=igw-1
               refused InvalidInternetGatewayID.NotFound: The internetGateway ID 'igw-1' does not exist
             AttachInternetGateway InternetGatewayId=igw-2

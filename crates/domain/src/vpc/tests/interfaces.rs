@@ -38,7 +38,7 @@ fn an_interface_gets_the_lowest_free_address_and_the_default_group() {
             DescribeNetworkInterfaces filter:private-ip-address=10.0.0.7
               NetworkInterfaces=[{AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description="" Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:72:90:78:7f:1c NetworkInterfaceId=eni-5 PrivateIpAddress=10.0.0.7 PrivateIpAddresses=[{Primary=true PrivateIpAddress=10.0.0.7}] RequesterManaged=false SourceDestCheck=true Status=available SubnetId=subnet-1 VpcId=vpc-1}]
             DeleteNetworkInterface NetworkInterfaceId=eni-1
-  
+              nothing
             CreateNetworkInterface SubnetId=subnet-1
               NetworkInterface={AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description="" Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:fb:55:d4:d9:6b NetworkInterfaceId=eni-6 PrivateIpAddress=10.0.0.4 PrivateIpAddresses=[{Primary=true PrivateIpAddress=10.0.0.4}] RequesterManaged=false SourceDestCheck=true Status=available SubnetId=subnet-1 VpcId=vpc-1}
             DescribeSubnets
@@ -176,11 +176,11 @@ fn attributes_of_an_interface() {
         ),
         expect![[r#"
             ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Description.Value=new
-  
+              nothing
             ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 SourceDestCheck.Value=false
-  
+              nothing
             ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Groups.1=sg-1
-  
+              nothing
             DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=description
               Description={Value=new} NetworkInterfaceId=eni-1
             DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=sourceDestCheck
@@ -244,7 +244,7 @@ fn interfaces_of_tasks_belong_to_their_task() {
         ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 SourceDestCheck.Value=false
           refused OperationNotPermitted: You are not allowed to manage 'ela-attach' attachments.
         CreateTags Resources.1=eni-1 Tags.1.Key=team Tags.1.Value=web
-  
+          nothing
     "#]].assert_eq(&world.transcript(
         "DescribeNetworkInterfaces filter:requester-managed=true
          DescribeNetworkInterfaces filter:requester-managed=false

@@ -89,7 +89,7 @@ fn a_vpc_goes_when_it_is_empty() {
             DeleteVpc VpcId=vpc-1
               refused DependencyViolation: The vpc 'vpc-1' has dependencies and cannot be deleted.
             DeleteVpc VpcId=vpc-1
-  
+              nothing
             DeleteVpc VpcId=vpc-1
               refused InvalidVpcID.NotFound: The vpc ID 'vpc-1' does not exist
             DeleteVpc VpcId=vpc-x
@@ -97,11 +97,11 @@ fn a_vpc_goes_when_it_is_empty() {
             DeleteVpc
               refused MissingParameter: The request must contain the parameter vpcId
             DescribeVpcs
-  
+              nothing
             DescribeRouteTables
-  
+              nothing
             DescribeSecurityGroups
-  
+              nothing
         "#]],
     );
 }
@@ -128,15 +128,15 @@ fn attributes_are_set_and_read_one_at_a_time() {
             DescribeVpcAttribute VpcId=vpc-1 Attribute=enableDnsHostnames
               EnableDnsHostnames={Value=false} VpcId=vpc-1
             ModifyVpcAttribute VpcId=vpc-1 EnableDnsHostnames.Value=true
-  
+              nothing
             DescribeVpcAttribute VpcId=vpc-1 Attribute=enableDnsHostnames
               EnableDnsHostnames={Value=true} VpcId=vpc-1
             ModifyVpcAttribute VpcId=vpc-1 EnableDnsSupport.Value=false
-  
+              nothing
             DescribeVpcAttribute VpcId=vpc-1 Attribute=enableDnsSupport
               EnableDnsSupport={Value=false} VpcId=vpc-1
             ModifyVpcAttribute VpcId=vpc-1 EnableNetworkAddressUsageMetrics.Value=true
-  
+              nothing
             DescribeVpcAttribute VpcId=vpc-1 Attribute=enableNetworkAddressUsageMetrics
               EnableNetworkAddressUsageMetrics={Value=true} VpcId=vpc-1
             DescribeVpcAttribute VpcId=vpc-1 Attribute=enableNothing

@@ -73,11 +73,11 @@ fn attributes_of_a_subnet() {
          ModifySubnetAttribute SubnetId=subnet-1 PrivateDnsHostnameTypeOnLaunch=resource-name",
         expect![[r#"
             ModifySubnetAttribute SubnetId=subnet-1 MapPublicIpOnLaunch.Value=true
-  
+              nothing
             ModifySubnetAttribute SubnetId=subnet-1 AssignIpv6AddressOnCreation.Value=false
-  
+              nothing
             ModifySubnetAttribute SubnetId=subnet-1 PrivateDnsHostnameTypeOnLaunch=ip-name
-  
+              nothing
             DescribeSubnets filter:map-public-ip-on-launch=true
               Subnets=[{AssignIpv6AddressOnCreation=false AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 AvailableIpAddressCount=251 CidrBlock=10.0.0.0/24 DefaultForAz=false EnableDns64=false Ipv6Native=false MapCustomerOwnedIpOnLaunch=false MapPublicIpOnLaunch=true PrivateDnsNameOptionsOnLaunch={EnableResourceNameDnsAAAARecord=false EnableResourceNameDnsARecord=false HostnameType=ip-name} State=available SubnetArn=arn:aws:ec2:us-west-2:111122223333:subnet/subnet-1 SubnetId=subnet-1 VpcId=vpc-1}]
             ModifySubnetAttribute SubnetId=subnet-1
@@ -109,11 +109,11 @@ fn a_subnet_goes_when_no_interface_is_left_and_takes_its_association_along() {
             DeleteSubnet SubnetId=subnet-1
               refused DependencyViolation: The subnet 'subnet-1' has dependencies and cannot be deleted.
             DeleteSubnet SubnetId=subnet-1
-  
+              nothing
             DeleteSubnet SubnetId=subnet-1
               refused InvalidSubnetID.NotFound: The subnet ID 'subnet-1' does not exist
             DeleteRouteTable RouteTableId=rtb-1
-  
+              nothing
         "#]],
     );
 }

@@ -34,7 +34,7 @@ fn a_route_whose_gateway_is_gone_is_a_blackhole() {
             DescribeRouteTables filter:route.state=blackhole
               RouteTables=[{RouteTableId=rtb-1 Routes=[{DestinationCidrBlock=10.0.0.0/16 GatewayId=local Origin=CreateRouteTable State=active}, {DestinationCidrBlock=0.0.0.0/0 GatewayId=igw-1 Origin=CreateRoute State=blackhole}] VpcId=vpc-1}]
             DeleteRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0
-  
+              nothing
             DescribeRouteTables RouteTableIds.1=rtb-1
               RouteTables=[{RouteTableId=rtb-1 Routes=[{DestinationCidrBlock=10.0.0.0/16 GatewayId=local Origin=CreateRouteTable State=active}] VpcId=vpc-1}]
         "#]],
@@ -93,11 +93,11 @@ fn routes_that_cannot_be_are_refused() {
             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 GatewayId=igw-1
               refused InvalidRoute.NotFound: no route with destination-cidr-block 0.0.0.0/0 in route table rtb-1
             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=192.168.0.0/16 GatewayId=igw-1
-  
+              nothing
             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=192.168.0.0/16 LocalTarget=true
               refused InvalidParameterValue: The local target is only for the local route.
             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 LocalTarget=true
-  
+              nothing
             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 GatewayId=igw-1
               refused InvalidParameterValue: The destination CIDR block 10.0.0.0/16 is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.
             DeleteRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0
@@ -167,11 +167,11 @@ fn a_subnet_uses_one_table() {
             DisassociateRouteTable AssociationId=rtbassoc-1
               refused InvalidAssociationID.NotFound: The association ID 'rtbassoc-1' does not exist
             DisassociateRouteTable AssociationId=rtbassoc-2
-  
+              nothing
             DisassociateRouteTable AssociationId=association
               refused InvalidAssociationID.Malformed: Invalid id: "association" (expecting "rtbassoc-...")
             DeleteRouteTable RouteTableId=rtb-2
-  
+              nothing
             DeleteRouteTable RouteTableId=rtb-2
               refused InvalidRouteTableID.NotFound: The routeTable ID 'rtb-2' does not exist
         "#]],
@@ -200,7 +200,7 @@ fn another_table_can_become_the_main_one() {
             DescribeRouteTables filter:association.main=true
               RouteTables=[{Associations=[{AssociationState={State=associated} Main=true RouteTableAssociationId=rtbassoc-2 RouteTableId=rtb-1}] RouteTableId=rtb-1 Routes=[{DestinationCidrBlock=10.0.0.0/16 GatewayId=local Origin=CreateRouteTable State=active}] VpcId=vpc-1}]
             DeleteRouteTable RouteTableId=rtb-2
-  
+              nothing
         "#]],
     );
 }

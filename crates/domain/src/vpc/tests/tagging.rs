@@ -27,7 +27,7 @@ fn any_kind_of_resource_is_tagged_and_found() {
          DescribeTags filter:resource-id=vpc-1,sgr-1",
         expect![[r#"
             CreateTags Resources.1=vpc-1 Resources.2=subnet-1 Resources.3=sg-1 Resources.4=sgr-1 Resources.5=eni-1 Resources.6=igw-1 Resources.7=rtb-1 Tags.1.Key=env Tags.1.Value=lab Tags.2.Key=bare
-  
+              nothing
             DescribeTags filter:key=env
               Tags=[{Key=env ResourceId=eni-1 ResourceType=network-interface Value=lab}, {Key=env ResourceId=igw-1 ResourceType=internet-gateway Value=lab}, {Key=env ResourceId=rtb-1 ResourceType=route-table Value=lab}, {Key=env ResourceId=sg-1 ResourceType=security-group Value=lab}, {Key=env ResourceId=sgr-1 ResourceType=security-group-rule Value=lab}, {Key=env ResourceId=subnet-1 ResourceType=subnet Value=lab}, {Key=env ResourceId=vpc-1 ResourceType=vpc Value=lab}]
             DescribeTags filter:resource-type=subnet,route-table filter:value=lab
@@ -37,19 +37,19 @@ fn any_kind_of_resource_is_tagged_and_found() {
             DescribeSubnets filter:tag:env=l* filter:tag-key=bare
               Subnets=[{AssignIpv6AddressOnCreation=false AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 AvailableIpAddressCount=250 CidrBlock=10.0.0.0/24 DefaultForAz=false EnableDns64=false Ipv6Native=false MapCustomerOwnedIpOnLaunch=false MapPublicIpOnLaunch=false PrivateDnsNameOptionsOnLaunch={EnableResourceNameDnsAAAARecord=false EnableResourceNameDnsARecord=false HostnameType=ip-name} State=available SubnetArn=arn:aws:ec2:us-west-2:111122223333:subnet/subnet-1 SubnetId=subnet-1 Tags=[{Key=bare Value=""}, {Key=env Value=lab}] VpcId=vpc-1}]
             CreateTags Resources.1=vpc-1 Tags.1.Key=env Tags.1.Value=prod
-  
+              nothing
             DeleteTags Resources.1=vpc-1 Tags.1.Key=env Tags.1.Value=lab
-  
+              nothing
             DescribeTags filter:resource-id=vpc-1
               Tags=[{Key=bare ResourceId=vpc-1 ResourceType=vpc Value=""}, {Key=env ResourceId=vpc-1 ResourceType=vpc Value=prod}]
             DeleteTags Resources.1=vpc-1 Tags.1.Key=env
-  
+              nothing
             DescribeTags filter:resource-id=vpc-1
               Tags=[{Key=bare ResourceId=vpc-1 ResourceType=vpc Value=""}]
             DeleteTags Resources.1=vpc-1 Resources.2=sgr-1
-  
+              nothing
             DescribeTags filter:resource-id=vpc-1,sgr-1
-  
+              nothing
         "#]],
     );
 }
@@ -103,7 +103,7 @@ fn tags_that_cannot_be_are_refused() {
             CreateVpc CidrBlock=10.1.0.0/16 tag:vpc:a=1 tag:vpc:a=2
               refused InvalidParameterValue: Duplicate tag key 'a' specified.
             DescribeTags
-  
+              nothing
         "#]],
     );
 }
