@@ -36,7 +36,7 @@ pub fn host(snap: &Snapshot, host: &HostId, env: &Env) -> HostIntent {
         vni(&set.vpc).map(|vni| (set.id, GroupSetIntent { vni, groups }))
     });
     let security_groups = snap.security_groups.values().filter(|group| vpcs.contains_key(&group.vpc)).map(|group| {
-        let rules = group.rules.iter().map(|(id, rule)| (id.clone(), rule.matches.clone())).collect();
+        let rules = group.rules.iter().filter_map(|(id, rule)| Some((id.clone(), rule.matches.intent()?))).collect();
         (group.id.clone(), SecurityGroupIntent { rules })
     });
     HostIntent {

@@ -16,6 +16,7 @@ mod filter;
 mod find;
 pub mod interface;
 mod internet_gateway;
+mod ipv6;
 mod network;
 mod network_interface;
 mod network_interface_attribute;

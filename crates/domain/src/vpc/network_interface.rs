@@ -100,10 +100,10 @@ pub fn delete_network_interface(
 ) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["NetworkInterfaceId"])?;
     let eni = find::network_interface(snap, required(&req.network_interface_id, "networkInterfaceId")?)?;
-    not_of_a_task(eni)?;
     if eni.attachment.is_some() {
         return Err(interface::in_use(&eni.id));
     }
+    not_of_a_task(eni)?;
     let mut draft = Draft::of(snap);
     interface::delete(&mut draft, &eni.id);
     Ok(draft.change(NoOutput))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use berth_types::intent::RuleIntent;
+use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
 use berth_types::{
     EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress,
     RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni,
@@ -11,6 +11,7 @@ use berth_types::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::ipv6::Ipv6Cidr;
 use crate::index::{Index, Single, Stored};
 
 /// Tags of a resource.
@@ -79,11 +80,52 @@ pub struct SecurityGroup {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SecurityGroupRule {
     /// What is matched.
-    pub matches: RuleIntent,
+    pub matches: Matches,
     /// Text given by the user.
     pub description: Option<String>,
     /// Tags.
     pub tags: Tags,
+}
+
+/// What a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matches {
+    /// Packets to or from the interface.
+    pub direction: Direction,
+    /// IP protocol number; `None` means all.
+    pub protocol: Option<u8>,
+    /// What of the protocol is admitted.
+    pub ports: PortRange,
+    /// The other end.
+    pub peer: Peer,
+}
+
+/// The other end of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// Any address in a range.
+    Cidr(Ipv4Cidr),
+    /// Any IPv6 address in a range. Such a rule admits nothing yet, for no VPC has IPv6 addresses.
+    Ipv6(Ipv6Cidr),
+    /// Any interface that carries the group.
+    Group(SecurityGroupId),
+}
+
+/// Number of ICMPv6 among the IP protocols.
+pub const ICMPV6: u8 = 58;
+
+impl Matches {
+    /// The rule for the data path; `None` when it can match IPv6 packets only.
+    pub fn intent(&self) -> Option<RuleIntent> {
+        let peer = match &self.peer {
+            Peer::Cidr(cidr) => RulePeer::Cidr(*cidr),
+            Peer::Group(group) => RulePeer::Group(group.clone()),
+            Peer::Ipv6(_) => return None,
+        };
+        let (direction, protocol, ports) = (self.direction, self.protocol, self.ports);
+        (protocol != Some(ICMPV6)).then_some(RuleIntent { direction, protocol, ports, peer })
+    }
 }
 
 /// A distinct set of groups in use by at least one interface.

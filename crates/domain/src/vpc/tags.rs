@@ -10,7 +10,9 @@ use berth_shapes::ec2::{
     TagSpecification,
 };
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
-use berth_types::{EniId, InternetGatewayId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId};
+use berth_types::{
+    EniId, InstanceId, InternetGatewayId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
+};
 
 use super::describe::Selection;
 use super::filter::{Filters, text};
@@ -232,7 +234,11 @@ macro_rules! put_retagged {
 }
 
 fn retag(draft: &mut Draft, id: &str, change: impl Fn(&mut Tags) -> Result<(), Refusal>) -> Result<(), Refusal> {
-    let kind = Kind::of_id(id).ok_or_else(|| Refusal::new(Code::InvalidId, format!("The ID '{id}' is not valid")))?;
+    let kind = Kind::of_id(id).ok_or_else(|| match InstanceId::parse(id) {
+        // Instances of hosts are not resources of this service.
+        Ok(id) => Refusal::new(Code::InvalidInstanceIdNotFound, format!("The instance ID '{id}' does not exist")),
+        Err(_) => Refusal::new(Code::InvalidId, format!("The ID '{id}' is not valid")),
+    })?;
     match kind {
         Kind::Vpc => put_retagged!(draft, find::vpc(draft, id)?, Vpc, change),
         Kind::Subnet => put_retagged!(draft, find::subnet(draft, id)?, Subnet, change),

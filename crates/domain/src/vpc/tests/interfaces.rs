@@ -238,9 +238,9 @@ fn interfaces_of_tasks_belong_to_their_task() {
         DetachNetworkInterface AttachmentId=attachment
           refused InvalidAttachmentID.Malformed: Invalid id: "attachment" (expecting "eni-attach-...")
         DeleteNetworkInterface NetworkInterfaceId=eni-1
-          refused OperationNotPermitted: You are not allowed to manage 'ela-attach' attachments.
+          refused InvalidNetworkInterface.InUse: Network interface 'eni-1' is currently in use.
         DeleteNetworkInterface NetworkInterfaceId=eni-2
-          refused OperationNotPermitted: Network interface 'eni-2' belongs to the Amazon ECS task '00000000000000000000000000000002' and cannot be detached, modified or deleted. To release it, stop the task.
+          refused InvalidNetworkInterface.InUse: Network interface 'eni-2' is currently in use.
         ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 SourceDestCheck.Value=false
           refused OperationNotPermitted: You are not allowed to manage 'ela-attach' attachments.
         CreateTags Resources.1=eni-1 Tags.1.Key=team Tags.1.Value=web

@@ -81,7 +81,7 @@ fn rules_that_cannot_be_are_refused_and_none_is_added() {
          AuthorizeSecurityGroupIngress GroupId=sg-1 rule=icmp:-1-3:0.0.0.0/0
          AuthorizeSecurityGroupIngress GroupId=sg-1 rule=sctpx:1-1:0.0.0.0/0
          AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:10.0.0.0
-         AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:2001:db8::/32
+         AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:2001:db8::/129
          AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:pl-0123456789abcdef0
          AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:sg-2
          AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:sg-0123456789abcdef0
@@ -116,8 +116,8 @@ fn rules_that_cannot_be_are_refused_and_none_is_added() {
               refused InvalidParameterValue: Invalid value 'sctpx' for IP protocol. Unknown protocol.
             AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:10.0.0.0
               refused InvalidParameterValue: CIDR block 10.0.0.0 is malformed
-            AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:2001:db8::/32
-              refused InvalidParameterValue: Invalid value '2001:db8::/32' for remote-ipv6-range. The VPC has no IPv6 addresses.
+            AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:2001:db8::/129
+              refused InvalidParameterValue: CIDR block 2001:db8::/129 is malformed
             AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:pl-0123456789abcdef0
               refused InvalidPrefixListID.NotFound: The prefix list ID 'pl-0123456789abcdef0' does not exist
             AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:sg-2
@@ -139,7 +139,7 @@ fn rules_that_cannot_be_are_refused_and_none_is_added() {
             AuthorizeSecurityGroupEgress GroupId=sg-1 IpPermissions.1.IpProtocol=-1 IpPermissions.1.IpRanges.1.CidrIp=10.0.0.0/8 IpPermissions.1.IpRanges.1.Description=50%
               refused InvalidParameterValue: Invalid rule description. Valid descriptions are strings less than 256 characters from the following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*
             DescribeSecurityGroupRules filter:group-id=sg-1
-              SecurityGroupRules=[{CidrIpv4=0.0.0.0/0 FromPort=80 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=tcp IsEgress=false SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-1 SecurityGroupRuleId=sgr-1 ToPort=80}, {FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=-1 IsEgress=false ReferencedGroupInfo={GroupId=sg-1 UserId=111122223333 VpcId=vpc-1} SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-3 SecurityGroupRuleId=sgr-3 ToPort=-1}, {CidrIpv4=10.0.0.0/8 FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=icmp IsEgress=false SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-2 SecurityGroupRuleId=sgr-2 ToPort=-1}, {CidrIpv4=0.0.0.0/0 FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=-1 IsEgress=true SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-4 SecurityGroupRuleId=sgr-4 ToPort=-1}]
+              SecurityGroupRules=[{CidrIpv4=0.0.0.0/0 FromPort=80 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=tcp IsEgress=false SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-1 SecurityGroupRuleId=sgr-1 ToPort=80}, {FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=-1 IsEgress=false ReferencedGroupInfo={GroupId=sg-1 UserId=111122223333} SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-3 SecurityGroupRuleId=sgr-3 ToPort=-1}, {CidrIpv4=10.0.0.0/8 FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=icmp IsEgress=false SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-2 SecurityGroupRuleId=sgr-2 ToPort=-1}, {CidrIpv4=0.0.0.0/0 FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=-1 IsEgress=true SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-4 SecurityGroupRuleId=sgr-4 ToPort=-1}]
         "#]],
     );
 }
@@ -237,6 +237,31 @@ fn modifying_rules_refuses_what_is_not_there_or_there_twice() {
               refused InvalidPermission.NotFound: The specified rule does not exist in this security group.
             UpdateSecurityGroupRuleDescriptionsEgress GroupId=sg-1
               refused InvalidParameterCombination: Either IpPermissions or SecurityGroupRuleDescriptions must be specified, and not both
+        "#]],
+    );
+}
+
+#[test]
+fn rules_for_ipv6_are_kept_and_answered() {
+    check(
+        "!CreateVpc CidrBlock=10.0.0.0/16
+         !CreateSecurityGroup GroupName=web Description=web VpcId=vpc-1
+         AuthorizeSecurityGroupEgress GroupId=sg-1 rule=-1::::/0
+         AuthorizeSecurityGroupEgress GroupId=sg-1 rule=-1::0::0/0
+         !AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:2001:db8::1/32 rule=tcp:80-80:0.0.0.0/0
+         !AuthorizeSecurityGroupIngress GroupId=sg-1 rule=icmpv6::::/0 rule=58:128-0:2001:db8::/32
+         DescribeSecurityGroups GroupIds.1=sg-1
+         !DescribeSecurityGroups filter:ip-permission.ipv6-cidr=::/0
+         RevokeSecurityGroupEgress GroupId=sg-1 rule=-1::::/0",
+        expect![[r#"
+            AuthorizeSecurityGroupEgress GroupId=sg-1 rule=-1::::/0
+              Return=true SecurityGroupRules=[{CidrIpv6=::/0 FromPort=-1 GroupId=sg-1 GroupOwnerId=111122223333 IpProtocol=-1 IsEgress=true SecurityGroupRuleArn=arn:aws:ec2:us-west-2:111122223333:security-group-rule/sgr-1 SecurityGroupRuleId=sgr-1 ToPort=-1}]
+            AuthorizeSecurityGroupEgress GroupId=sg-1 rule=-1::0::0/0
+              refused InvalidPermission.Duplicate: the specified rule "peer: ::/0, ALL, ALLOW" already exists
+            DescribeSecurityGroups GroupIds.1=sg-1
+              SecurityGroups=[{Description=web GroupId=sg-1 GroupName=web IpPermissions=[{FromPort=80 IpProtocol=tcp IpRanges=[{CidrIp=0.0.0.0/0}] Ipv6Ranges=[{CidrIpv6=2001:db8::/32}] ToPort=80}, {FromPort=128 IpProtocol=icmpv6 Ipv6Ranges=[{CidrIpv6=2001:db8::/32}] ToPort=0}, {FromPort=-1 IpProtocol=icmpv6 Ipv6Ranges=[{CidrIpv6=::/0}] ToPort=-1}] IpPermissionsEgress=[{IpProtocol=-1 IpRanges=[{CidrIp=0.0.0.0/0}] Ipv6Ranges=[{CidrIpv6=::/0}]}] SecurityGroupArn=arn:aws:ec2:us-west-2:111122223333:security-group/sg-1 VpcId=vpc-1}]
+            RevokeSecurityGroupEgress GroupId=sg-1 rule=-1::::/0
+              Return=true RevokedSecurityGroupRules=[{CidrIpv6=::/0 FromPort=-1 GroupId=sg-1 IpProtocol=-1 IsEgress=true SecurityGroupRuleId=sgr-1 ToPort=-1}]
         "#]],
     );
 }

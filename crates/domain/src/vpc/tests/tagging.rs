@@ -93,7 +93,7 @@ fn tags_that_cannot_be_are_refused() {
             CreateTags Resources.1=vpc-1 Resources.2=vpc-0123456789abcdef0 Tags.1.Key=a
               refused InvalidVpcID.NotFound: The vpc ID 'vpc-0123456789abcdef0' does not exist
             CreateTags Resources.1=i-0123456789abcdef0 Tags.1.Key=a
-              refused InvalidID: The ID 'i-0123456789abcdef0' is not valid
+              refused InvalidInstanceID.NotFound: The instance ID 'i-0123456789abcdef0' does not exist
             CreateTags Resources.1=nothing Tags.1.Key=a
               refused InvalidID: The ID 'nothing' is not valid
             DeleteTags Resources.1=vpc-1 Tags.1.Key=aws:mine
