@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use berth_types::{
-    EniId, GroupSetId, HostId, InternetGatewayId, RouteTableId, SecurityGroupId, SubnetId, TaskId, VpcId,
+    EniId, GroupSetId, HostId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, TaskId, VpcId,
 };
 use imbl::OrdMap;
 
@@ -16,7 +16,9 @@ use crate::ecs::record::{
 };
 use crate::index::{Index, Single, Stored};
 use crate::sts::record::{AccessKey, AccessKeyId};
-use crate::vpc::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
+use crate::vpc::record::{
+    DefaultNetwork, Eni, GroupSet, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc,
+};
 
 /// A stored record cannot be read by this program.
 #[derive(Debug, thiserror::Error)]
@@ -188,6 +190,8 @@ records! {
     enis: EniId => Eni = "eni" v 1;
     /// Internet gateways.
     internet_gateways: InternetGatewayId => InternetGateway = "internet-gateway" v 1;
+    /// Network ACLs.
+    network_acls: NetworkAclId => NetworkAcl = "network-acl" v 1;
     /// Route tables.
     route_tables: RouteTableId => RouteTable = "route-table" v 1;
     /// What the first start made, so that it is made once.

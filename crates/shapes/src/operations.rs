@@ -30,6 +30,7 @@ pub enum OperationId {
     Ec2DescribeAccountAttributes,
     Ec2DescribeAvailabilityZones,
     Ec2DescribeInternetGateways,
+    Ec2DescribeNetworkAcls,
     Ec2DescribeNetworkInterfaceAttribute,
     Ec2DescribeNetworkInterfaces,
     Ec2DescribeRegions,
@@ -390,6 +391,19 @@ pub static OPERATIONS: &[Operation] = &[
         action: "ec2:DescribeInternetGateways",
         also: &[],
         handler: "vpc::describe_internet_gateways",
+        since: "0.1",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeNetworkAcls,
+        service: Service::Ec2,
+        name: "DescribeNetworkAcls",
+        protocol: Protocol::Ec2Query,
+        action: "ec2:DescribeNetworkAcls",
+        also: &[],
+        handler: "vpc::describe_network_acls",
         since: "0.1",
         required_members: &[],
         result_wrapper: "",
@@ -971,6 +985,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2DescribeAccountAttributes, ec2, DescribeAccountAttributesRequest, vpc::describe_account_attributes)
 (Ec2DescribeAvailabilityZones, ec2, DescribeAvailabilityZonesRequest, vpc::describe_availability_zones)
 (Ec2DescribeInternetGateways, ec2, DescribeInternetGatewaysRequest, vpc::describe_internet_gateways)
+(Ec2DescribeNetworkAcls, ec2, DescribeNetworkAclsRequest, vpc::describe_network_acls)
 (Ec2DescribeNetworkInterfaceAttribute, ec2, DescribeNetworkInterfaceAttributeRequest, vpc::describe_network_interface_attribute)
 (Ec2DescribeNetworkInterfaces, ec2, DescribeNetworkInterfacesRequest, vpc::describe_network_interfaces)
 (Ec2DescribeRegions, ec2, DescribeRegionsRequest, vpc::describe_regions)

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
 use berth_types::{
     EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress,
-    RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni,
-    VpcCidrAssociationId, VpcId,
+    NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
+    SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -226,6 +226,19 @@ pub struct InternetGateway {
     pub tags: Tags,
 }
 
+/// The default network ACL of a VPC. Its entries are implied and not stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkAcl {
+    /// Id.
+    pub id: NetworkAclId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// The subnets of the VPC, all of them, with the ids of their associations.
+    pub associations: BTreeMap<SubnetId, NetworkAclAssociationId>,
+    /// Tags.
+    pub tags: Tags,
+}
+
 /// A route table. The local route is implied and not stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteTable {
@@ -273,7 +286,7 @@ macro_rules! keyed_by_id {
     };
 }
 
-keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, SecurityGroup => SecurityGroupId, InternetGateway => InternetGatewayId, RouteTable => RouteTableId);
+keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, SecurityGroup => SecurityGroupId, InternetGateway => InternetGatewayId, NetworkAcl => NetworkAclId, RouteTable => RouteTableId);
 
 impl Stored for DefaultNetwork {
     type Key = Single;

@@ -9,7 +9,11 @@ fn a_vpc_comes_with_a_main_route_table_and_a_default_group() {
         "CreateVpc CidrBlock=10.0.1.7/16 tag:vpc:Name=lab InstanceTenancy=default AmazonProvidedIpv6CidrBlock=false
          DescribeVpcs VpcIds.1=vpc-1
          DescribeRouteTables filter:vpc-id=vpc-1 filter:association.main=true
-         DescribeSecurityGroups filter:vpc-id=vpc-1",
+         DescribeSecurityGroups filter:vpc-id=vpc-1
+         !CreateSubnet VpcId=vpc-1 CidrBlock=10.0.0.0/24
+         DescribeNetworkAcls filter:vpc-id=vpc-1 filter:default=true
+         !DeleteSubnet SubnetId=subnet-1
+         DescribeNetworkAcls filter:association.subnet-id=subnet-1",
         expect![[r#"
             CreateVpc CidrBlock=10.0.1.7/16 tag:vpc:Name=lab InstanceTenancy=default AmazonProvidedIpv6CidrBlock=false
               Vpc={CidrBlock=10.0.0.0/16 CidrBlockAssociationSet=[{AssociationId=vpc-cidr-assoc-1 CidrBlock=10.0.0.0/16 CidrBlockState={State=associated}}] DhcpOptionsId=default InstanceTenancy=default IsDefault=false State=available Tags=[{Key=Name Value=lab}] VpcId=vpc-1}
@@ -19,6 +23,10 @@ fn a_vpc_comes_with_a_main_route_table_and_a_default_group() {
               RouteTables=[{Associations=[{AssociationState={State=associated} Main=true RouteTableAssociationId=rtbassoc-1 RouteTableId=rtb-1}] RouteTableId=rtb-1 Routes=[{DestinationCidrBlock=10.0.0.0/16 GatewayId=local Origin=CreateRouteTable State=active}] VpcId=vpc-1}]
             DescribeSecurityGroups filter:vpc-id=vpc-1
               SecurityGroups=[{Description="default VPC security group" GroupId=sg-1 GroupName=default IpPermissions=[{IpProtocol=-1 UserIdGroupPairs=[{GroupId=sg-1 UserId=111122223333}]}] IpPermissionsEgress=[{IpProtocol=-1 IpRanges=[{CidrIp=0.0.0.0/0}]}] SecurityGroupArn=arn:aws:ec2:us-west-2:111122223333:security-group/sg-1 VpcId=vpc-1}]
+            DescribeNetworkAcls filter:vpc-id=vpc-1 filter:default=true
+              NetworkAcls=[{Associations=[{NetworkAclAssociationId=aclassoc-1 NetworkAclId=acl-1 SubnetId=subnet-1}] Entries=[{CidrBlock=0.0.0.0/0 Egress=true Protocol=-1 RuleAction=allow RuleNumber=100}, {CidrBlock=0.0.0.0/0 Egress=true Protocol=-1 RuleAction=deny RuleNumber=32767}, {CidrBlock=0.0.0.0/0 Egress=false Protocol=-1 RuleAction=allow RuleNumber=100}, {CidrBlock=0.0.0.0/0 Egress=false Protocol=-1 RuleAction=deny RuleNumber=32767}] IsDefault=true NetworkAclId=acl-1 VpcId=vpc-1}]
+            DescribeNetworkAcls filter:association.subnet-id=subnet-1
+              nothing
         "#]],
     );
 }
@@ -78,6 +86,8 @@ fn a_vpc_goes_when_it_is_empty() {
          DeleteVpc
          DescribeVpcs
          DescribeRouteTables
+         DescribeNetworkAcls
+         DescribeNetworkAcls NetworkAclIds.1=acl-0123456789abcdef0
          DescribeSecurityGroups",
         expect![[r#"
             DeleteVpc VpcId=vpc-1
@@ -100,6 +110,10 @@ fn a_vpc_goes_when_it_is_empty() {
               nothing
             DescribeRouteTables
               nothing
+            DescribeNetworkAcls
+              nothing
+            DescribeNetworkAcls NetworkAclIds.1=acl-0123456789abcdef0
+              refused InvalidNetworkAclID.NotFound: The networkAcl ID 'acl-0123456789abcdef0' does not exist
             DescribeSecurityGroups
               nothing
         "#]],
