@@ -13,6 +13,7 @@ pub mod change;
 pub mod ecs;
 pub mod env;
 mod index;
+mod numbers;
 pub mod page;
 pub mod plan;
 pub mod refusal;

@@ -72,6 +72,7 @@ operations! {
     Ec2DescribeAccountAttributes => read vpc::describe_account_attributes;
     Ec2DescribeAvailabilityZones => read vpc::describe_availability_zones;
     Ec2DescribeInternetGateways => read vpc::describe_internet_gateways;
+    Ec2DescribeNetworkAcls => read vpc::describe_network_acls;
     Ec2DescribeNetworkInterfaceAttribute => read vpc::describe_network_interface_attribute;
     Ec2DescribeNetworkInterfaces => read vpc::describe_network_interfaces;
     Ec2DescribeRegions => read vpc::describe_regions;

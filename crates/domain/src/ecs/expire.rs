@@ -1,6 +1,7 @@
 //! Forgetting stopped tasks.
 
-use super::record::TaskStatus;
+use berth_types::{TaskId, TimestampMs};
+
 use crate::{Change, Draft, Env, RecordKey, Snapshot};
 
 /// How long a stopped task can be described, as on AWS.
@@ -9,11 +10,9 @@ pub const STOPPED_TASKS_KEPT_MS: i64 = 60 * 60 * 1000;
 /// Removes tasks that stopped longer ago than that.
 pub fn expire(snap: &Snapshot, env: &Env) -> Change<()> {
     let mut draft = Draft::of(snap);
-    for task in snap.tasks.values() {
-        let stopped_at = task.times.stopped_at.filter(|_| task.status == TaskStatus::Stopped);
-        if stopped_at.is_some_and(|at| at.0 + STOPPED_TASKS_KEPT_MS < env.now.0) {
-            draft.delete(RecordKey::Task(task.id.clone()));
-        }
+    let is_over = |(at, _): &&(TimestampMs, TaskId)| at.0 + STOPPED_TASKS_KEPT_MS < env.now.0;
+    for (_, task) in snap.index().stopped_tasks.iter().take_while(is_over) {
+        draft.delete(RecordKey::Task(task.clone()));
     }
     draft.change(())
 }

@@ -10,6 +10,7 @@ mod expire;
 mod host;
 mod instance;
 mod list;
+pub(crate) mod load;
 pub(crate) mod name;
 mod network;
 mod observe;

@@ -10,6 +10,7 @@ use berth_types::report::{ContainerStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
+use super::load::{Need, Progress};
 pub use super::name::{ClusterName, FamilyName};
 use crate::index::{Index, Stored};
 use crate::vpc::record::Tags;
@@ -219,6 +220,8 @@ pub struct Task {
     pub cpu_units: Option<u32>,
     /// Task size: the definition's or the override's.
     pub memory_mib: Option<u32>,
+    /// What it takes of its host.
+    pub need: Need,
     /// In the order of the definition.
     pub containers: Vec<TaskContainer>,
     /// Task-level overrides as given.
@@ -428,7 +431,37 @@ macro_rules! keyed {
     };
 }
 
-keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName; TaskDefinition, key => TaskDefinitionKey; Host, id => HostId);
+keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName; TaskDefinition, key => TaskDefinitionKey);
+
+impl Stored for Host {
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.loads.host_came(&self.id);
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.loads.host_went(&self.id);
+    }
+}
+
+impl Task {
+    /// How far it is, as counts tell it apart.
+    pub fn progress(&self) -> Progress {
+        match self.status {
+            TaskStatus::Provisioning | TaskStatus::Pending => Progress::Pending,
+            TaskStatus::Running => Progress::Running,
+            TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning => Progress::Ending,
+            TaskStatus::Stopped => Progress::Stopped,
+        }
+    }
+
+    /// The host of which it takes its share.
+    fn burdened_host(&self) -> Option<&HostId> {
+        self.host.as_ref().filter(|_| self.status != TaskStatus::Stopped)
+    }
+}
 
 impl Stored for Task {
     type Key = TaskId;
@@ -437,20 +470,30 @@ impl Stored for Task {
     }
     fn index(&self, index: &mut Index) {
         index.cluster_tasks.insert((self.cluster.clone(), self.id.clone()));
-        if let (Some(host), true) = (&self.host, self.status != TaskStatus::Stopped) {
+        index.counts.add(&self.cluster, self.launch_type, self.progress());
+        if let Some(host) = self.burdened_host() {
             index.host_tasks.insert((host.clone(), self.id.clone()));
+            index.loads.add(host, self.launch_type, self.need);
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.insert((token.clone(), self.id.clone()));
         }
+        if let Some(at) = self.times.stopped_at {
+            index.stopped_tasks.insert((at, self.id.clone()));
+        }
     }
     fn unindex(&self, index: &mut Index) {
         index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
-        if let Some(host) = &self.host {
+        index.counts.remove(&self.cluster, self.launch_type, self.progress());
+        if let Some(host) = self.burdened_host() {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));
+            index.loads.remove(host, self.launch_type, self.need);
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.remove(&(token.clone(), self.id.clone()));
+        }
+        if let Some(at) = self.times.stopped_at {
+            index.stopped_tasks.remove(&(at, self.id.clone()));
         }
     }
 }

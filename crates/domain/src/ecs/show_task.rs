@@ -6,7 +6,6 @@ use berth_types::TimestampMs;
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::report::ContainerStatus;
 
-use super::placement::Need;
 use super::record::{
     ContainerDefinition, ContainerOverrides, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
 };
@@ -31,7 +30,7 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     let definition = snap.task_definitions.get(&task.definition);
     let definitions = definition.map(|definition| definition.containers.as_slice()).unwrap_or_default();
     let is_fargate = task.launch_type == LaunchType::Fargate;
-    let need = Need::of(snap, task);
+    let need = task.need;
     let host = task.host.as_ref().and_then(|host| snap.hosts.get(host));
     let connectivity = task.times.connectivity_at.map(|_| match host {
         Some(host) if host.connected => "CONNECTED",

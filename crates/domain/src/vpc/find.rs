@@ -122,7 +122,8 @@ pub(super) fn default_group<'a>(snap: &'a Snapshot, vpc: &VpcId) -> Result<&'a A
 
 /// The group of a VPC with this name.
 pub(super) fn group_named<'a>(snap: &'a Snapshot, vpc: &VpcId, name: &str) -> Option<&'a Arc<SecurityGroup>> {
-    snap.security_groups.values().find(|group| group.vpc == *vpc && group.name == name)
+    let id = snap.index().group_names.get(&(vpc.clone(), name.to_owned()))?;
+    snap.security_groups.get(id)
 }
 
 /// The main route table of a VPC.

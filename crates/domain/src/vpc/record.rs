@@ -12,7 +12,7 @@ use berth_types::{
 use serde::{Deserialize, Serialize};
 
 use super::ipv6::Ipv6Cidr;
-use crate::index::{Index, Single, Stored};
+use crate::index::{Index, Single, Stored, give_back, take};
 
 /// Tags of a resource.
 pub type Tags = BTreeMap<String, String>;
@@ -286,12 +286,25 @@ macro_rules! keyed_by_id {
     };
 }
 
-keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, SecurityGroup => SecurityGroupId, InternetGateway => InternetGatewayId, NetworkAcl => NetworkAclId, RouteTable => RouteTableId);
+keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, InternetGateway => InternetGatewayId, NetworkAcl => NetworkAclId, RouteTable => RouteTableId);
 
 impl Stored for DefaultNetwork {
     type Key = Single;
     fn key(&self) -> Single {
         Single
+    }
+}
+
+impl Stored for SecurityGroup {
+    type Key = SecurityGroupId;
+    fn key(&self) -> SecurityGroupId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.group_names.insert((self.vpc.clone(), self.name.clone()), self.id.clone());
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.group_names.remove(&(self.vpc.clone(), self.name.clone()));
     }
 }
 
@@ -302,9 +315,21 @@ impl Stored for GroupSet {
     }
     fn index(&self, index: &mut Index) {
         index.group_sets.insert((self.vpc.clone(), self.groups.clone()), self.id);
+        index.group_set_numbers.take(self.id.0.into());
     }
     fn unindex(&self, index: &mut Index) {
         index.group_sets.remove(&(self.vpc.clone(), self.groups.clone()));
+        index.group_set_numbers.give_back(self.id.0.into());
+    }
+}
+
+impl Eni {
+    /// The attachment, while the interface has to be reachable through it.
+    pub fn wanted_attachment(&self) -> Option<&EniAttachment> {
+        self.attachment.as_ref().filter(|attachment| match attachment.status {
+            AttachmentStatus::Attaching | AttachmentStatus::Attached => true,
+            AttachmentStatus::Detaching => false,
+        })
     }
 }
 
@@ -315,6 +340,7 @@ impl Stored for Eni {
     }
     fn index(&self, index: &mut Index) {
         index.addresses.insert((self.subnet.clone(), self.address), self.id.clone());
+        take(&mut index.address_numbers, &self.subnet, self.address.to_bits());
         index.vpc_enis.insert((self.vpc.clone(), self.id.clone()));
         index.group_set_members.insert((self.group_set, self.id.clone()));
         index.macs.insert(self.mac);
@@ -323,10 +349,18 @@ impl Stored for Eni {
         }
         if let Some(attachment) = &self.attachment {
             index.host_enis.insert((attachment.host.clone(), self.id.clone()));
+            take(&mut index.device_indexes, &attachment.host, attachment.device_index);
+        }
+        if let Some(attachment) = self.wanted_attachment() {
+            index.host_vpc_enis.insert((attachment.host.clone(), self.vpc.clone(), self.id.clone()));
+        }
+        if let Some((token, _)) = &self.client_token {
+            index.eni_tokens.insert(token.clone(), self.id.clone());
         }
     }
     fn unindex(&self, index: &mut Index) {
         index.addresses.remove(&(self.subnet.clone(), self.address));
+        give_back(&mut index.address_numbers, &self.subnet, self.address.to_bits());
         index.vpc_enis.remove(&(self.vpc.clone(), self.id.clone()));
         index.group_set_members.remove(&(self.group_set, self.id.clone()));
         index.macs.remove(&self.mac);
@@ -335,6 +369,13 @@ impl Stored for Eni {
         }
         if let Some(attachment) = &self.attachment {
             index.host_enis.remove(&(attachment.host.clone(), self.id.clone()));
+            give_back(&mut index.device_indexes, &attachment.host, attachment.device_index);
+        }
+        if let Some(attachment) = self.wanted_attachment() {
+            index.host_vpc_enis.remove(&(attachment.host.clone(), self.vpc.clone(), self.id.clone()));
+        }
+        if let Some((token, _)) = &self.client_token {
+            index.eni_tokens.remove(token);
         }
     }
 }
