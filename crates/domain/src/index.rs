@@ -6,7 +6,7 @@ use berth_types::{EniId, GroupSetId, HostId, SecurityGroupId, SubnetId, TaskId, 
 use imbl::{OrdMap, OrdSet};
 
 use crate::ecs::load::{Counts, Loads};
-use crate::ecs::name::ClusterName;
+use crate::ecs::name::{ClusterName, TaskDefinitionKey};
 use crate::numbers::Numbers;
 
 /// Key of a record that exists once.
@@ -74,6 +74,10 @@ pub struct Index {
     pub host_vpc_enis: OrdSet<(HostId, VpcId, EniId)>,
     /// Tasks by cluster.
     pub cluster_tasks: OrdSet<(ClusterName, TaskId)>,
+    /// Tasks by definition, stopped ones too.
+    pub definition_tasks: OrdSet<(TaskDefinitionKey, TaskId)>,
+    /// Deleted definitions that are still there, by the time their end was asked for.
+    pub deleted_definitions: OrdSet<(TimestampMs, TaskDefinitionKey)>,
     /// Tasks by host, stopped ones left out.
     pub host_tasks: OrdSet<(HostId, TaskId)>,
     /// Tasks by the client token they were run with.

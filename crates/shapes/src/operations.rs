@@ -56,6 +56,7 @@ pub enum OperationId {
     Ec2UpdateSecurityGroupRuleDescriptionsIngress,
     EcsCreateCluster,
     EcsDeleteCluster,
+    EcsDeleteTaskDefinitions,
     EcsDeregisterTaskDefinition,
     EcsDescribeClusters,
     EcsDescribeContainerInstances,
@@ -735,6 +736,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDeleteTaskDefinitions,
+        service: Service::Ecs,
+        name: "DeleteTaskDefinitions",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DeleteTaskDefinitions",
+        also: &[],
+        handler: "ecs::delete_task_definitions",
+        since: "0.1",
+        required_members: &["taskDefinitions"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDeregisterTaskDefinition,
         service: Service::Ecs,
         name: "DeregisterTaskDefinition",
@@ -1011,6 +1025,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2UpdateSecurityGroupRuleDescriptionsIngress, ec2, UpdateSecurityGroupRuleDescriptionsIngressRequest, vpc::update_security_group_rule_descriptions_ingress)
 (EcsCreateCluster, ecs, CreateClusterRequest, ecs::create_cluster)
 (EcsDeleteCluster, ecs, DeleteClusterRequest, ecs::delete_cluster)
+(EcsDeleteTaskDefinitions, ecs, DeleteTaskDefinitionsRequest, ecs::delete_task_definitions)
 (EcsDeregisterTaskDefinition, ecs, DeregisterTaskDefinitionRequest, ecs::deregister_task_definition)
 (EcsDescribeClusters, ecs, DescribeClustersRequest, ecs::describe_clusters)
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)

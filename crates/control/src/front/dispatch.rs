@@ -98,6 +98,7 @@ operations! {
     Ec2UpdateSecurityGroupRuleDescriptionsIngress => write vpc::update_security_group_rule_descriptions_ingress;
     EcsCreateCluster => write ecs::create_cluster;
     EcsDeleteCluster => write ecs::delete_cluster;
+    EcsDeleteTaskDefinitions => write ecs::delete_task_definitions;
     EcsDeregisterTaskDefinition => write ecs::deregister_task_definition;
     EcsDescribeClusters => read ecs::describe_clusters;
     EcsDescribeContainerInstances => read ecs::describe_container_instances;

@@ -23,3 +23,18 @@ name!(/// Name of a cluster, its key.
     ClusterName);
 name!(/// Name of a task definition family.
     FamilyName);
+
+/// Family and revision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TaskDefinitionKey {
+    /// Family.
+    pub family: FamilyName,
+    /// Revision, from 1.
+    pub revision: u32,
+}
+
+impl fmt::Display for TaskDefinitionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.family, self.revision)
+    }
+}

@@ -1,7 +1,6 @@
 //! Stored records of ECS.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use berth_types::intent::{Desired, LaunchType};
@@ -11,7 +10,7 @@ use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, Subnet
 use serde::{Deserialize, Serialize};
 
 use super::load::{Need, Progress};
-pub use super::name::{ClusterName, FamilyName};
+pub use super::name::{ClusterName, FamilyName, TaskDefinitionKey};
 use crate::index::{Index, Stored};
 use crate::vpc::record::Tags;
 
@@ -37,21 +36,6 @@ pub struct TaskDefinitionFamily {
     pub name: FamilyName,
     /// Last revision given.
     pub last_revision: u32,
-}
-
-/// Family and revision.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskDefinitionKey {
-    /// Family.
-    pub family: FamilyName,
-    /// Revision, from 1.
-    pub revision: u32,
-}
-
-impl fmt::Display for TaskDefinitionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.family, self.revision)
-    }
 }
 
 /// A task definition as AWS would return it, defaults filled in.
@@ -89,8 +73,43 @@ pub struct TaskDefinition {
     pub registered_by: String,
     /// Set once deregistered: INACTIVE.
     pub deregistered_at: Option<TimestampMs>,
+    /// Set once deleted: DELETE_IN_PROGRESS, until nothing refers to it.
+    pub delete_requested_at: Option<TimestampMs>,
     /// Tags.
     pub tags: Tags,
+}
+
+/// Whether a definition can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefinitionStatus {
+    /// It can.
+    Active,
+    /// Deregistered: no new task.
+    Inactive,
+    /// Deleted, and kept for what refers to it.
+    DeleteInProgress,
+}
+
+impl DefinitionStatus {
+    /// The name AWS uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Inactive => "INACTIVE",
+            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
+        }
+    }
+}
+
+impl TaskDefinition {
+    /// Whether it can be used.
+    pub fn status(&self) -> DefinitionStatus {
+        match (self.deregistered_at, self.delete_requested_at) {
+            (_, Some(_)) => DefinitionStatus::DeleteInProgress,
+            (Some(_), None) => DefinitionStatus::Inactive,
+            (None, None) => DefinitionStatus::Active,
+        }
+    }
 }
 
 /// Platform a definition is made for.
@@ -431,7 +450,24 @@ macro_rules! keyed {
     };
 }
 
-keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName; TaskDefinition, key => TaskDefinitionKey);
+keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName);
+
+impl Stored for TaskDefinition {
+    type Key = TaskDefinitionKey;
+    fn key(&self) -> TaskDefinitionKey {
+        self.key.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        if let Some(at) = self.delete_requested_at {
+            index.deleted_definitions.insert((at, self.key.clone()));
+        }
+    }
+    fn unindex(&self, index: &mut Index) {
+        if let Some(at) = self.delete_requested_at {
+            index.deleted_definitions.remove(&(at, self.key.clone()));
+        }
+    }
+}
 
 impl Stored for Host {
     type Key = HostId;
@@ -470,6 +506,7 @@ impl Stored for Task {
     }
     fn index(&self, index: &mut Index) {
         index.cluster_tasks.insert((self.cluster.clone(), self.id.clone()));
+        index.definition_tasks.insert((self.definition.clone(), self.id.clone()));
         index.counts.add(&self.cluster, self.launch_type, self.progress());
         if let Some(host) = self.burdened_host() {
             index.host_tasks.insert((host.clone(), self.id.clone()));
@@ -484,6 +521,7 @@ impl Stored for Task {
     }
     fn unindex(&self, index: &mut Index) {
         index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
+        index.definition_tasks.remove(&(self.definition.clone(), self.id.clone()));
         index.counts.remove(&self.cluster, self.launch_type, self.progress());
         if let Some(host) = self.burdened_host() {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));

@@ -19,10 +19,10 @@ const EPHEMERAL_STORAGE_GIB: i32 = 20;
 /// The task as RunTask answers it: its interface is not told yet.
 pub(super) fn accepted(snap: &Snapshot, accepted: &Task, env: &Env) -> shape::Task {
     if accepted.status != TaskStatus::Provisioning {
-        return task(snap, accepted, env);
+        return task_with_tags(snap, accepted, env);
     }
     let network = TaskNetwork { status: TaskAttachmentStatus::Precreated, eni: None, ..accepted.network.clone() };
-    task(snap, &Task { network, ..accepted.clone() }, env)
+    task_with_tags(snap, &Task { network, ..accepted.clone() }, env)
 }
 
 /// The task without tags.
