@@ -65,7 +65,7 @@ pub struct Committer {
 impl Committer {
     /// Has the rule decided and stored; refuses at once when the queue is full. For callers that can try again.
     pub async fn commit<T: Send + 'static>(&self, env: Env, rule: impl Rule<T>) -> Result<T, CommitFault> {
-        let (command, answer) = Pending::new(env, rule);
+        let (command, answer) = Pending::queued(env, rule);
         self.queue.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.stats.overloaded.fetch_add(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Committer {
     /// Waits for room in the queue and gives back the answer to come. For callers whose news must not be lost.
     /// Rules sent one after the other are decided in that order.
     pub async fn send<T: Send + 'static>(&self, env: Env, rule: impl Rule<T>) -> Result<Answer<T>, CommitFault> {
-        let (command, answer) = Pending::new(env, rule);
+        let (command, answer) = Pending::queued(env, rule);
         self.queue.send(command).await.map_err(|_| CommitFault::Stopped)?;
         Ok(answer)
     }
@@ -121,7 +121,7 @@ struct Pending<T, R> {
 }
 
 impl<T: Send + 'static, R: Rule<T>> Pending<T, R> {
-    fn new(env: Env, rule: R) -> (Box<dyn Command>, Answer<T>) {
+    fn queued(env: Env, rule: R) -> (Box<dyn Command>, Answer<T>) {
         let (sender, receiver) = oneshot::channel();
         let pending = Self { env, rule: Some(rule), outcome: Err(CommitFault::Stopped), answer: sender };
         (Box::new(pending), receiver)

@@ -12,6 +12,8 @@
 pub mod change;
 pub mod ecs;
 pub mod env;
+mod index;
+mod numbers;
 pub mod page;
 pub mod plan;
 pub mod refusal;

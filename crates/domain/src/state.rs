@@ -2,21 +2,23 @@
 //!
 //! A snapshot is a set of persistent maps: cloning shares everything, a write copies only the path to what it changes.
 //! Records are kept behind `Arc`. Each kind has a name and a version for the store; a record of an older version is
-//! lifted when it is read. Indexes are derived here from the records and are never stored.
+//! lifted when it is read. Indexes (`index.rs`) are derived from the records and are never stored.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use berth_types::{
-    EniId, GroupSetId, HostId, InternetGatewayId, RouteTableId, SecurityGroupId, SubnetId, TaskId, VpcId,
+    EniId, GroupSetId, HostId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, TaskId, VpcId,
 };
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 
 use crate::ecs::record::{
     Cluster, ClusterName, FamilyName, Host, Task, TaskDefinition, TaskDefinitionFamily, TaskDefinitionKey,
 };
+use crate::index::{Index, Single, Stored};
 use crate::sts::record::{AccessKey, AccessKeyId};
-use crate::vpc::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
+use crate::vpc::record::{
+    DefaultNetwork, Eni, GroupSet, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc,
+};
 
 /// A stored record cannot be read by this program.
 #[derive(Debug, thiserror::Error)]
@@ -49,16 +51,6 @@ pub enum Undecodable {
         #[source]
         cause: serde_json::Error,
     },
-}
-
-/// Key of a record that exists once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Single;
-
-impl std::fmt::Display for Single {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("single")
-    }
 }
 
 macro_rules! records {
@@ -173,43 +165,6 @@ pub enum Write {
     Delete(RecordKey),
 }
 
-/// What a stored kind provides besides its serde form.
-pub trait Stored {
-    /// Type of its key.
-    type Key;
-    /// The key under which it is stored.
-    fn key(&self) -> Self::Key;
-    /// Adds what other records look it up by.
-    fn index(&self, _index: &mut Index) {}
-    /// Removes what `index` added.
-    fn unindex(&self, _index: &mut Index) {}
-}
-
-/// Derived look-ups.
-#[derive(Clone, Debug, Default)]
-pub struct Index {
-    /// Interfaces by subnet and private address.
-    pub addresses: OrdMap<(SubnetId, Ipv4Addr), EniId>,
-    /// Interfaces by the groups they carry.
-    pub group_members: OrdSet<(SecurityGroupId, EniId)>,
-    /// Group sets by content.
-    pub group_sets: OrdMap<(VpcId, Vec<SecurityGroupId>), GroupSetId>,
-    /// Interfaces by group set.
-    pub group_set_members: OrdSet<(GroupSetId, EniId)>,
-    /// Interfaces by VPC.
-    pub vpc_enis: OrdSet<(VpcId, EniId)>,
-    /// Interfaces by the host they are plugged on.
-    pub host_enis: OrdSet<(HostId, EniId)>,
-    /// Tasks by cluster.
-    pub cluster_tasks: OrdSet<(ClusterName, TaskId)>,
-    /// Tasks by host, stopped ones left out.
-    pub host_tasks: OrdSet<(HostId, TaskId)>,
-    /// Tasks by the client token they were run with.
-    pub client_tokens: OrdSet<(String, TaskId)>,
-    /// Hardware addresses in use.
-    pub macs: OrdSet<berth_types::MacAddress>,
-}
-
 impl Snapshot {
     /// The derived look-ups.
     pub fn index(&self) -> &Index {
@@ -235,6 +190,8 @@ records! {
     enis: EniId => Eni = "eni" v 1;
     /// Internet gateways.
     internet_gateways: InternetGatewayId => InternetGateway = "internet-gateway" v 1;
+    /// Network ACLs.
+    network_acls: NetworkAclId => NetworkAcl = "network-acl" v 1;
     /// Route tables.
     route_tables: RouteTableId => RouteTable = "route-table" v 1;
     /// What the first start made, so that it is made once.

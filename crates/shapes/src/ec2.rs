@@ -2733,6 +2733,104 @@ impl crate::Value for DescribeInternetGatewaysResult {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkAclsRequest {
+    pub dry_run: Option<bool>,
+    pub filters: Option<Vec<Filter>>,
+    pub max_results: Option<i32>,
+    pub network_acl_ids: Option<Vec<String>>,
+    pub next_token: Option<String>,
+}
+
+impl crate::Structure for DescribeNetworkAclsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DescribeNetworkAclsRequest",
+            members: &[
+                crate::Member::new("DryRun", "DryRun", "dryRun", crate::Kind::Boolean),
+                crate::Member::new("Filters", "Filter", "Filter", crate::Kind::List).items("Filter"),
+                crate::Member::new("MaxResults", "MaxResults", "MaxResults", crate::Kind::Integer),
+                crate::Member::new("NetworkAclIds", "NetworkAclId", "NetworkAclId", crate::Kind::List).items("item"),
+                crate::Member::new("NextToken", "NextToken", "NextToken", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.dry_run),
+            1 => crate::visit::view(&self.filters),
+            2 => crate::visit::view(&self.max_results),
+            3 => crate::visit::view(&self.network_acl_ids),
+            4 => crate::visit::view(&self.next_token),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.dry_run),
+            1 => crate::visit::slot(&mut self.filters),
+            2 => crate::visit::slot(&mut self.max_results),
+            3 => crate::visit::slot(&mut self.network_acl_ids),
+            4 => crate::visit::slot(&mut self.next_token),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DescribeNetworkAclsRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeNetworkAclsResult {
+    pub network_acls: Option<Vec<NetworkAcl>>,
+    pub next_token: Option<String>,
+}
+
+impl crate::Structure for DescribeNetworkAclsResult {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DescribeNetworkAclsResult",
+            members: &[
+                crate::Member::new("NetworkAcls", "NetworkAclSet", "networkAclSet", crate::Kind::List).items("item"),
+                crate::Member::new("NextToken", "NextToken", "nextToken", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.network_acls),
+            1 => crate::visit::view(&self.next_token),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.network_acls),
+            1 => crate::visit::slot(&mut self.next_token),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DescribeNetworkAclsResult {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DescribeNetworkInterfaceAttributeRequest {
     pub attribute: Option<String>,
     pub dry_run: Option<bool>,
@@ -4075,6 +4173,49 @@ impl crate::Value for GroupIdentifier {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct IcmpTypeCode {
+    pub code: Option<i32>,
+    pub r#type: Option<i32>,
+}
+
+impl crate::Structure for IcmpTypeCode {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "IcmpTypeCode",
+            members: &[
+                crate::Member::new("Code", "Code", "code", crate::Kind::Integer),
+                crate::Member::new("Type", "Type", "type", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.code),
+            1 => crate::visit::view(&self.r#type),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.code),
+            1 => crate::visit::slot(&mut self.r#type),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for IcmpTypeCode {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceIpv6Address {
     pub ipv6_address: Option<String>,
     pub is_primary_ipv6: Option<bool>,
@@ -4882,6 +5023,188 @@ impl crate::Value for ModifyVpcAttributeRequest {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAcl {
+    pub associations: Option<Vec<NetworkAclAssociation>>,
+    pub entries: Option<Vec<NetworkAclEntry>>,
+    pub is_default: Option<bool>,
+    pub network_acl_id: Option<String>,
+    pub owner_id: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub vpc_id: Option<String>,
+}
+
+impl crate::Structure for NetworkAcl {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "NetworkAcl",
+            members: &[
+                crate::Member::new("Associations", "AssociationSet", "associationSet", crate::Kind::List).items("item"),
+                crate::Member::new("Entries", "EntrySet", "entrySet", crate::Kind::List).items("item"),
+                crate::Member::new("IsDefault", "Default", "default", crate::Kind::Boolean),
+                crate::Member::new("NetworkAclId", "NetworkAclId", "networkAclId", crate::Kind::Text),
+                crate::Member::new("OwnerId", "OwnerId", "ownerId", crate::Kind::Text),
+                crate::Member::new("Tags", "TagSet", "tagSet", crate::Kind::List).items("item"),
+                crate::Member::new("VpcId", "VpcId", "vpcId", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.associations),
+            1 => crate::visit::view(&self.entries),
+            2 => crate::visit::view(&self.is_default),
+            3 => crate::visit::view(&self.network_acl_id),
+            4 => crate::visit::view(&self.owner_id),
+            5 => crate::visit::view(&self.tags),
+            6 => crate::visit::view(&self.vpc_id),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.associations),
+            1 => crate::visit::slot(&mut self.entries),
+            2 => crate::visit::slot(&mut self.is_default),
+            3 => crate::visit::slot(&mut self.network_acl_id),
+            4 => crate::visit::slot(&mut self.owner_id),
+            5 => crate::visit::slot(&mut self.tags),
+            6 => crate::visit::slot(&mut self.vpc_id),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for NetworkAcl {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAclAssociation {
+    pub network_acl_association_id: Option<String>,
+    pub network_acl_id: Option<String>,
+    pub subnet_id: Option<String>,
+}
+
+impl crate::Structure for NetworkAclAssociation {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "NetworkAclAssociation",
+            members: &[
+                crate::Member::new(
+                    "NetworkAclAssociationId",
+                    "NetworkAclAssociationId",
+                    "networkAclAssociationId",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new("NetworkAclId", "NetworkAclId", "networkAclId", crate::Kind::Text),
+                crate::Member::new("SubnetId", "SubnetId", "subnetId", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.network_acl_association_id),
+            1 => crate::visit::view(&self.network_acl_id),
+            2 => crate::visit::view(&self.subnet_id),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.network_acl_association_id),
+            1 => crate::visit::slot(&mut self.network_acl_id),
+            2 => crate::visit::slot(&mut self.subnet_id),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for NetworkAclAssociation {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkAclEntry {
+    pub cidr_block: Option<String>,
+    pub egress: Option<bool>,
+    pub icmp_type_code: Option<IcmpTypeCode>,
+    pub ipv6_cidr_block: Option<String>,
+    pub port_range: Option<PortRange>,
+    pub protocol: Option<String>,
+    pub rule_action: Option<String>,
+    pub rule_number: Option<i32>,
+}
+
+impl crate::Structure for NetworkAclEntry {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "NetworkAclEntry",
+            members: &[
+                crate::Member::new("CidrBlock", "CidrBlock", "cidrBlock", crate::Kind::Text),
+                crate::Member::new("Egress", "Egress", "egress", crate::Kind::Boolean),
+                crate::Member::new("IcmpTypeCode", "IcmpTypeCode", "icmpTypeCode", crate::Kind::Structure),
+                crate::Member::new("Ipv6CidrBlock", "Ipv6CidrBlock", "ipv6CidrBlock", crate::Kind::Text),
+                crate::Member::new("PortRange", "PortRange", "portRange", crate::Kind::Structure),
+                crate::Member::new("Protocol", "Protocol", "protocol", crate::Kind::Text),
+                crate::Member::new("RuleAction", "RuleAction", "ruleAction", crate::Kind::Text),
+                crate::Member::new("RuleNumber", "RuleNumber", "ruleNumber", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cidr_block),
+            1 => crate::visit::view(&self.egress),
+            2 => crate::visit::view(&self.icmp_type_code),
+            3 => crate::visit::view(&self.ipv6_cidr_block),
+            4 => crate::visit::view(&self.port_range),
+            5 => crate::visit::view(&self.protocol),
+            6 => crate::visit::view(&self.rule_action),
+            7 => crate::visit::view(&self.rule_number),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cidr_block),
+            1 => crate::visit::slot(&mut self.egress),
+            2 => crate::visit::slot(&mut self.icmp_type_code),
+            3 => crate::visit::slot(&mut self.ipv6_cidr_block),
+            4 => crate::visit::slot(&mut self.port_range),
+            5 => crate::visit::slot(&mut self.protocol),
+            6 => crate::visit::slot(&mut self.rule_action),
+            7 => crate::visit::slot(&mut self.rule_number),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for NetworkAclEntry {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct NetworkInterface {
     pub associated_subnets: Option<Vec<String>>,
     pub association: Option<NetworkInterfaceAssociation>,
@@ -5449,6 +5772,49 @@ impl crate::Structure for OperatorResponse {
 }
 
 impl crate::Value for OperatorResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PortRange {
+    pub from: Option<i32>,
+    pub to: Option<i32>,
+}
+
+impl crate::Structure for PortRange {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PortRange",
+            members: &[
+                crate::Member::new("From", "From", "from", crate::Kind::Integer),
+                crate::Member::new("To", "To", "to", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.from),
+            1 => crate::visit::view(&self.to),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.from),
+            1 => crate::visit::slot(&mut self.to),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PortRange {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -8483,6 +8849,11 @@ impl crate::Input for DescribeAvailabilityZonesRequest {
 impl crate::Input for DescribeInternetGatewaysRequest {
     const OPERATION: crate::OperationId = crate::OperationId::Ec2DescribeInternetGateways;
     type Output = DescribeInternetGatewaysResult;
+}
+
+impl crate::Input for DescribeNetworkAclsRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::Ec2DescribeNetworkAcls;
+    type Output = DescribeNetworkAclsResult;
 }
 
 impl crate::Input for DescribeNetworkInterfaceAttributeRequest {

@@ -149,6 +149,7 @@ ec2_error_codes! {
     // Network ACLs, DHCP options, prefix lists.
     InvalidDhcpOptionIdNotFound = "InvalidDhcpOptionID.NotFound",
     InvalidNetworkAclEntryNotFound = "InvalidNetworkAclEntry.NotFound",
+    InvalidNetworkAclIdMalformed = "InvalidNetworkAclID.Malformed",
     InvalidNetworkAclIdNotFound = "InvalidNetworkAclID.NotFound",
     InvalidPrefixListIdNotFound = "InvalidPrefixListID.NotFound",
     NetworkAclEntryAlreadyExists = "NetworkAclEntryAlreadyExists",

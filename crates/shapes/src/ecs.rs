@@ -1355,6 +1355,89 @@ impl crate::Value for DeleteClusterResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteTaskDefinitionsRequest {
+    pub task_definitions: Option<Vec<String>>,
+}
+
+impl crate::Structure for DeleteTaskDefinitionsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteTaskDefinitionsRequest",
+            members: &[crate::Member::new("taskDefinitions", "taskDefinitions", "taskDefinitions", crate::Kind::List)
+                .items("member")
+                .required()],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.task_definitions),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.task_definitions),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteTaskDefinitionsRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteTaskDefinitionsResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub task_definitions: Option<Vec<TaskDefinition>>,
+}
+
+impl crate::Structure for DeleteTaskDefinitionsResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteTaskDefinitionsResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("taskDefinitions", "taskDefinitions", "taskDefinitions", crate::Kind::List)
+                    .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.task_definitions),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.task_definitions),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteTaskDefinitionsResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeregisterTaskDefinitionRequest {
     pub task_definition: Option<String>,
 }
@@ -5959,6 +6042,11 @@ impl crate::Input for CreateClusterRequest {
 impl crate::Input for DeleteClusterRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteCluster;
     type Output = DeleteClusterResponse;
+}
+
+impl crate::Input for DeleteTaskDefinitionsRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteTaskDefinitions;
+    type Output = DeleteTaskDefinitionsResponse;
 }
 
 impl crate::Input for DeregisterTaskDefinitionRequest {

@@ -30,6 +30,7 @@ pub enum OperationId {
     Ec2DescribeAccountAttributes,
     Ec2DescribeAvailabilityZones,
     Ec2DescribeInternetGateways,
+    Ec2DescribeNetworkAcls,
     Ec2DescribeNetworkInterfaceAttribute,
     Ec2DescribeNetworkInterfaces,
     Ec2DescribeRegions,
@@ -55,6 +56,7 @@ pub enum OperationId {
     Ec2UpdateSecurityGroupRuleDescriptionsIngress,
     EcsCreateCluster,
     EcsDeleteCluster,
+    EcsDeleteTaskDefinitions,
     EcsDeregisterTaskDefinition,
     EcsDescribeClusters,
     EcsDescribeContainerInstances,
@@ -396,6 +398,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2DescribeNetworkAcls,
+        service: Service::Ec2,
+        name: "DescribeNetworkAcls",
+        protocol: Protocol::Ec2Query,
+        action: "ec2:DescribeNetworkAcls",
+        also: &[],
+        handler: "vpc::describe_network_acls",
+        since: "0.1",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2DescribeNetworkInterfaceAttribute,
         service: Service::Ec2,
         name: "DescribeNetworkInterfaceAttribute",
@@ -721,6 +736,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDeleteTaskDefinitions,
+        service: Service::Ecs,
+        name: "DeleteTaskDefinitions",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DeleteTaskDefinitions",
+        also: &[],
+        handler: "ecs::delete_task_definitions",
+        since: "0.1",
+        required_members: &["taskDefinitions"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDeregisterTaskDefinition,
         service: Service::Ecs,
         name: "DeregisterTaskDefinition",
@@ -971,6 +999,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2DescribeAccountAttributes, ec2, DescribeAccountAttributesRequest, vpc::describe_account_attributes)
 (Ec2DescribeAvailabilityZones, ec2, DescribeAvailabilityZonesRequest, vpc::describe_availability_zones)
 (Ec2DescribeInternetGateways, ec2, DescribeInternetGatewaysRequest, vpc::describe_internet_gateways)
+(Ec2DescribeNetworkAcls, ec2, DescribeNetworkAclsRequest, vpc::describe_network_acls)
 (Ec2DescribeNetworkInterfaceAttribute, ec2, DescribeNetworkInterfaceAttributeRequest, vpc::describe_network_interface_attribute)
 (Ec2DescribeNetworkInterfaces, ec2, DescribeNetworkInterfacesRequest, vpc::describe_network_interfaces)
 (Ec2DescribeRegions, ec2, DescribeRegionsRequest, vpc::describe_regions)
@@ -996,6 +1025,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2UpdateSecurityGroupRuleDescriptionsIngress, ec2, UpdateSecurityGroupRuleDescriptionsIngressRequest, vpc::update_security_group_rule_descriptions_ingress)
 (EcsCreateCluster, ecs, CreateClusterRequest, ecs::create_cluster)
 (EcsDeleteCluster, ecs, DeleteClusterRequest, ecs::delete_cluster)
+(EcsDeleteTaskDefinitions, ecs, DeleteTaskDefinitionsRequest, ecs::delete_task_definitions)
 (EcsDeregisterTaskDefinition, ecs, DeregisterTaskDefinitionRequest, ecs::deregister_task_definition)
 (EcsDescribeClusters, ecs, DescribeClustersRequest, ecs::describe_clusters)
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)

@@ -124,6 +124,8 @@ ec2_id!(/// The association of a route table with a subnet.
     RouteTableAssociationId, "rtbassoc");
 ec2_id!(/// A network ACL.
     NetworkAclId, "acl");
+ec2_id!(/// The association of a network ACL with a subnet.
+    NetworkAclAssociationId, "aclassoc");
 ec2_id!(/// A set of DHCP options.
     DhcpOptionsId, "dopt");
 ec2_id!(/// The association of a CIDR with a VPC.

@@ -19,7 +19,7 @@ struct FakeStore {
     fails: Arc<AtomicBool>,
     /// Stores, and then says that it failed.
     lies: Arc<AtomicBool>,
-    gate: Arc<Mutex<()>>,
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Store for FakeStore {
@@ -28,7 +28,7 @@ impl Store for FakeStore {
     }
 
     fn commit(&mut self, batch: &[Op], expected: u64) -> Result<u64, StoreFault> {
-        let _gate = self.gate.lock().unwrap();
+        let _gate = self.gate.blocking_lock();
         let failed = || StoreFault::Reach { path: "fake".into(), cause: std::io::Error::other("no space left") };
         if self.fails.load(Ordering::Relaxed) {
             return Err(failed());
@@ -85,7 +85,7 @@ fn env() -> Env {
 async fn rules_that_queue_up_share_one_durable_write_and_see_each_other() {
     let store = FakeStore::default();
     let (committer, published) = loop_on(&store);
-    let gate = store.gate.lock().unwrap();
+    let gate = store.gate.lock().await;
     let first = committer.send(env(), create("first")).await.unwrap();
     let mut others = Vec::new();
     for n in 0..50 {
@@ -109,7 +109,7 @@ async fn a_refused_rule_disturbs_no_other_and_costs_no_write() {
     let store = FakeStore::default();
     let (committer, published) = loop_on(&store);
     committer.commit(env(), create("a")).await.unwrap();
-    let gate = store.gate.lock().unwrap();
+    let gate = store.gate.lock().await;
     let good = committer.send(env(), create("b")).await.unwrap();
     let bad = committer.send(env(), create("a")).await.unwrap();
     let also_good = committer.send(env(), create("c")).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_write_that_succeeded_although_it_was_said_to_fail_is_not_lost() {
 async fn a_full_queue_turns_callers_away_but_waits_for_news_of_hosts() {
     let store = FakeStore::default();
     let (committer, published) = loop_on(&store);
-    let gate = store.gate.lock().unwrap();
+    let gate = store.gate.lock().await;
     let mut answers = Vec::new();
     // One group is held up in the store; then the queue fills.
     for n in 0..QUEUE_MAX + GROUP_MAX {

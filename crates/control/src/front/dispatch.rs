@@ -72,6 +72,7 @@ operations! {
     Ec2DescribeAccountAttributes => read vpc::describe_account_attributes;
     Ec2DescribeAvailabilityZones => read vpc::describe_availability_zones;
     Ec2DescribeInternetGateways => read vpc::describe_internet_gateways;
+    Ec2DescribeNetworkAcls => read vpc::describe_network_acls;
     Ec2DescribeNetworkInterfaceAttribute => read vpc::describe_network_interface_attribute;
     Ec2DescribeNetworkInterfaces => read vpc::describe_network_interfaces;
     Ec2DescribeRegions => read vpc::describe_regions;
@@ -97,6 +98,7 @@ operations! {
     Ec2UpdateSecurityGroupRuleDescriptionsIngress => write vpc::update_security_group_rule_descriptions_ingress;
     EcsCreateCluster => write ecs::create_cluster;
     EcsDeleteCluster => write ecs::delete_cluster;
+    EcsDeleteTaskDefinitions => write ecs::delete_task_definitions;
     EcsDeregisterTaskDefinition => write ecs::deregister_task_definition;
     EcsDescribeClusters => read ecs::describe_clusters;
     EcsDescribeContainerInstances => read ecs::describe_container_instances;

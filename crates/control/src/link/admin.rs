@@ -73,14 +73,13 @@ async fn open_seat(
     host: Option<HostId>,
 ) -> Result<Seat, String> {
     let rule = move |snap: &Snapshot, env: &Env| vpc::seat::open(snap, subnet.as_ref(), &groups, host.as_ref(), env);
+    let watch = link.hosts.watch();
     let seat = link.committer.commit(link.place.service_env(), rule).await.map_err(|fault| fault.to_string())?;
-    link.hosts.watch_seat(&seat.eni);
     let outcome = link.published.wait(SEAT_OPEN_LIMIT, |snap| plugged(snap, &seat.eni)).await;
-    let reason = link.hosts.stop_watching(&seat.eni);
     match outcome {
         Some(true) => Ok(seat),
         Some(false) => {
-            let reason = reason.unwrap_or_else(|| "the interface was taken away".to_owned());
+            let reason = watch.reason(&seat.eni).unwrap_or_else(|| "the interface was taken away".to_owned());
             Err(format!("the host could not plug the seat's interface {}: {reason}", seat.eni))
         }
         None => {

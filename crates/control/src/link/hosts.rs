@@ -17,8 +17,10 @@ pub(crate) struct Hosts {
 struct State {
     sessions: BTreeMap<HostId, Open>,
     last_number: u64,
-    /// Why a seat that is being waited for could not be plugged.
-    seat_failures: BTreeMap<EniId, Option<String>>,
+    /// How many callers wait for a seat.
+    watchers: usize,
+    /// Why interfaces could not be plugged, while somebody waits for a seat.
+    failures: BTreeMap<EniId, String>,
 }
 
 struct Open {
@@ -77,25 +79,43 @@ impl Hosts {
         }
     }
 
-    /// Remembers why this seat fails, until `stop_watching`.
-    pub(super) fn watch_seat(&self, eni: &EniId) {
-        self.state().seat_failures.insert(eni.clone(), None);
-    }
-
-    pub(super) fn stop_watching(&self, eni: &EniId) -> Option<String> {
-        self.state().seat_failures.remove(eni).flatten()
+    /// Begins to remember why interfaces fail, until the watch is dropped. Begun before the seat is made, because a
+    /// host can be quicker to fail than the caller to learn the seat's id.
+    pub(super) fn watch(&self) -> Watch<'_> {
+        self.state().watchers += 1;
+        Watch(self)
     }
 
     pub(super) fn note_failure(&self, report: &EniReport) {
-        if let EniState::Failed(reason) = &report.state
-            && let Some(known) = self.state().seat_failures.get_mut(&report.eni)
-        {
-            *known = Some(reason.clone());
+        let EniState::Failed(reason) = &report.state else { return };
+        let mut state = self.state();
+        if state.watchers > 0 {
+            state.failures.insert(report.eni.clone(), reason.clone());
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change is one assignment, so a panic elsewhere cannot leave a half-made state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Remembers why interfaces fail.
+pub(super) struct Watch<'a>(&'a Hosts);
+
+impl Watch<'_> {
+    /// Why this one failed.
+    pub(super) fn reason(&self, eni: &EniId) -> Option<String> {
+        self.0.state().failures.get(eni).cloned()
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.watchers -= 1;
+        if state.watchers == 0 {
+            state.failures.clear();
+        }
     }
 }

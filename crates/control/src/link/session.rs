@@ -1,14 +1,14 @@
 //! The session of one host: its intent goes out, its reports come in, each at its own pace.
 //!
-//! The intent is computed from the latest snapshot whenever one is published; snapshots published meanwhile are
-//! skipped. A host that reads slowly holds up only its own session. A report that could not be stored ends the
-//! session, because the next hello repeats everything.
+//! What changed is found in the latest snapshot whenever one is published; snapshots published meanwhile are skipped.
+//! A host that reads slowly holds up only its own session. A report that could not be stored ends the session, because
+//! the next hello repeats everything.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_domain::{Change, Env, Snapshot, ecs, plan};
-use berth_types::intent::{HostIntent, diff};
 use berth_types::link::{Hello, PROTOCOL_VERSION, ToNode, ToServer};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
@@ -71,28 +71,30 @@ async fn converse(
 /// Sends the whole intent first and then what changes.
 async fn push_intents(link: &Link, session: &Session, outbound: &mut Outbound) -> io::Result<()> {
     let mut revisions = link.published.revisions();
-    let mut held: Option<(u64, HostIntent)> = None;
+    // The generation the host holds, and the last snapshot that was found to want the same of it.
+    let mut held: Option<(u64, Arc<Snapshot>)> = None;
     loop {
         let began = Instant::now();
         revisions.borrow_and_update();
         let snapshot = link.published.snapshot();
-        let generation = snapshot.revision;
-        let intent = plan::host(&snapshot, &session.host, &link.place.service_env());
-        drop(snapshot);
-        match &held {
+        let (generation, env) = (snapshot.revision, link.place.service_env());
+        let now_held = match &held {
             None => {
-                let frame = ToNode::Intent { generation, intent: Box::new(intent.clone()) };
-                outbound.send(&frame).await?;
-                held = Some((generation, intent));
+                let intent = plan::host(&snapshot, &session.host, &env);
+                outbound.send(&ToNode::Intent { generation, intent: Box::new(intent) }).await?;
+                generation
             }
             Some((from, old)) => {
-                let patch = diff(*from, old, generation, &intent);
-                if !patch.is_empty() {
+                let patch = plan::patch(*from, old, &snapshot, &session.host, &env);
+                if patch.is_empty() {
+                    *from
+                } else {
                     outbound.send(&ToNode::Patch(Box::new(patch))).await?;
-                    held = Some((generation, intent));
+                    generation
                 }
             }
-        }
+        };
+        held = Some((now_held, snapshot));
         // A large intent under a storm of changes costs at most half of a core.
         let cost = began.elapsed();
         if cost > UNPACED {

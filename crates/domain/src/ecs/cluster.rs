@@ -10,8 +10,9 @@ use berth_shapes::ecs::{
 use berth_types::intent::LaunchType;
 
 use super::list::{Asked, Order, page};
-use super::record::{Cluster, ClusterName, Host, TaskStatus};
-use super::reference::{cluster_arn, cluster_name, cluster_not_found, cluster_tasks};
+use super::load::Progress;
+use super::record::{Cluster, ClusterName, Host};
+use super::reference::{cluster_arn, cluster_name, cluster_not_found};
 use super::refuse::{at_most, invalid, parameter_not_yet};
 use super::tag;
 use crate::vpc::record::Tags;
@@ -111,7 +112,7 @@ pub fn delete_cluster(
             "The Cluster cannot be deleted while Container Instances are active or draining.",
         ));
     }
-    if cluster_tasks(snap, &name).any(|task| task.status != TaskStatus::Stopped) {
+    if Counts::of(snap, &name).is_any() {
         return Err(Refusal::new(
             ErrorCode::ClusterContainsTasksException,
             "The Cluster cannot be deleted while Tasks are active.",
@@ -199,28 +200,23 @@ impl Include {
     }
 }
 
-/// Tasks of a cluster by launch type and progress.
-#[derive(Default)]
+/// Tasks of a cluster that are not STOPPED, by launch type (EC2, FARGATE).
 struct Counts {
     running: [usize; 2],
     pending: [usize; 2],
+    ending: [usize; 2],
 }
 
 impl Counts {
     fn of(snap: &Snapshot, cluster: &ClusterName) -> Self {
-        let mut counts = Self::default();
-        for task in cluster_tasks(snap, cluster) {
-            let kind = match task.launch_type {
-                LaunchType::Ec2 => 0,
-                LaunchType::Fargate => 1,
-            };
-            match task.status {
-                TaskStatus::Running => counts.running[kind] += 1,
-                TaskStatus::Provisioning | TaskStatus::Pending => counts.pending[kind] += 1,
-                TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning | TaskStatus::Stopped => {}
-            }
-        }
-        counts
+        let count = |progress| {
+            [LaunchType::Ec2, LaunchType::Fargate].map(|kind| snap.index().counts.of(cluster, kind, progress))
+        };
+        Self { running: count(Progress::Running), pending: count(Progress::Pending), ending: count(Progress::Ending) }
+    }
+
+    fn is_any(&self) -> bool {
+        [self.running, self.pending, self.ending].concat().iter().any(|count| *count > 0)
     }
 
     fn statistics(&self) -> Vec<KeyValuePair> {

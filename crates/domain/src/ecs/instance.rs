@@ -10,7 +10,6 @@ use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
 use super::list::{Asked, Order, page};
-use super::placement::taken;
 use super::record::{Host, TaskStatus};
 use super::reference::{active_cluster, host_tasks, in_cluster, instance_arn};
 use super::refuse::{at_most, invalid, parameter_not_yet};
@@ -91,7 +90,7 @@ pub fn describe_container_instances(
 }
 
 fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
-    let (taken, _) = taken(snap, host, LaunchType::Ec2);
+    let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
     let tasks = || host_tasks(snap, &host.id).filter(|task| task.launch_type == LaunchType::Ec2);
     let count =
         |statuses: &[TaskStatus]| i32::try_from(tasks().filter(|task| statuses.contains(&task.status)).count()).ok();

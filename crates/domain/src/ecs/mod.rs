@@ -10,6 +10,8 @@ mod expire;
 mod host;
 mod instance;
 mod list;
+pub(crate) mod load;
+pub(crate) mod name;
 mod network;
 mod observe;
 mod overrides;
@@ -27,8 +29,8 @@ pub(crate) mod tests;
 
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
 pub use definition::{
-    deregister_task_definition, describe_task_definition, list_task_definition_families, list_task_definitions,
-    register_task_definition,
+    delete_task_definitions, deregister_task_definition, describe_task_definition, list_task_definition_families,
+    list_task_definitions, register_task_definition,
 };
 pub use expire::{STOPPED_TASKS_KEPT_MS, expire};
 pub use host::{host_connected, host_disconnected, register_waiting_hosts};

@@ -15,9 +15,6 @@ use crate::{Draft, Env, Refusal, Snapshot, vpc};
 const SUBNETS_MAX: usize = 16;
 const GROUPS_MAX: usize = 5;
 
-/// Reserved addresses of a subnet.
-const RESERVED: u64 = 5;
-
 /// A checked `awsvpcConfiguration`.
 pub(super) struct Network {
     /// In the order given, all of one VPC.
@@ -99,13 +96,7 @@ pub(super) fn choose_subnet<'a>(
 ) -> Option<&'a Arc<Subnet>> {
     let in_zone = subnets.iter().filter(|subnet| zone.is_none_or(|zone| subnet.availability_zone == zone));
     // `min_by_key` keeps the first of equals, `max_by_key` would keep the last.
-    in_zone.min_by_key(|subnet| std::cmp::Reverse(free_addresses(snap, subnet)))
-}
-
-fn free_addresses(snap: &Snapshot, subnet: &Subnet) -> u64 {
-    let key = |address| (subnet.id.clone(), address);
-    let used = snap.index().addresses.range(key(subnet.cidr.network())..=key(subnet.cidr.broadcast())).count() as u64;
-    subnet.cidr.size().saturating_sub(RESERVED + used)
+    in_zone.min_by_key(|subnet| std::cmp::Reverse(vpc::interface::free_addresses(snap, subnet)))
 }
 
 /// The network of a task that has no interface yet.

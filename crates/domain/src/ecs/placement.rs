@@ -13,8 +13,9 @@ use berth_shapes::ecs::Failure;
 use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
+use super::load::{Load, Need};
 use super::record::{ClusterName, Host, Task, TaskDefinition};
-use super::reference::{host_tasks, instance_arn};
+use super::reference::instance_arn;
 use super::refuse::invalid;
 use crate::vpc::record::Subnet;
 use crate::{Env, Refusal, Snapshot};
@@ -22,52 +23,20 @@ use crate::{Env, Refusal, Snapshot};
 /// How many times its CPU a host may promise to Fargate tasks.
 const FARGATE_CPU_OVERSELL: u64 = 4;
 
-/// What a task takes of a host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Need {
-    pub cpu_units: u64,
-    pub memory_mib: u64,
-    pub enis: u64,
-}
-
-impl Need {
-    /// What a stored task takes.
-    pub fn of(snap: &Snapshot, task: &Task) -> Self {
-        match snap.task_definitions.get(&task.definition) {
-            Some(definition) => Self::new(definition, task),
-            None => Self::default(),
-        }
+/// What a task takes: its size, or the sum of its containers' where it has none.
+pub(super) fn need(definition: &TaskDefinition, task: &Task) -> Need {
+    let containers = || definition.containers.iter().zip(&task.containers);
+    let cpu = containers().map(|(container, task)| task.overrides.cpu_units.unwrap_or(container.cpu_units));
+    let memory = containers().map(|(container, task)| {
+        let given = &task.overrides;
+        let soft = given.memory_reservation_mib.or(container.memory_reservation_mib);
+        soft.or(given.memory_mib).or(container.memory_mib).unwrap_or(0)
+    });
+    Need {
+        cpu_units: task.cpu_units.map_or_else(|| cpu.map(u64::from).sum(), u64::from),
+        memory_mib: task.memory_mib.map_or_else(|| memory.map(u64::from).sum(), u64::from),
+        enis: 1,
     }
-
-    /// The task's size, or the sum of its containers' where it has none.
-    pub fn new(definition: &TaskDefinition, task: &Task) -> Self {
-        let containers = || definition.containers.iter().zip(&task.containers);
-        let cpu = containers().map(|(container, task)| task.overrides.cpu_units.unwrap_or(container.cpu_units));
-        let memory = containers().map(|(container, task)| {
-            let given = &task.overrides;
-            let soft = given.memory_reservation_mib.or(container.memory_reservation_mib);
-            soft.or(given.memory_mib).or(container.memory_mib).unwrap_or(0)
-        });
-        Self {
-            cpu_units: task.cpu_units.map_or_else(|| cpu.map(u64::from).sum(), u64::from),
-            memory_mib: task.memory_mib.map_or_else(|| memory.map(u64::from).sum(), u64::from),
-            enis: 1,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            cpu_units: self.cpu_units + other.cpu_units,
-            memory_mib: self.memory_mib + other.memory_mib,
-            enis: self.enis + other.enis,
-        }
-    }
-}
-
-/// What tasks of one launch type take of a host, and how many they are.
-pub(super) fn taken(snap: &Snapshot, host: &Host, launch_type: LaunchType) -> (Need, usize) {
-    let tasks = host_tasks(snap, &host.id).filter(|task| task.launch_type == launch_type);
-    tasks.fold((Need::default(), 0), |(sum, count), task| (sum.and(Need::of(snap, task)), count + 1))
 }
 
 /// What placement looks at.
@@ -90,16 +59,15 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
     let fits = |host: &&'a Arc<Host>| {
         let has = host.attributes.get("ecs.cpu-architecture").and_then(Option::as_deref);
         if !host.connected || (processor.is_some() && processor != has) {
-            return None;
+            return false;
         }
-        let (taken, _) = taken(snap, host, LaunchType::Fargate);
-        let sum = taken.and(wanted.need);
-        let fits = sum.memory_mib <= u64::from(host.capacity.memory_mib)
-            && sum.cpu_units <= u64::from(host.capacity.cpu_units) * FARGATE_CPU_OVERSELL;
-        fits.then_some((taken.memory_mib, *host))
+        let sum = snap.index().loads.of(&host.id, LaunchType::Fargate).need.and(wanted.need);
+        sum.memory_mib <= u64::from(host.capacity.memory_mib)
+            && sum.cpu_units <= u64::from(host.capacity.cpu_units) * FARGATE_CPU_OVERSELL
     };
-    let chosen = snap.hosts.values().filter_map(|host| fits(&host)).min_by_key(|(memory, _)| *memory);
-    chosen.map(|(_, host)| host).ok_or_else(|| {
+    let hosts = snap.index().loads.by_promised_memory().filter_map(|host| snap.hosts.get(host));
+    let chosen = hosts.into_iter().find(fits);
+    chosen.ok_or_else(|| {
         vec![Failure {
             arn: None,
             detail: Some(
@@ -115,7 +83,7 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
 pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
     let (mut chosen, mut failures) = (None::<(usize, &'a Arc<Host>)>, Vec::new());
     for host in instances(snap, wanted.cluster).filter_map(|host| snap.hosts.get(&host.id)) {
-        let (taken, tasks) = taken(snap, host, LaunchType::Ec2);
+        let Load { need: taken, tasks } = snap.index().loads.of(&host.id, LaunchType::Ec2);
         match lacks(host, taken, wanted) {
             Some((reason, detail)) => failures.push(Failure {
                 arn: Some(instance_arn(&host.cluster, &host.id, env)),

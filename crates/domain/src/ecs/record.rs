@@ -1,7 +1,6 @@
 //! Stored records of ECS.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use berth_types::intent::{Desired, LaunchType};
@@ -10,28 +9,10 @@ use berth_types::report::{ContainerStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Index, Stored};
+use super::load::{Need, Progress};
+pub use super::name::{ClusterName, FamilyName, TaskDefinitionKey};
+use crate::index::{Index, Stored};
 use crate::vpc::record::Tags;
-
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(pub String);
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-name!(/// Name of a cluster, its key.
-    ClusterName);
-name!(/// Name of a task definition family.
-    FamilyName);
 
 /// A cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,21 +36,6 @@ pub struct TaskDefinitionFamily {
     pub name: FamilyName,
     /// Last revision given.
     pub last_revision: u32,
-}
-
-/// Family and revision.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TaskDefinitionKey {
-    /// Family.
-    pub family: FamilyName,
-    /// Revision, from 1.
-    pub revision: u32,
-}
-
-impl fmt::Display for TaskDefinitionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.family, self.revision)
-    }
 }
 
 /// A task definition as AWS would return it, defaults filled in.
@@ -107,8 +73,43 @@ pub struct TaskDefinition {
     pub registered_by: String,
     /// Set once deregistered: INACTIVE.
     pub deregistered_at: Option<TimestampMs>,
+    /// Set once deleted: DELETE_IN_PROGRESS, until nothing refers to it.
+    pub delete_requested_at: Option<TimestampMs>,
     /// Tags.
     pub tags: Tags,
+}
+
+/// Whether a definition can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefinitionStatus {
+    /// It can.
+    Active,
+    /// Deregistered: no new task.
+    Inactive,
+    /// Deleted, and kept for what refers to it.
+    DeleteInProgress,
+}
+
+impl DefinitionStatus {
+    /// The name AWS uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Inactive => "INACTIVE",
+            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
+        }
+    }
+}
+
+impl TaskDefinition {
+    /// Whether it can be used.
+    pub fn status(&self) -> DefinitionStatus {
+        match (self.deregistered_at, self.delete_requested_at) {
+            (_, Some(_)) => DefinitionStatus::DeleteInProgress,
+            (Some(_), None) => DefinitionStatus::Inactive,
+            (None, None) => DefinitionStatus::Active,
+        }
+    }
 }
 
 /// Platform a definition is made for.
@@ -238,6 +239,8 @@ pub struct Task {
     pub cpu_units: Option<u32>,
     /// Task size: the definition's or the override's.
     pub memory_mib: Option<u32>,
+    /// What it takes of its host.
+    pub need: Need,
     /// In the order of the definition.
     pub containers: Vec<TaskContainer>,
     /// Task-level overrides as given.
@@ -447,7 +450,54 @@ macro_rules! keyed {
     };
 }
 
-keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName; TaskDefinition, key => TaskDefinitionKey; Host, id => HostId);
+keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName);
+
+impl Stored for TaskDefinition {
+    type Key = TaskDefinitionKey;
+    fn key(&self) -> TaskDefinitionKey {
+        self.key.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        if let Some(at) = self.delete_requested_at {
+            index.deleted_definitions.insert((at, self.key.clone()));
+        }
+    }
+    fn unindex(&self, index: &mut Index) {
+        if let Some(at) = self.delete_requested_at {
+            index.deleted_definitions.remove(&(at, self.key.clone()));
+        }
+    }
+}
+
+impl Stored for Host {
+    type Key = HostId;
+    fn key(&self) -> HostId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.loads.host_came(&self.id);
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.loads.host_went(&self.id);
+    }
+}
+
+impl Task {
+    /// How far it is, as counts tell it apart.
+    pub fn progress(&self) -> Progress {
+        match self.status {
+            TaskStatus::Provisioning | TaskStatus::Pending => Progress::Pending,
+            TaskStatus::Running => Progress::Running,
+            TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning => Progress::Ending,
+            TaskStatus::Stopped => Progress::Stopped,
+        }
+    }
+
+    /// The host of which it takes its share.
+    fn burdened_host(&self) -> Option<&HostId> {
+        self.host.as_ref().filter(|_| self.status != TaskStatus::Stopped)
+    }
+}
 
 impl Stored for Task {
     type Key = TaskId;
@@ -456,20 +506,32 @@ impl Stored for Task {
     }
     fn index(&self, index: &mut Index) {
         index.cluster_tasks.insert((self.cluster.clone(), self.id.clone()));
-        if let (Some(host), true) = (&self.host, self.status != TaskStatus::Stopped) {
+        index.definition_tasks.insert((self.definition.clone(), self.id.clone()));
+        index.counts.add(&self.cluster, self.launch_type, self.progress());
+        if let Some(host) = self.burdened_host() {
             index.host_tasks.insert((host.clone(), self.id.clone()));
+            index.loads.add(host, self.launch_type, self.need);
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.insert((token.clone(), self.id.clone()));
         }
+        if let Some(at) = self.times.stopped_at {
+            index.stopped_tasks.insert((at, self.id.clone()));
+        }
     }
     fn unindex(&self, index: &mut Index) {
         index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
-        if let Some(host) = &self.host {
+        index.definition_tasks.remove(&(self.definition.clone(), self.id.clone()));
+        index.counts.remove(&self.cluster, self.launch_type, self.progress());
+        if let Some(host) = self.burdened_host() {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));
+            index.loads.remove(host, self.launch_type, self.need);
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.remove(&(token.clone(), self.id.clone()));
+        }
+        if let Some(at) = self.times.stopped_at {
+            index.stopped_tasks.remove(&(at, self.id.clone()));
         }
     }
 }

@@ -10,10 +10,11 @@ use berth_types::intent::{Desired, LaunchType};
 use berth_types::report::ContainerStatus;
 use berth_types::{TaskId, uuid_text};
 
+use super::load::Need;
 use super::network::{self, Network};
 use super::observe::FAILED_TO_START;
 use super::overrides::{self, Overridden, cannot_assume};
-use super::placement::{Need, Wanted, check_instances, ec2_host, fargate_host};
+use super::placement::{self, Wanted, check_instances, ec2_host, fargate_host};
 use super::record::{
     Cluster, Host, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop, TaskTimes,
 };
@@ -201,7 +202,7 @@ fn template(
     env: &Env,
 ) -> Result<Task, Refusal> {
     let subnet = launch.network.subnets.first().ok_or_else(|| invalid("subnets can not be empty."))?;
-    Ok(Task {
+    let mut task = Task {
         id: TaskId::from_bits(0),
         cluster: cluster.name.clone(),
         definition: definition.key.clone(),
@@ -214,6 +215,7 @@ fn template(
         version: 1,
         cpu_units: launch.overridden.cpu_units,
         memory_mib: launch.overridden.memory_mib,
+        need: Need::default(),
         containers: containers(definition, &launch.overridden),
         overrides: launch.overridden.task.clone(),
         group: group(req, definition)?,
@@ -223,7 +225,9 @@ fn template(
         enable_ecs_managed_tags: req.enable_ecs_managed_tags == Some(true),
         times: TaskTimes { created_at: env.now, ..Default::default() },
         tags: tags(req, cluster, definition)?,
-    })
+    };
+    task.need = placement::need(definition, &task);
+    Ok(task)
 }
 
 fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskContainer> {
@@ -249,8 +253,8 @@ fn start(
     template: &Task,
     env: &Env,
 ) -> Result<Task, Vec<Failure>> {
-    let need = Need::new(definition, template);
-    let wanted = Wanted { cluster: &template.cluster, definition, need, subnets: &launch.network.subnets };
+    let wanted =
+        Wanted { cluster: &template.cluster, definition, need: template.need, subnets: &launch.network.subnets };
     let (host, zone): (Arc<Host>, Option<String>) = match launch.launch_type {
         LaunchType::Fargate => (fargate_host(draft, &wanted)?.clone(), None),
         LaunchType::Ec2 => {

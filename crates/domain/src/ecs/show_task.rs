@@ -6,7 +6,6 @@ use berth_types::TimestampMs;
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::report::ContainerStatus;
 
-use super::placement::Need;
 use super::record::{
     ContainerDefinition, ContainerOverrides, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
 };
@@ -20,10 +19,10 @@ const EPHEMERAL_STORAGE_GIB: i32 = 20;
 /// The task as RunTask answers it: its interface is not told yet.
 pub(super) fn accepted(snap: &Snapshot, accepted: &Task, env: &Env) -> shape::Task {
     if accepted.status != TaskStatus::Provisioning {
-        return task(snap, accepted, env);
+        return task_with_tags(snap, accepted, env);
     }
     let network = TaskNetwork { status: TaskAttachmentStatus::Precreated, eni: None, ..accepted.network.clone() };
-    task(snap, &Task { network, ..accepted.clone() }, env)
+    task_with_tags(snap, &Task { network, ..accepted.clone() }, env)
 }
 
 /// The task without tags.
@@ -31,7 +30,7 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     let definition = snap.task_definitions.get(&task.definition);
     let definitions = definition.map(|definition| definition.containers.as_slice()).unwrap_or_default();
     let is_fargate = task.launch_type == LaunchType::Fargate;
-    let need = Need::of(snap, task);
+    let need = task.need;
     let host = task.host.as_ref().and_then(|host| snap.hosts.get(host));
     let connectivity = task.times.connectivity_at.map(|_| match host {
         Some(host) if host.connected => "CONNECTED",

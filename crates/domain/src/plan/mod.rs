@@ -2,23 +2,27 @@
 //!
 //! A pure function of the snapshot. An interface is wanted on its host while it is attaching or attached; its address
 //! is known to every host of the VPC for just as long. A task is wanted until its host said that no container is left.
-//! Not here: what changed since the last intent (`berth_types::intent::diff`).
+//! The whole intent is made once for a stream; after that what changed is found from the records that changed.
 
 mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use berth_types::intent::{
-    EndpointIntent, EniIntent, GroupSetIntent, HostIntent, Plug, SecurityGroupIntent, SubnetIntent, VpcIntent,
+    EndpointIntent, EniIntent, GroupSetIntent, HostIntent, IntentPatch, Plug, SecurityGroupIntent, SubnetIntent,
+    VpcIntent, diff,
 };
 use berth_types::{EniId, HostId, Vni, VpcId};
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use crate::ecs::host_tasks;
-use crate::ecs::record::TaskStatus;
-use crate::vpc::record::{AttachmentStatus, Eni, EniAttachment, EniOwner, Vpc};
+use crate::ecs::record::{Task, TaskStatus};
+use crate::vpc::record::{Eni, EniOwner, GroupSet, SecurityGroup, Vpc};
 use crate::{Env, Snapshot};
 
 /// MTU of the inner end of an interface, as on AWS.
@@ -26,90 +30,141 @@ const ENI_MTU: u32 = 9001;
 
 /// Everything `host` must hold.
 pub fn host(snap: &Snapshot, host: &HostId, env: &Env) -> HostIntent {
-    let enis: Vec<&Arc<Eni>> = plugged_on(snap, host).collect();
-    let vpc_ids: BTreeSet<&VpcId> = enis.iter().map(|eni| &eni.vpc).collect();
-    let vpcs: BTreeMap<&VpcId, &Arc<Vpc>> =
-        vpc_ids.into_iter().filter_map(|id| snap.vpcs.get(id).map(|vpc| (id, vpc))).collect();
-    let vni = |id: &VpcId| vpcs.get(id).map(|vpc| vpc.vni);
-    let group_sets = snap.group_sets.values().filter_map(|set| {
-        let groups = set.groups.clone();
-        vni(&set.vpc).map(|vni| (set.id, GroupSetIntent { vni, groups }))
-    });
-    let security_groups = snap.security_groups.values().filter(|group| vpcs.contains_key(&group.vpc)).map(|group| {
-        let rules = group.rules.iter().map(|(id, rule)| (id.clone(), rule.matches.clone())).collect();
-        (group.id.clone(), SecurityGroupIntent { rules })
-    });
-    HostIntent {
-        vpcs: vpc_intents(snap, &vpcs),
-        group_sets: group_sets.collect(),
-        security_groups: security_groups.collect(),
-        endpoints: vpcs.values().flat_map(|vpc| endpoints(snap, vpc)).collect(),
-        enis: enis
-            .iter()
-            .filter_map(|eni| Some((eni.id.clone(), eni_intent(snap, eni, vpcs.get(&eni.vpc)?)?)))
-            .collect(),
-        tasks: host_tasks(snap, host)
-            .filter(|task| task.status < TaskStatus::Deprovisioning)
-            .filter_map(|task| Some((task.id.clone(), task::intent(snap, task, env)?)))
-            .collect(),
+    let scope = Scope::of(snap, host, env);
+    let mut intent = HostIntent { vpcs: scope.vpcs(), ..Default::default() };
+    snap.group_sets.values().for_each(|set| scope.group_set(set, &mut intent));
+    snap.security_groups.values().for_each(|group| scope.security_group(group, &mut intent));
+    for vpc in scope.vpcs.keys() {
+        of_vpc(snap, vpc).for_each(|eni| scope.eni(eni, &mut intent));
     }
+    host_tasks(snap, host).for_each(|task| scope.task(task, &mut intent));
+    intent
 }
 
-/// The attachment, while the interface has to be reachable through it.
-fn live(eni: &Eni) -> Option<&EniAttachment> {
-    eni.attachment.as_ref().filter(|attachment| match attachment.status {
-        AttachmentStatus::Attaching | AttachmentStatus::Attached => true,
-        AttachmentStatus::Detaching => false,
-    })
+/// What changed for `host` between two snapshots: the same as the difference of the whole intents, at the cost of what
+/// changed. `from` is the generation the host holds, which wants what `old` wants.
+pub fn patch(from: u64, old: &Snapshot, new: &Snapshot, host: &HostId, env: &Env) -> IntentPatch {
+    let (before, after) = (Scope::of(old, host, env), Scope::of(new, host, env));
+    let is_same_scope =
+        before.vpcs.keys().eq(after.vpcs.keys()) && old.vpcs.ptr_eq(&new.vpcs) && old.subnets.ptr_eq(&new.subnets);
+    if !is_same_scope {
+        return diff(from, &self::host(old, host, env), new.revision, &self::host(new, host, env));
+    }
+    // Whatever is the same in both snapshots is left out of both intents.
+    let (mut was, mut is) = (HostIntent::default(), HostIntent::default());
+    let (was_to, is_to) = (&mut was, &mut is);
+    each_changed(&old.group_sets, &new.group_sets, was_to, is_to, [&before, &after], Scope::group_set);
+    each_changed(&old.security_groups, &new.security_groups, was_to, is_to, [&before, &after], Scope::security_group);
+    each_changed(&old.enis, &new.enis, was_to, is_to, [&before, &after], Scope::eni);
+    each_changed(&old.tasks, &new.tasks, was_to, is_to, [&before, &after], Scope::task);
+    diff(from, &was, new.revision, &is)
 }
 
-fn plugged_on<'a>(snap: &'a Snapshot, host: &HostId) -> impl Iterator<Item = &'a Arc<Eni>> {
-    let host = host.clone();
-    snap.index()
-        .host_enis
-        .range((host.clone(), EniId::from_bits(0))..)
-        .take_while(move |(on, _)| *on == host)
-        .filter_map(|(_, eni)| snap.enis.get(eni))
-        .filter(|eni| live(eni).is_some())
-}
-
-fn vpc_intents(snap: &Snapshot, vpcs: &BTreeMap<&VpcId, &Arc<Vpc>>) -> BTreeMap<Vni, VpcIntent> {
-    let mut intents: BTreeMap<Vni, VpcIntent> = vpcs
-        .values()
-        .map(|vpc| {
-            let intent = VpcIntent { vpc: vpc.id.clone(), cidrs: vec![vpc.cidr], subnets: BTreeMap::new() };
-            (vpc.vni, intent)
-        })
-        .collect();
-    for subnet in snap.subnets.values() {
-        let intent = vpcs.get(&subnet.vpc).and_then(|vpc| intents.get_mut(&vpc.vni));
-        if let Some(intent) = intent {
-            intent.subnets.insert(subnet.id.clone(), SubnetIntent { cidr: subnet.cidr });
+/// Hands every record that was changed to `tell`, as it was and as it is.
+fn each_changed<'a, K: Ord, V: PartialEq>(
+    old: &OrdMap<K, Arc<V>>,
+    new: &OrdMap<K, Arc<V>>,
+    was: &mut HostIntent,
+    is: &mut HostIntent,
+    [before, after]: [&Scope<'a>; 2],
+    tell: fn(&Scope<'a>, &V, &mut HostIntent),
+) {
+    for change in old.diff(new) {
+        match change {
+            DiffItem::Add(_, one) => tell(after, one, is),
+            DiffItem::Remove(_, one) => tell(before, one, was),
+            DiffItem::Update { old: (_, old), new: (_, new) } => {
+                tell(before, old, was);
+                tell(after, new, is);
+            }
         }
     }
-    intents
 }
 
-fn endpoints<'a>(snap: &'a Snapshot, vpc: &'a Vpc) -> impl Iterator<Item = (EniId, EndpointIntent)> + 'a {
+/// One host, with the VPCs that reach it.
+struct Scope<'a> {
+    snap: &'a Snapshot,
+    env: &'a Env,
+    host: &'a HostId,
+    vpcs: BTreeMap<VpcId, &'a Vpc>,
+}
+
+impl<'a> Scope<'a> {
+    fn of(snap: &'a Snapshot, host: &'a HostId, env: &'a Env) -> Self {
+        let mut vpcs = BTreeMap::new();
+        // One look per VPC: from the last possible interface of a VPC on to the first of the next.
+        let mut after = Bound::Included((host.clone(), VpcId::from_bits(0), EniId::from_bits(0)));
+        while let Some((on, vpc, _)) = snap.index().host_vpc_enis.range((after, Bound::Unbounded)).next()
+            && on == host
+        {
+            vpcs.extend(snap.vpcs.get(vpc).map(|found| (vpc.clone(), found.as_ref())));
+            after = Bound::Excluded((host.clone(), vpc.clone(), EniId::from_bits(u128::MAX)));
+        }
+        Self { snap, env, host, vpcs }
+    }
+
+    fn vpcs(&self) -> BTreeMap<Vni, VpcIntent> {
+        let intent = |vpc: &Vpc| VpcIntent { vpc: vpc.id.clone(), cidrs: vec![vpc.cidr], subnets: BTreeMap::new() };
+        let mut intents: BTreeMap<Vni, VpcIntent> = self.vpcs.values().map(|vpc| (vpc.vni, intent(vpc))).collect();
+        for subnet in self.snap.subnets.values() {
+            let intent = self.vpcs.get(&subnet.vpc).and_then(|vpc| intents.get_mut(&vpc.vni));
+            if let Some(intent) = intent {
+                intent.subnets.insert(subnet.id.clone(), SubnetIntent { cidr: subnet.cidr });
+            }
+        }
+        intents
+    }
+
+    fn group_set(&self, set: &GroupSet, intent: &mut HostIntent) {
+        if let Some(vpc) = self.vpcs.get(&set.vpc) {
+            intent.group_sets.insert(set.id, GroupSetIntent { vni: vpc.vni, groups: set.groups.clone() });
+        }
+    }
+
+    fn security_group(&self, group: &SecurityGroup, intent: &mut HostIntent) {
+        if self.vpcs.contains_key(&group.vpc) {
+            let rules = group.rules.iter().filter_map(|(id, rule)| Some((id.clone(), rule.matches.intent()?)));
+            intent.security_groups.insert(group.id.clone(), SecurityGroupIntent { rules: rules.collect() });
+        }
+    }
+
+    fn eni(&self, eni: &Eni, intent: &mut HostIntent) {
+        let (Some(vpc), Some(attachment)) = (self.vpcs.get(&eni.vpc), eni.wanted_attachment()) else { return };
+        let endpoint = EndpointIntent {
+            vni: vpc.vni,
+            address: eni.address,
+            mac: eni.mac,
+            group_set: eni.group_set,
+            host: attachment.host.clone(),
+        };
+        intent.endpoints.insert(eni.id.clone(), endpoint);
+        if attachment.host == *self.host
+            && let Some(plugged) = plugged(self.snap, eni, vpc)
+        {
+            intent.enis.insert(eni.id.clone(), plugged);
+        }
+    }
+
+    fn task(&self, task: &Task, intent: &mut HostIntent) {
+        if task.host.as_ref() == Some(self.host)
+            && task.status < TaskStatus::Deprovisioning
+            && let Some(wanted) = task::intent(self.snap, task, self.env)
+        {
+            intent.tasks.insert(task.id.clone(), wanted);
+        }
+    }
+}
+
+fn of_vpc<'a>(snap: &'a Snapshot, vpc: &'a VpcId) -> impl Iterator<Item = &'a Eni> {
     snap.index()
         .vpc_enis
-        .range((vpc.id.clone(), EniId::from_bits(0))..)
-        .take_while(|(of, _)| *of == vpc.id)
-        .filter_map(|(_, eni)| snap.enis.get(eni))
-        .filter_map(|eni| {
-            let endpoint = EndpointIntent {
-                vni: vpc.vni,
-                address: eni.address,
-                mac: eni.mac,
-                group_set: eni.group_set,
-                host: live(eni)?.host.clone(),
-            };
-            Some((eni.id.clone(), endpoint))
-        })
+        .range((vpc.clone(), EniId::from_bits(0))..)
+        .take_while(move |(of, _)| of == vpc)
+        .filter_map(|(_, eni)| snap.enis.get(eni).map(AsRef::as_ref))
 }
 
 /// `None` for an interface that is nowhere to be plugged in: a user's own, attached to an instance of its own.
-fn eni_intent(snap: &Snapshot, eni: &Eni, vpc: &Vpc) -> Option<EniIntent> {
+fn plugged(snap: &Snapshot, eni: &Eni, vpc: &Vpc) -> Option<EniIntent> {
     let plug = match &eni.owner {
         EniOwner::FargateTask(task) => Plug::InPlace(task.clone()),
         EniOwner::Ec2Task(task) => Plug::HostFirst(task.clone()),

@@ -11,8 +11,8 @@ use berth_shapes::ec2::{CreateDefaultVpcRequest, CreateDefaultVpcResult};
 use berth_types::{InternetGatewayId, Ipv4Cidr, SubnetId};
 
 use super::record::{DefaultNetwork, InternetGateway, RouteTable, RouteTarget, Subnet, Tags, Vpc};
-use super::{availability_zones, find, network, request};
-use crate::state::Single;
+use super::{availability_zones, find, network, network_acl, request};
+use crate::index::Single;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
 const VPC_NETWORK: Ipv4Addr = Ipv4Addr::new(172, 31, 0, 0);
@@ -72,7 +72,7 @@ fn create(snap: &Snapshot, env: &Env) -> Result<Change<Arc<Vpc>>, Refusal> {
     ids.sort();
     for ((zone, id), number) in zones.into_iter().zip(ids).zip(0u32..) {
         let network = Ipv4Addr::from_bits(VPC_NETWORK.to_bits() + (number << (32 - SUBNET_PREFIX)));
-        draft.put(Subnet {
+        let subnet = Subnet {
             id,
             vpc: vpc.id.clone(),
             cidr: range(network, SUBNET_PREFIX),
@@ -80,7 +80,9 @@ fn create(snap: &Snapshot, env: &Env) -> Result<Change<Arc<Vpc>>, Refusal> {
             default_for_az: true,
             map_public_ip_on_launch: true,
             tags: Tags::new(),
-        });
+        };
+        network_acl::associate(&mut draft, &subnet, env);
+        draft.put(subnet);
     }
     Ok(draft.change(vpc))
 }

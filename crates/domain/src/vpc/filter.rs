@@ -9,6 +9,9 @@ use berth_shapes::ec2::{Filter, Tag};
 use super::request::invalid;
 use crate::Refusal;
 
+/// Where a resource keeps the tags it is answered with.
+pub(super) type TagsOf<T> = fn(&T) -> &Option<Vec<Tag>>;
+
 /// The values of an answer under a filter's name.
 pub(super) type Values<T> = fn(&T) -> Vec<String>;
 
@@ -17,7 +20,7 @@ pub(super) struct Filters<T: 'static> {
     /// Names (AWS has more than one spelling for some) and what they look at.
     pub rows: &'static [(&'static [&'static str], Values<T>)],
     /// The tags, for `tag:KEY` and `tag-key`; `None` for kinds without tags.
-    pub tags: Option<fn(&T) -> &Option<Vec<Tag>>>,
+    pub tags: Option<TagsOf<T>>,
 }
 
 /// Filters of a request, understood.

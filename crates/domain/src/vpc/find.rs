@@ -5,11 +5,11 @@ use std::sync::Arc;
 use berth_shapes::Ec2ErrorCode as Code;
 use berth_types::ids::InvalidId;
 use berth_types::{
-    EniAttachmentId, EniId, InternetGatewayId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
+    EniAttachmentId, EniId, InternetGatewayId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
     SecurityGroupRuleId, SubnetId, VpcId,
 };
 
-use super::record::{Eni, InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
+use super::record::{Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
 use crate::{Refusal, Snapshot};
 
 /// Groups on one interface.
@@ -47,6 +47,7 @@ ids! {
     EniId: InvalidNetworkInterfaceIdMalformed, InvalidNetworkInterfaceIdNotFound "The networkInterface ID '{}' does not exist";
     EniAttachmentId: InvalidAttachmentIdMalformed, InvalidAttachmentIdNotFound "The attachment ID '{}' does not exist";
     InternetGatewayId: InvalidInternetGatewayIdMalformed, InvalidInternetGatewayIdNotFound "The internetGateway ID '{}' does not exist";
+    NetworkAclId: InvalidNetworkAclIdMalformed, InvalidNetworkAclIdNotFound "The networkAcl ID '{}' does not exist";
     RouteTableId: InvalidRouteTableIdMalformed, InvalidRouteTableIdNotFound "The routeTable ID '{}' does not exist";
     RouteTableAssociationId: InvalidAssociationIdMalformed, InvalidAssociationIdNotFound "The association ID '{}' does not exist";
 }
@@ -79,6 +80,8 @@ look_ups! {
     network_interface: EniId => enis, Eni;
     /// The internet gateway with this id.
     internet_gateway: InternetGatewayId => internet_gateways, InternetGateway;
+    /// The network ACL with this id.
+    network_acl: NetworkAclId => network_acls, NetworkAcl;
     /// The route table with this id.
     route_table: RouteTableId => route_tables, RouteTable;
 }
@@ -119,7 +122,8 @@ pub(super) fn default_group<'a>(snap: &'a Snapshot, vpc: &VpcId) -> Result<&'a A
 
 /// The group of a VPC with this name.
 pub(super) fn group_named<'a>(snap: &'a Snapshot, vpc: &VpcId, name: &str) -> Option<&'a Arc<SecurityGroup>> {
-    snap.security_groups.values().find(|group| group.vpc == *vpc && group.name == name)
+    let id = snap.index().group_names.get(&(vpc.clone(), name.to_owned()))?;
+    snap.security_groups.get(id)
 }
 
 /// The main route table of a VPC.

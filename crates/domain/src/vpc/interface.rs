@@ -14,6 +14,7 @@ use berth_types::{EniAttachmentId, EniId, GroupSetId, HostId, Ipv4Cidr, MacAddre
 use super::find;
 use super::record::{AttachmentStatus, Eni, EniAttachment, EniOwner, GroupSet, Subnet};
 use crate::ecs::record::Host;
+use crate::numbers::Numbers;
 use crate::{Draft, Env, Record, RecordKey, Refusal, Snapshot};
 
 /// Addresses at the start of a subnet that no interface gets: network, router, resolver, future use.
@@ -122,9 +123,8 @@ pub fn private_dns_name(snap: &Snapshot, eni: &Eni, region: &str) -> Option<Stri
 }
 
 /// Number of addresses of the subnet that can still be given.
-pub(super) fn free_addresses(snap: &Snapshot, subnet: &Subnet) -> u64 {
-    let used = snap.index().addresses.range(address_keys(subnet)).count() as u64;
-    (subnet.cidr.size() - RESERVED).saturating_sub(used)
+pub(crate) fn free_addresses(snap: &Snapshot, subnet: &Subnet) -> u64 {
+    (subnet.cidr.size() - RESERVED).saturating_sub(used_addresses(snap, subnet).used())
 }
 
 /// The interfaces of a subnet.
@@ -167,36 +167,24 @@ fn asked_address(snap: &Snapshot, subnet: &Subnet, address: Ipv4Addr) -> Result<
 
 fn lowest_free_address(snap: &Snapshot, subnet: &Subnet) -> Result<Ipv4Addr, Refusal> {
     let first = subnet.cidr.network().to_bits() + RESERVED_AT_START;
-    let used = snap.index().addresses.range(address_keys(subnet)).map(|((_, address), _)| address.to_bits());
-    let lowest = lowest_free(first, used);
-    if lowest >= subnet.cidr.broadcast().to_bits() {
+    let lowest = used_addresses(snap, subnet).lowest_free(first);
+    let Some(lowest) = lowest.filter(|lowest| *lowest < subnet.cidr.broadcast().to_bits()) else {
         return Err(Refusal::new(
             Code::InsufficientFreeAddressesInSubnet,
             "The specified subnet does not have enough free addresses to satisfy the request.",
         ));
-    }
+    };
     Ok(Ipv4Addr::from_bits(lowest))
 }
 
-/// The lowest number from `first` up that is not in `used`, which ascends.
-fn lowest_free(first: u32, used: impl Iterator<Item = u32>) -> u32 {
-    let mut lowest = first;
-    for used in used {
-        if used > lowest {
-            break;
-        }
-        lowest = lowest.max(used + 1);
-    }
-    lowest
+fn used_addresses<'a>(snap: &'a Snapshot, subnet: &Subnet) -> &'a Numbers {
+    snap.index().address_numbers.get(&subnet.id).unwrap_or(Numbers::none())
 }
 
+/// Device index 0 is the instance's own.
 fn free_device_index(snap: &Snapshot, host: &HostId) -> u32 {
-    let mut used: Vec<u32> = of_host(snap, host)
-        .filter_map(|eni| snap.enis.get(eni)?.attachment.as_ref())
-        .map(|attachment| attachment.device_index)
-        .collect();
-    used.sort_unstable();
-    lowest_free(1, used.into_iter())
+    let used = snap.index().device_indexes.get(host).unwrap_or(Numbers::none());
+    used.lowest_free(1).unwrap_or(u32::MAX)
 }
 
 /// The interfaces plugged on a host.
@@ -218,8 +206,8 @@ fn intern(draft: &mut Draft, vpc: &VpcId, groups: &[SecurityGroupId]) -> Result<
     if let Some(id) = draft.index().group_sets.get(&key) {
         return Ok(*id);
     }
-    let lowest = lowest_free(1, draft.group_sets.keys().map(|id| id.0.into()));
-    let id = u16::try_from(lowest).map(GroupSetId).map_err(|_| {
+    let lowest = draft.index().group_set_numbers.lowest_free(1);
+    let id = lowest.and_then(|lowest| u16::try_from(lowest).ok()).map(GroupSetId).ok_or_else(|| {
         let words = "The maximum number of distinct sets of security groups on network interfaces has been reached; \
                      delete interfaces or let them share their groups.";
         Refusal::new(Code::ResourceCountExceeded, words)

@@ -16,7 +16,9 @@ mod filter;
 mod find;
 pub mod interface;
 mod internet_gateway;
+mod ipv6;
 mod network;
+mod network_acl;
 mod network_interface;
 mod network_interface_attribute;
 pub mod observe;
@@ -39,6 +41,7 @@ pub use internet_gateway::{
     detach_internet_gateway,
 };
 pub use network::{create_vpc, delete_vpc, describe_vpc_attribute, describe_vpcs, modify_vpc_attribute};
+pub use network_acl::describe_network_acls;
 pub use network_interface::{
     create_network_interface, delete_network_interface, describe_network_interfaces, detach_network_interface,
 };

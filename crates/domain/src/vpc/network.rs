@@ -1,6 +1,6 @@
 //! VPCs: isolated networks, each with a range of private addresses.
 //!
-//! A VPC comes with a main route table and a default security group, and takes them along when it goes. Its number in
+//! A VPC comes with a main route table, a default network ACL and a default security group, and takes them along when it goes. Its number in
 //! the data path is the lowest no other VPC has. Only IPv4, one range per VPC.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::describe::Selection;
 use super::filter::{Filters, each, shown, text};
 use super::record::{RouteTable, Tags, Vpc};
 use super::request::{invalid_value, missing, only, required};
-use super::{find, request, security_group, tags};
+use super::{find, network_acl, request, security_group, tags};
 use crate::{Change, Draft, Env, RecordKey, Refusal, Snapshot};
 
 /// VPCs of the region. AWS begins with 5 and raises the quota on request; here it needs no request.
@@ -78,6 +78,7 @@ pub fn delete_vpc(snap: &Snapshot, req: &DeleteVpcRequest, _env: &Env) -> Result
     let mut draft = Draft::of(snap);
     tables.iter().for_each(|table| draft.delete(RecordKey::RouteTable(table.id.clone())));
     groups.iter().for_each(|group| draft.delete(RecordKey::SecurityGroup(group.id.clone())));
+    network_acl::delete(&mut draft, &vpc.id);
     draft.delete(RecordKey::Vpc(vpc.id.clone()));
     Ok(draft.change(NoOutput))
 }
@@ -157,6 +158,7 @@ pub(super) fn create(draft: &mut Draft, cidr: Ipv4Cidr, tags: Tags, env: &Env) -
         client_token: None,
         tags: Tags::new(),
     });
+    network_acl::create(draft, &vpc.id, env);
     let group = SecurityGroupId::from_bits(env.fresh_bits());
     draft.put(security_group::default_group(group, &vpc.id, env));
     Ok(vpc)

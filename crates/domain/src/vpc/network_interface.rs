@@ -53,7 +53,8 @@ pub fn create_network_interface(
         &req.client_token,
         &CreateNetworkInterfaceRequest { client_token: None, dry_run: None, ..req.clone() },
     );
-    if let Some(eni) = made_before(&token, snap.enis.values().map(AsRef::as_ref), |eni: &Eni| &eni.client_token)? {
+    let known = token.as_ref().and_then(|(token, _)| snap.enis.get(snap.index().eni_tokens.get(token)?));
+    if let Some(eni) = made_before(&token, known.map(AsRef::as_ref).into_iter(), |eni: &Eni| &eni.client_token)? {
         return Ok(Change::none(created(snap, eni, req, env)));
     }
     if let Some(kind) = req.interface_type.as_deref().filter(|kind| !matches!(*kind, "" | "interface")) {
@@ -100,10 +101,10 @@ pub fn delete_network_interface(
 ) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["NetworkInterfaceId"])?;
     let eni = find::network_interface(snap, required(&req.network_interface_id, "networkInterfaceId")?)?;
-    not_of_a_task(eni)?;
     if eni.attachment.is_some() {
         return Err(interface::in_use(&eni.id));
     }
+    not_of_a_task(eni)?;
     let mut draft = Draft::of(snap);
     interface::delete(&mut draft, &eni.id);
     Ok(draft.change(NoOutput))

@@ -1,17 +1,18 @@
 //! Rules of security groups in AWS's words and in ours.
 //!
 //! AWS has two: an `IpPermission` holds many peers for one protocol and port range, a rule object holds one peer. Ours
-//! is [`RuleIntent`], one peer, nothing optional. Only IPv4: a range of IPv6 addresses or a prefix list is refused.
+//! is [`Matches`], one peer, nothing optional. Prefix lists are refused, for there are none.
 
 use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
-    self, IpPermission, IpRange, ReferencedSecurityGroup, RevokedSecurityGroupRule, UserIdGroupPair,
+    self, IpPermission, IpRange, Ipv6Range, ReferencedSecurityGroup, RevokedSecurityGroupRule, UserIdGroupPair,
 };
-use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
+use berth_types::intent::{Direction, PortRange};
 use berth_types::{Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId};
 
 use super::find;
-use super::record::{SecurityGroup, SecurityGroupRule};
+use super::ipv6::Ipv6Cidr;
+use super::record::{ICMPV6, Matches, Peer, SecurityGroup, SecurityGroupRule};
 use super::request::invalid;
 use super::tags;
 use crate::{Env, Refusal, Snapshot};
@@ -19,7 +20,6 @@ use crate::{Env, Refusal, Snapshot};
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 
 /// Characters of a description.
 const DESCRIPTION_CHARS_MAX: usize = 255;
@@ -28,7 +28,7 @@ const DESCRIPTION_CHARS_MAX: usize = 255;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
     /// What is matched.
-    pub matches: RuleIntent,
+    pub matches: Matches,
     /// Text of the user.
     pub description: Option<String>,
 }
@@ -47,17 +47,17 @@ pub(super) fn understand(
         let ports = ports(protocol, permission.from_port, permission.to_port)?;
         let before = asked.len();
         let mut add = |peer, description: &Option<String>| {
-            let matches = RuleIntent { direction, protocol, ports, peer };
+            let matches = Matches { direction, protocol, ports, peer };
             described(description).map(|description| asked.push(Asked { matches, description }))
         };
         for range in permission.ip_ranges.iter().flatten() {
-            add(RulePeer::Cidr(cidr(range.cidr_ip.as_deref().unwrap_or_default())?), &range.description)?;
+            add(Peer::Cidr(cidr(range.cidr_ip.as_deref().unwrap_or_default())?), &range.description)?;
         }
         for pair in permission.user_id_group_pairs.iter().flatten() {
-            add(RulePeer::Group(referenced(snap, group, pair, env)?), &pair.description)?;
+            add(Peer::Group(referenced(snap, group, pair, env)?), &pair.description)?;
         }
-        if let Some(range) = permission.ipv6_ranges.iter().flatten().next() {
-            return Err(no_ipv6(range.cidr_ipv6.as_deref().unwrap_or_default()));
+        for range in permission.ipv6_ranges.iter().flatten() {
+            add(Peer::Ipv6(ipv6_cidr(range.cidr_ipv6.as_deref().unwrap_or_default())?), &range.description)?;
         }
         if let Some(list) = permission.prefix_list_ids.iter().flatten().next() {
             return Err(no_prefix_list(list.prefix_list_id.as_deref().unwrap_or_default()));
@@ -99,6 +99,7 @@ pub(super) fn show_permissions(group: &SecurityGroup, direction: Direction, env:
             None => permissions.push(one),
             Some(other) => {
                 move_into(&mut other.ip_ranges, &mut one.ip_ranges);
+                move_into(&mut other.ipv6_ranges, &mut one.ipv6_ranges);
                 move_into(&mut other.user_id_group_pairs, &mut one.user_id_group_pairs);
             }
         }
@@ -107,15 +108,18 @@ pub(super) fn show_permissions(group: &SecurityGroup, direction: Direction, env:
 }
 
 /// One rule as a permission.
-pub(super) fn show_permission(rule: &RuleIntent, description: &Option<String>, env: &Env) -> IpPermission {
-    let has_ports = matches!(rule.protocol, Some(TCP | UDP | ICMP));
+pub(super) fn show_permission(rule: &Matches, description: &Option<String>, env: &Env) -> IpPermission {
+    let has_ports = matches!(rule.protocol, Some(TCP | UDP | ICMP | ICMPV6));
     let (from, to) = port_numbers(rule.ports);
-    let (mut ranges, mut pairs) = (Vec::new(), Vec::new());
+    let (mut ranges, mut ipv6_ranges, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
     match &rule.peer {
-        RulePeer::Cidr(cidr) => {
+        Peer::Ipv6(cidr) => {
+            ipv6_ranges.push(Ipv6Range { cidr_ipv6: Some(cidr.to_string()), description: description.clone() });
+        }
+        Peer::Cidr(cidr) => {
             ranges.push(IpRange { cidr_ip: Some(cidr.to_string()), description: description.clone() });
         }
-        RulePeer::Group(group) => pairs.push(UserIdGroupPair {
+        Peer::Group(group) => pairs.push(UserIdGroupPair {
             description: description.clone(),
             group_id: Some(group.to_string()),
             user_id: Some(env.account.clone()),
@@ -126,7 +130,7 @@ pub(super) fn show_permission(rule: &RuleIntent, description: &Option<String>, e
         from_port: Some(from).filter(|_| has_ports),
         ip_protocol: Some(protocol_text(rule.protocol)),
         ip_ranges: Some(ranges),
-        ipv6_ranges: Some(Vec::new()),
+        ipv6_ranges: Some(ipv6_ranges),
         prefix_list_ids: Some(Vec::new()),
         to_port: Some(to).filter(|_| has_ports),
         user_id_group_pairs: Some(pairs),
@@ -141,22 +145,19 @@ pub(super) fn show_rule(
     env: &Env,
 ) -> ec2::SecurityGroupRule {
     let (from, to) = port_numbers(rule.matches.ports);
-    let (cidr, referenced) = match &rule.matches.peer {
-        RulePeer::Cidr(cidr) => (Some(cidr.to_string()), None),
-        RulePeer::Group(other) => (None, Some(other)),
-    };
+    let [cidr, ipv6, other] = peer_texts(&rule.matches.peer);
     ec2::SecurityGroupRule {
         cidr_ipv4: cidr,
+        cidr_ipv6: ipv6,
         description: rule.description.clone(),
         from_port: Some(from),
         group_id: Some(group.id.to_string()),
         group_owner_id: Some(env.account.clone()),
         ip_protocol: Some(protocol_text(rule.matches.protocol)),
         is_egress: Some(rule.matches.direction == Direction::Egress),
-        referenced_group_info: referenced.map(|other| ReferencedSecurityGroup {
-            group_id: Some(other.to_string()),
+        referenced_group_info: other.map(|other| ReferencedSecurityGroup {
+            group_id: Some(other),
             user_id: Some(env.account.clone()),
-            vpc_id: Some(group.vpc.to_string()),
             ..Default::default()
         }),
         security_group_rule_arn: Some(env.arn("ec2", format_args!("security-group-rule/{id}"))),
@@ -174,18 +175,16 @@ pub(super) fn show_revoked(
     rule: &SecurityGroupRule,
 ) -> RevokedSecurityGroupRule {
     let (from, to) = port_numbers(rule.matches.ports);
-    let (cidr, referenced) = match &rule.matches.peer {
-        RulePeer::Cidr(cidr) => (Some(cidr.to_string()), None),
-        RulePeer::Group(other) => (None, Some(other.to_string())),
-    };
+    let [cidr, ipv6, other] = peer_texts(&rule.matches.peer);
     RevokedSecurityGroupRule {
         cidr_ipv4: cidr,
+        cidr_ipv6: ipv6,
         description: rule.description.clone(),
         from_port: Some(from),
         group_id: Some(group.id.to_string()),
         ip_protocol: Some(protocol_text(rule.matches.protocol)),
         is_egress: Some(rule.matches.direction == Direction::Egress),
-        referenced_group_id: referenced,
+        referenced_group_id: other,
         security_group_rule_id: Some(id.to_string()),
         to_port: Some(to),
         ..Default::default()
@@ -193,11 +192,8 @@ pub(super) fn show_revoked(
 }
 
 /// The rule in the words of InvalidPermission.Duplicate.
-pub(super) fn in_words(rule: &RuleIntent) -> String {
-    let peer = match &rule.peer {
-        RulePeer::Cidr(cidr) => cidr.to_string(),
-        RulePeer::Group(group) => group.to_string(),
-    };
+pub(super) fn in_words(rule: &Matches) -> String {
+    let peer = peer_texts(&rule.peer).into_iter().flatten().next().unwrap_or_default();
     let protocol = match rule.protocol {
         None => "ALL".to_owned(),
         some => protocol_text(some).to_uppercase(),
@@ -206,8 +202,17 @@ pub(super) fn in_words(rule: &RuleIntent) -> String {
     let (from, to) = port_numbers(rule.ports);
     match rule.protocol {
         Some(TCP | UDP) => format!("peer: {peer}, {protocol}, from port: {from}, to port: {to}, ALLOW"),
-        Some(ICMP) => format!("peer: {peer}, {protocol}, type: {}, code: {}, ALLOW", or_all(from), or_all(to)),
+        Some(ICMP | ICMPV6) => format!("peer: {peer}, {protocol}, type: {}, code: {}, ALLOW", or_all(from), or_all(to)),
         Some(_) | None => format!("peer: {peer}, {protocol}, ALLOW"),
+    }
+}
+
+/// The peer as IPv4 range, IPv6 range or group: one of the three.
+fn peer_texts(peer: &Peer) -> [Option<String>; 3] {
+    match peer {
+        Peer::Cidr(cidr) => [Some(cidr.to_string()), None, None],
+        Peer::Ipv6(cidr) => [None, Some(cidr.to_string()), None],
+        Peer::Group(group) => [None, None, Some(group.to_string())],
     }
 }
 
@@ -232,9 +237,6 @@ fn protocol(text: Option<&str>) -> Result<Option<u8>, Refusal> {
             number.parse().map_err(|_| invalid(format!("Invalid value '{text}' for IP protocol. Unknown protocol.")))?
         }
     };
-    if number == ICMPV6 {
-        return Err(invalid(format!("Invalid value '{text}' for IP protocol. The VPC has no IPv6 addresses.")));
-    }
     Ok(Some(number))
 }
 
@@ -244,6 +246,7 @@ fn protocol_text(protocol: Option<u8>) -> String {
         Some(TCP) => "tcp".to_owned(),
         Some(UDP) => "udp".to_owned(),
         Some(ICMP) => "icmp".to_owned(),
+        Some(ICMPV6) => "icmpv6".to_owned(),
         Some(number) => number.to_string(),
     }
 }
@@ -267,7 +270,8 @@ fn ports(protocol: Option<u8>, from: Option<i32>, to: Option<i32>) -> Result<Por
             }
             Ok(PortRange::Ports(first, last))
         }
-        Some(ICMP) => {
+        Some(ICMPV6) if from.is_none() && to.is_none() => Ok(PortRange::All),
+        Some(ICMP | ICMPV6) => {
             let number = |kind: &str, number: i32| {
                 u8::try_from(number).map_err(|_| invalid(format!("ICMP {kind} ({number}) out of range")))
             };
@@ -295,6 +299,10 @@ fn cidr(text: &str) -> Result<Ipv4Cidr, Refusal> {
     text.parse().map_err(|_| invalid(format!("CIDR block {text} is malformed")))
 }
 
+fn ipv6_cidr(text: &str) -> Result<Ipv6Cidr, Refusal> {
+    text.parse().map_err(|_| invalid(format!("CIDR block {text} is malformed")))
+}
+
 fn referenced(
     snap: &Snapshot,
     group: &SecurityGroup,
@@ -317,11 +325,6 @@ fn referenced(
         return Err(Refusal::new(Code::InvalidGroupNotFound, words));
     }
     Ok(other.id.clone())
-}
-
-fn no_ipv6(range: &str) -> Refusal {
-    // Terraform knows this refusal by the words "remote-ipv6-range".
-    invalid(format!("Invalid value '{range}' for remote-ipv6-range. The VPC has no IPv6 addresses."))
 }
 
 fn no_prefix_list(list: &str) -> Refusal {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use berth_types::intent::RuleIntent;
+use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
 use berth_types::{
     EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress,
-    RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni,
-    VpcCidrAssociationId, VpcId,
+    NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
+    SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Index, Single, Stored};
+use super::ipv6::Ipv6Cidr;
+use crate::index::{Index, Single, Stored, give_back, take};
 
 /// Tags of a resource.
 pub type Tags = BTreeMap<String, String>;
@@ -79,11 +80,52 @@ pub struct SecurityGroup {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SecurityGroupRule {
     /// What is matched.
-    pub matches: RuleIntent,
+    pub matches: Matches,
     /// Text given by the user.
     pub description: Option<String>,
     /// Tags.
     pub tags: Tags,
+}
+
+/// What a rule matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Matches {
+    /// Packets to or from the interface.
+    pub direction: Direction,
+    /// IP protocol number; `None` means all.
+    pub protocol: Option<u8>,
+    /// What of the protocol is admitted.
+    pub ports: PortRange,
+    /// The other end.
+    pub peer: Peer,
+}
+
+/// The other end of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// Any address in a range.
+    Cidr(Ipv4Cidr),
+    /// Any IPv6 address in a range. Such a rule admits nothing yet, for no VPC has IPv6 addresses.
+    Ipv6(Ipv6Cidr),
+    /// Any interface that carries the group.
+    Group(SecurityGroupId),
+}
+
+/// Number of ICMPv6 among the IP protocols.
+pub const ICMPV6: u8 = 58;
+
+impl Matches {
+    /// The rule for the data path; `None` when it can match IPv6 packets only.
+    pub fn intent(&self) -> Option<RuleIntent> {
+        let peer = match &self.peer {
+            Peer::Cidr(cidr) => RulePeer::Cidr(*cidr),
+            Peer::Group(group) => RulePeer::Group(group.clone()),
+            Peer::Ipv6(_) => return None,
+        };
+        let (direction, protocol, ports) = (self.direction, self.protocol, self.ports);
+        (protocol != Some(ICMPV6)).then_some(RuleIntent { direction, protocol, ports, peer })
+    }
 }
 
 /// A distinct set of groups in use by at least one interface.
@@ -184,6 +226,19 @@ pub struct InternetGateway {
     pub tags: Tags,
 }
 
+/// The default network ACL of a VPC. Its entries are implied and not stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkAcl {
+    /// Id.
+    pub id: NetworkAclId,
+    /// Its VPC.
+    pub vpc: VpcId,
+    /// The subnets of the VPC, all of them, with the ids of their associations.
+    pub associations: BTreeMap<SubnetId, NetworkAclAssociationId>,
+    /// Tags.
+    pub tags: Tags,
+}
+
 /// A route table. The local route is implied and not stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteTable {
@@ -231,12 +286,25 @@ macro_rules! keyed_by_id {
     };
 }
 
-keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, SecurityGroup => SecurityGroupId, InternetGateway => InternetGatewayId, RouteTable => RouteTableId);
+keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, InternetGateway => InternetGatewayId, NetworkAcl => NetworkAclId, RouteTable => RouteTableId);
 
 impl Stored for DefaultNetwork {
     type Key = Single;
     fn key(&self) -> Single {
         Single
+    }
+}
+
+impl Stored for SecurityGroup {
+    type Key = SecurityGroupId;
+    fn key(&self) -> SecurityGroupId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.group_names.insert((self.vpc.clone(), self.name.clone()), self.id.clone());
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.group_names.remove(&(self.vpc.clone(), self.name.clone()));
     }
 }
 
@@ -247,9 +315,21 @@ impl Stored for GroupSet {
     }
     fn index(&self, index: &mut Index) {
         index.group_sets.insert((self.vpc.clone(), self.groups.clone()), self.id);
+        index.group_set_numbers.take(self.id.0.into());
     }
     fn unindex(&self, index: &mut Index) {
         index.group_sets.remove(&(self.vpc.clone(), self.groups.clone()));
+        index.group_set_numbers.give_back(self.id.0.into());
+    }
+}
+
+impl Eni {
+    /// The attachment, while the interface has to be reachable through it.
+    pub fn wanted_attachment(&self) -> Option<&EniAttachment> {
+        self.attachment.as_ref().filter(|attachment| match attachment.status {
+            AttachmentStatus::Attaching | AttachmentStatus::Attached => true,
+            AttachmentStatus::Detaching => false,
+        })
     }
 }
 
@@ -260,6 +340,7 @@ impl Stored for Eni {
     }
     fn index(&self, index: &mut Index) {
         index.addresses.insert((self.subnet.clone(), self.address), self.id.clone());
+        take(&mut index.address_numbers, &self.subnet, self.address.to_bits());
         index.vpc_enis.insert((self.vpc.clone(), self.id.clone()));
         index.group_set_members.insert((self.group_set, self.id.clone()));
         index.macs.insert(self.mac);
@@ -268,10 +349,18 @@ impl Stored for Eni {
         }
         if let Some(attachment) = &self.attachment {
             index.host_enis.insert((attachment.host.clone(), self.id.clone()));
+            take(&mut index.device_indexes, &attachment.host, attachment.device_index);
+        }
+        if let Some(attachment) = self.wanted_attachment() {
+            index.host_vpc_enis.insert((attachment.host.clone(), self.vpc.clone(), self.id.clone()));
+        }
+        if let Some((token, _)) = &self.client_token {
+            index.eni_tokens.insert(token.clone(), self.id.clone());
         }
     }
     fn unindex(&self, index: &mut Index) {
         index.addresses.remove(&(self.subnet.clone(), self.address));
+        give_back(&mut index.address_numbers, &self.subnet, self.address.to_bits());
         index.vpc_enis.remove(&(self.vpc.clone(), self.id.clone()));
         index.group_set_members.remove(&(self.group_set, self.id.clone()));
         index.macs.remove(&self.mac);
@@ -280,6 +369,13 @@ impl Stored for Eni {
         }
         if let Some(attachment) = &self.attachment {
             index.host_enis.remove(&(attachment.host.clone(), self.id.clone()));
+            give_back(&mut index.device_indexes, &attachment.host, attachment.device_index);
+        }
+        if let Some(attachment) = self.wanted_attachment() {
+            index.host_vpc_enis.remove(&(attachment.host.clone(), self.vpc.clone(), self.id.clone()));
+        }
+        if let Some((token, _)) = &self.client_token {
+            index.eni_tokens.remove(token);
         }
     }
 }

@@ -10,13 +10,13 @@ use berth_shapes::ec2::{
     self, CreateSecurityGroupRequest, CreateSecurityGroupResult, DeleteSecurityGroupRequest, DeleteSecurityGroupResult,
     DescribeSecurityGroupsRequest, DescribeSecurityGroupsResult, IpPermission,
 };
-use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
+use berth_types::intent::{Direction, PortRange};
 use berth_types::{EniId, Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId, VpcId};
 
 use super::describe::Selection;
 use super::filter::{Filters, text};
 use super::permission::{is_plain, show_permissions};
-use super::record::{SecurityGroup, SecurityGroupRule, Tags};
+use super::record::{Matches, Peer, SecurityGroup, SecurityGroupRule, Tags};
 use super::request::{invalid, missing, only, required};
 use super::{find, tags};
 use crate::{Change, Draft, Env, RecordKey, Refusal, Snapshot};
@@ -117,7 +117,7 @@ pub fn delete_security_group(
 
 /// The default group of a new VPC: everything from its own members, everything to anybody.
 pub(super) fn default_group(id: SecurityGroupId, vpc: &VpcId, env: &Env) -> SecurityGroup {
-    let from_itself = rule(Direction::Ingress, RulePeer::Group(id.clone()));
+    let from_itself = rule(Direction::Ingress, Peer::Group(id.clone()));
     SecurityGroup {
         id,
         vpc: vpc.clone(),
@@ -156,7 +156,7 @@ static FILTERS: Filters<ec2::SecurityGroup> = Filters {
         (&["ip-permission.group-id"], |group| groups(&group.ip_permissions)),
         (&["ip-permission.user-id"], |group| users(&group.ip_permissions)),
         (&["ip-permission.group-name"], |_| Vec::new()),
-        (&["ip-permission.ipv6-cidr"], |_| Vec::new()),
+        (&["ip-permission.ipv6-cidr"], |group| ipv6_cidrs(&group.ip_permissions)),
         (&["ip-permission.prefix-list-id"], |_| Vec::new()),
         (&["egress.ip-permission.cidr"], |group| cidrs(&group.ip_permissions_egress)),
         (&["egress.ip-permission.from-port"], |group| numbers(&group.ip_permissions_egress, |it| it.from_port)),
@@ -165,7 +165,7 @@ static FILTERS: Filters<ec2::SecurityGroup> = Filters {
         (&["egress.ip-permission.group-id"], |group| groups(&group.ip_permissions_egress)),
         (&["egress.ip-permission.user-id"], |group| users(&group.ip_permissions_egress)),
         (&["egress.ip-permission.group-name"], |_| Vec::new()),
-        (&["egress.ip-permission.ipv6-cidr"], |_| Vec::new()),
+        (&["egress.ip-permission.ipv6-cidr"], |group| ipv6_cidrs(&group.ip_permissions_egress)),
         (&["egress.ip-permission.prefix-list-id"], |_| Vec::new()),
     ],
     tags: Some(|group| &group.tags),
@@ -178,6 +178,11 @@ fn cidrs(permissions: &Option<Vec<IpPermission>>) -> Vec<String> {
         .flat_map(|it| it.ip_ranges.iter().flatten())
         .filter_map(|it| it.cidr_ip.clone())
         .collect()
+}
+
+fn ipv6_cidrs(permissions: &Option<Vec<IpPermission>>) -> Vec<String> {
+    let ranges = permissions.iter().flatten().flat_map(|it| it.ipv6_ranges.iter().flatten());
+    ranges.filter_map(|it| it.cidr_ipv6.clone()).collect()
 }
 
 fn groups(permissions: &Option<Vec<IpPermission>>) -> Vec<String> {
@@ -266,17 +271,17 @@ fn is_carried(snap: &Snapshot, group: &SecurityGroupId) -> bool {
 }
 
 fn is_named_by_another(snap: &Snapshot, group: &SecurityGroup) -> bool {
-    let peer = RulePeer::Group(group.id.clone());
+    let peer = Peer::Group(group.id.clone());
     let mut others = snap.security_groups.values().filter(|other| other.id != group.id && other.vpc == group.vpc);
     others.any(|other| other.rules.values().any(|rule| rule.matches.peer == peer))
 }
 
 fn all_egress(env: &Env) -> (SecurityGroupRuleId, SecurityGroupRule) {
     let anywhere = Ipv4Cidr::containing(std::net::Ipv4Addr::UNSPECIFIED, 0).expect("0 is a prefix length");
-    (SecurityGroupRuleId::from_bits(env.fresh_bits()), rule(Direction::Egress, RulePeer::Cidr(anywhere)))
+    (SecurityGroupRuleId::from_bits(env.fresh_bits()), rule(Direction::Egress, Peer::Cidr(anywhere)))
 }
 
-fn rule(direction: Direction, peer: RulePeer) -> SecurityGroupRule {
-    let matches = RuleIntent { direction, protocol: None, ports: PortRange::All, peer };
+fn rule(direction: Direction, peer: Peer) -> SecurityGroupRule {
+    let matches = Matches { direction, protocol: None, ports: PortRange::All, peer };
     SecurityGroupRule { matches, description: None, tags: Tags::new() }
 }

@@ -16,19 +16,19 @@ use berth_shapes::ec2::{
     UserIdGroupPair,
 };
 use berth_types::SecurityGroupRuleId;
-use berth_types::intent::{Direction, RuleIntent};
+use berth_types::intent::Direction;
 
 use super::describe::Selection;
 use super::filter::{Filters, text};
 use super::find::{self, Ec2Id};
 use super::permission::{Asked, described, in_words, show_permission, show_revoked, show_rule, understand};
-use super::record::{SecurityGroup, SecurityGroupRule};
+use super::record::{Matches, Peer, SecurityGroup, SecurityGroupRule};
 use super::request::{invalid, missing, only, required};
 use super::security_group::by_id_or_name;
 use super::tags;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
-/// Rules of one group in one direction.
+/// Rules of one group in one direction, for IPv4 and for IPv6 each.
 const RULES_MAX: usize = 60;
 
 /// The rules a request names, in any of the three ways AWS has; the fields are those of the requests.
@@ -240,8 +240,13 @@ fn authorize(
             return Err(duplicate(&one.matches));
         }
     }
-    let held = group.rules.values().filter(|rule| rule.matches.direction == named.direction).count();
-    if held + asked.len() > RULES_MAX {
+    let held = group.rules.values().map(|rule| &rule.matches).filter(|held| held.direction == named.direction);
+    let all: Vec<&Matches> = held.chain(asked.iter().map(|asked| &asked.matches)).collect();
+    // IPv4 and IPv6 have their own quota; a group as the peer counts in both.
+    let count = |is_of: fn(&Peer) -> bool| all.iter().filter(|rule| is_of(&rule.peer)).count();
+    let ipv4 = count(|peer| matches!(peer, Peer::Cidr(_) | Peer::Group(_)));
+    let ipv6 = count(|peer| matches!(peer, Peer::Ipv6(_) | Peer::Group(_)));
+    if ipv4.max(ipv6) > RULES_MAX {
         let words = "The maximum number of rules per security group has been reached.";
         return Err(Refusal::new(Code::RulesPerSecurityGroupLimitExceeded, words));
     }
@@ -419,12 +424,12 @@ impl Named<'_> {
     }
 }
 
-fn duplicate(rule: &RuleIntent) -> Refusal {
+fn duplicate(rule: &Matches) -> Refusal {
     let words = format!("the specified rule \"{}\" already exists", in_words(rule));
     Refusal::new(Code::InvalidPermissionDuplicate, words)
 }
 
-fn holding(group: &SecurityGroup, matches: &RuleIntent) -> Option<SecurityGroupRuleId> {
+fn holding(group: &SecurityGroup, matches: &Matches) -> Option<SecurityGroupRuleId> {
     group.rules.iter().find(|(_, rule)| rule.matches == *matches).map(|(id, _)| id.clone())
 }
 
@@ -433,22 +438,20 @@ fn rule_of(group: &SecurityGroup, text: &str) -> Result<SecurityGroupRuleId, Ref
     if group.rules.contains_key(&id) { Ok(id) } else { Err(SecurityGroupRuleId::not_found(text)) }
 }
 
-/// Takes out of a permission what no group can hold: IPv6 ranges and prefix lists.
+/// Takes out of a permission what no group can hold: prefix lists.
 fn never_held(permission: &mut IpPermission) -> Option<IpPermission> {
-    let (ranges, lists) = (permission.ipv6_ranges.take(), permission.prefix_list_ids.take());
-    let is_empty = ranges.as_ref().is_none_or(Vec::is_empty) && lists.as_ref().is_none_or(Vec::is_empty);
+    let lists = permission.prefix_list_ids.take().filter(|lists| !lists.is_empty())?;
+    let is_empty = permission.ip_ranges.as_ref().is_none_or(Vec::is_empty)
+        && permission.ipv6_ranges.as_ref().is_none_or(Vec::is_empty)
+        && permission.user_id_group_pairs.as_ref().is_none_or(Vec::is_empty);
     let unknown = IpPermission {
-        ipv6_ranges: ranges,
-        prefix_list_ids: lists,
+        prefix_list_ids: Some(lists),
         ip_ranges: None,
+        ipv6_ranges: None,
         user_id_group_pairs: None,
         ..permission.clone()
     };
     if is_empty {
-        return None;
-    }
-    let rest = (&permission.ip_ranges, &permission.user_id_group_pairs);
-    if rest.0.as_ref().is_none_or(Vec::is_empty) && rest.1.as_ref().is_none_or(Vec::is_empty) {
         *permission = IpPermission::default();
     }
     Some(unknown)

@@ -16,7 +16,7 @@ use super::network::PREFIXES;
 use super::record::{RouteTable, Subnet, Vpc};
 use super::request::{invalid, invalid_value, only, required, unsupported};
 use super::zone::{availability_zones, zone_id};
-use super::{find, interface, request, tags};
+use super::{find, interface, network_acl, request, tags};
 use crate::{Change, Draft, Env, RecordKey, Refusal, Snapshot};
 
 /// Subnets of one VPC.
@@ -47,6 +47,7 @@ pub fn create_subnet(
     };
     let mut draft = Draft::of(snap);
     draft.put(subnet.clone());
+    network_acl::associate(&mut draft, &subnet, env);
     let subnet = show(&draft, &subnet, env);
     Ok(draft.change(CreateSubnetResult { subnet: Some(subnet) }))
 }
@@ -86,6 +87,7 @@ pub fn delete_subnet(snap: &Snapshot, req: &DeleteSubnetRequest, _env: &Env) -> 
         table.associations.retain(|_, associated| *associated != subnet.id);
         draft.put(table);
     }
+    network_acl::dissociate(&mut draft, &subnet.vpc, &subnet.id);
     draft.delete(RecordKey::Subnet(subnet.id.clone()));
     Ok(draft.change(NoOutput))
 }

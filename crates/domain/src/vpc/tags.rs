@@ -10,12 +10,15 @@ use berth_shapes::ec2::{
     TagSpecification,
 };
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
-use berth_types::{EniId, InternetGatewayId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId};
+use berth_types::{
+    EniId, InstanceId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId,
+    VpcId,
+};
 
 use super::describe::Selection;
 use super::filter::{Filters, text};
 use super::find::{self, Ec2Id};
-use super::record::{Eni, InternetGateway, RouteTable, SecurityGroup, Subnet, Tags, Vpc};
+use super::record::{Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Tags, Vpc};
 use super::request::{invalid, missing, only};
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
@@ -37,17 +40,19 @@ pub(super) enum Kind {
     SecurityGroupRule,
     NetworkInterface,
     InternetGateway,
+    NetworkAcl,
     RouteTable,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str, &str); 7] = [
+    const ALL: [(Kind, &str, &str); 8] = [
         (Kind::Vpc, VpcId::PREFIX, "vpc"),
         (Kind::Subnet, SubnetId::PREFIX, "subnet"),
         (Kind::SecurityGroup, SecurityGroupId::PREFIX, "security-group"),
         (Kind::SecurityGroupRule, SecurityGroupRuleId::PREFIX, "security-group-rule"),
         (Kind::NetworkInterface, EniId::PREFIX, "network-interface"),
         (Kind::InternetGateway, InternetGatewayId::PREFIX, "internet-gateway"),
+        (Kind::NetworkAcl, NetworkAclId::PREFIX, "network-acl"),
         (Kind::RouteTable, RouteTableId::PREFIX, "route-table"),
     ];
 
@@ -122,6 +127,7 @@ pub fn describe_tags(snap: &Snapshot, req: &DescribeTagsRequest, _env: &Env) -> 
     }
     snap.enis.values().for_each(|it| of(Kind::NetworkInterface, it.id.as_str(), &it.tags));
     snap.internet_gateways.values().for_each(|it| of(Kind::InternetGateway, it.id.as_str(), &it.tags));
+    snap.network_acls.values().for_each(|it| of(Kind::NetworkAcl, it.id.as_str(), &it.tags));
     snap.route_tables.values().for_each(|it| of(Kind::RouteTable, it.id.as_str(), &it.tags));
     tags.sort_by(|one, other| one.0.cmp(&other.0));
     let page = selection.page(&FILTERS, tags)?;
@@ -232,13 +238,18 @@ macro_rules! put_retagged {
 }
 
 fn retag(draft: &mut Draft, id: &str, change: impl Fn(&mut Tags) -> Result<(), Refusal>) -> Result<(), Refusal> {
-    let kind = Kind::of_id(id).ok_or_else(|| Refusal::new(Code::InvalidId, format!("The ID '{id}' is not valid")))?;
+    let kind = Kind::of_id(id).ok_or_else(|| match InstanceId::parse(id) {
+        // Instances of hosts are not resources of this service.
+        Ok(id) => Refusal::new(Code::InvalidInstanceIdNotFound, format!("The instance ID '{id}' does not exist")),
+        Err(_) => Refusal::new(Code::InvalidId, format!("The ID '{id}' is not valid")),
+    })?;
     match kind {
         Kind::Vpc => put_retagged!(draft, find::vpc(draft, id)?, Vpc, change),
         Kind::Subnet => put_retagged!(draft, find::subnet(draft, id)?, Subnet, change),
         Kind::SecurityGroup => put_retagged!(draft, find::security_group(draft, id)?, SecurityGroup, change),
         Kind::NetworkInterface => put_retagged!(draft, find::network_interface(draft, id)?, Eni, change),
         Kind::InternetGateway => put_retagged!(draft, find::internet_gateway(draft, id)?, InternetGateway, change),
+        Kind::NetworkAcl => put_retagged!(draft, find::network_acl(draft, id)?, NetworkAcl, change),
         Kind::RouteTable => put_retagged!(draft, find::route_table(draft, id)?, RouteTable, change),
         Kind::SecurityGroupRule => {
             let rule_id: SecurityGroupRuleId = find::id(id)?;

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod container;
+mod delete;
 mod fargate;
 mod log;
 mod network_mode;
@@ -13,6 +14,7 @@ mod register;
 mod show;
 mod size;
 
+pub use delete::delete_task_definitions;
 pub(super) use fargate::check_size;
 pub(super) use log::DRIVERS as LOG_DRIVERS;
 pub use register::register_task_definition;
@@ -25,7 +27,7 @@ use berth_shapes::ecs::{
 };
 
 use super::list::{Asked, Order, page};
-use super::record::{FamilyName, TaskDefinition};
+use super::record::{DefinitionStatus, FamilyName, TaskDefinition};
 use super::reference::{self, DefinitionRef, definition_arn, definition_ref, revisions};
 use super::refuse::{client, invalid};
 use super::tag;
@@ -75,11 +77,10 @@ pub fn list_task_definitions(
     req: &ListTaskDefinitionsRequest,
     env: &Env,
 ) -> Result<ListTaskDefinitionsResponse, Refusal> {
-    let is_active = match req.status.as_deref() {
-        None | Some("ACTIVE") => Some(true),
-        Some("INACTIVE") => Some(false),
-        // Nothing is ever in this state: DeleteTaskDefinitions is not answered.
-        Some("DELETE_IN_PROGRESS") => None,
+    let status = match req.status.as_deref() {
+        None | Some("ACTIVE") => DefinitionStatus::Active,
+        Some("INACTIVE") => DefinitionStatus::Inactive,
+        Some("DELETE_IN_PROGRESS") => DefinitionStatus::DeleteInProgress,
         Some(other) => return Err(invalid(format!("Invalid status '{other}'."))),
     };
     let order = match req.sort.as_deref() {
@@ -88,7 +89,7 @@ pub fn list_task_definitions(
         Some(other) => return Err(invalid(format!("Invalid sort '{other}'."))),
     };
     let wanted = |definition: &&std::sync::Arc<TaskDefinition>| {
-        is_active == Some(definition.deregistered_at.is_none())
+        definition.status() == status
             && req.family_prefix.as_ref().is_none_or(|family| definition.key.family.0 == *family)
     };
     // The space sorts before every character of a family's name, the padding makes numbers sort as text.
@@ -117,10 +118,11 @@ pub fn list_task_definition_families(
         Some(other) => return Err(invalid(format!("Invalid status '{other}'."))),
     };
     let prefix = req.family_prefix.as_deref().unwrap_or_default();
+    // A family without revisions keeps its number and is not told of.
     let has_status = |family: &FamilyName| {
-        is_active.is_none_or(|wanted| {
-            wanted == revisions(snap, family).any(|definition| definition.deregistered_at.is_none())
-        })
+        let mut revisions = revisions(snap, family).peekable();
+        revisions.peek().is_some()
+            && is_active.is_none_or(|wanted| wanted == revisions.any(|one| one.status() == DefinitionStatus::Active))
     };
     let families = snap.families.keys().filter(|family| family.0.starts_with(prefix) && has_status(family));
     let asked = Asked {

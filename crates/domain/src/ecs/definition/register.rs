@@ -62,6 +62,7 @@ pub fn register_task_definition(
         registered_at: env.now,
         registered_by: env.caller.clone(),
         deregistered_at: None,
+        delete_requested_at: None,
         tags: tags(req)?,
     };
     if around.fargate {

@@ -10,7 +10,6 @@ use crate::Env;
 /// The definition as AWS would answer it.
 pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskDefinition {
     let attribute = |name: &String| shape::Attribute { name: Some(name.clone()), ..Default::default() };
-    let status = if definition.deregistered_at.is_some() { "INACTIVE" } else { "ACTIVE" };
     let volume = |name: &String| shape::Volume {
         name: Some(name.clone()),
         host: Some(shape::HostVolumeProperties::default()),
@@ -20,6 +19,7 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
         compatibilities: Some(definition.compatibilities.clone()),
         container_definitions: Some(definition.containers.iter().map(container).collect()),
         cpu: definition.cpu_units.map(|cpu| cpu.to_string()),
+        delete_requested_at: definition.delete_requested_at.map(|at| Timestamp(at.0)),
         deregistered_at: definition.deregistered_at.map(|at| Timestamp(at.0)),
         enable_fault_injection: definition.enable_fault_injection,
         execution_role_arn: definition.execution_role_arn.clone(),
@@ -37,7 +37,7 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
             cpu_architecture: platform.cpu_architecture.clone(),
             operating_system_family: platform.operating_system_family.clone(),
         }),
-        status: Some(status.to_owned()),
+        status: Some(definition.status().as_str().to_owned()),
         task_definition_arn: Some(definition_arn(&definition.key, env)),
         task_role_arn: definition.task_role_arn.clone(),
         volumes: Some(definition.volumes.iter().map(|given| volume(&given.name)).collect()),

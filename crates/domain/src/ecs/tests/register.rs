@@ -3,11 +3,12 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use super::{World, ec2_definition, fargate_definition, merged, table};
+use super::{World, ec2_definition, fargate_definition, merged, run_request, table};
 use crate::ecs::{
-    deregister_task_definition, describe_task_definition, list_task_definition_families, list_task_definitions,
-    register_task_definition,
+    STOPPED_TASKS_KEPT_MS, delete_task_definitions, deregister_task_definition, describe_task_definition, expire,
+    list_task_definition_families, list_task_definitions, register_task_definition, run_task,
 };
+use crate::{Change, RecordKey, Write};
 
 fn cases(base: Value, cases: &[(&str, Value)]) -> String {
     let mut world = World::new();
@@ -82,7 +83,7 @@ fn what_no_definition_can_be() {
         volume path: ClientException: volumes[0].host.sourcePath is not supported by this endpoint yet.
         efs: ClientException: volumes[0].efsVolumeConfiguration is not supported by this endpoint yet.
         two volumes: ClientException: Volume names must be unique within a task definition: 'x'
-        too long: ClientException: Actual length: '70948'. Max allowed length is '65536' bytes.
+        too long: ClientException: Actual length: '70975'. Max allowed length is '65536' bytes.
     "#]].assert_eq(&found);
 }
 
@@ -539,6 +540,86 @@ fn revisions_are_never_given_twice() {
         other account: InvalidParameterException: Identifier is for 999999999999. Your accountId is 111122223333
     "#]]
     .assert_eq(&found);
+}
+
+#[test]
+fn a_deleted_definition_stays_until_nothing_refers_to_it() {
+    let mut world = World::with_host();
+    let mut found = String::new();
+    for family in ["nginx", "nginx", "other"] {
+        world.write(register_task_definition, merged(fargate_definition(), json!({"family": family}))).unwrap();
+    }
+    world.write(run_task, merged(run_request(), json!({"taskDefinition": "nginx:1"}))).unwrap();
+    for name in ["nginx:1", "nginx:2"] {
+        world.write(deregister_task_definition, json!({"taskDefinition": name})).unwrap();
+    }
+    let many: Vec<String> = (1..12).map(|n| format!("nginx:{n}")).collect();
+    for asked in [json!([]), json!(many), json!(["nginx:1", "nginx:2", "other:1", "nginx:9", "nginx", "nginx:x"])] {
+        let answer = world.write(delete_task_definitions, json!({"taskDefinitions": asked}));
+        let short = answer.map_or_else(
+            |words| words,
+            |answer| {
+                let shown = answer["taskDefinitions"].as_array().unwrap().iter();
+                let shown: Vec<String> = shown
+                    .map(|it| format!("{} {} {}", it["revision"], it["status"], it["deleteRequestedAt"]))
+                    .collect();
+                format!("{shown:?} {:#}", answer["failures"])
+            },
+        );
+        found.push_str(&format!("{short}\n"));
+    }
+    for status in ["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"] {
+        let answer = world.read(list_task_definitions, json!({"status": status})).unwrap();
+        found.push_str(&format!("{status}: {}\n", answer["taskDefinitionArns"]));
+    }
+    let refused = world.write(run_task, merged(run_request(), json!({"taskDefinition": "nginx:1"}))).unwrap_err();
+    found.push_str(&format!("{refused}\n"));
+    let mut left = |world: &mut World| {
+        let env = world.env();
+        let change = expire(&world.snap, &env);
+        world.apply(change);
+        let families = world.read(list_task_definition_families, json!({})).unwrap();
+        let keys: Vec<String> = world.snap.task_definitions.keys().map(ToString::to_string).collect();
+        found.push_str(&format!("left: {keys:?} {}\n", families["families"]));
+    };
+    left(&mut world);
+    world.now.0 += STOPPED_TASKS_KEPT_MS + 1;
+    left(&mut world);
+    let task = world.snap.tasks.values().next().unwrap().clone();
+    world.apply(Change { writes: vec![Write::Delete(RecordKey::Task(task.id.clone()))], reply: () });
+    left(&mut world);
+    let again = merged(fargate_definition(), json!({"family": "nginx"}));
+    let again = world.write(register_task_definition, again).unwrap();
+    found.push_str(&format!("revision {}", again["taskDefinition"]["revision"]));
+    expect![[r#"
+        InvalidParameterException: TaskDefinition references list cannot be empty.
+        InvalidParameterException: Size of TaskDefinition references list cannot exceed 10
+        ["1 \"DELETE_IN_PROGRESS\" 0", "2 \"DELETE_IN_PROGRESS\" 0"] [
+          {
+            "arn": "arn:aws:ecs:us-west-2:111122223333:task-definition/other:1",
+            "reason": "The specified task definition is still in ACTIVE status. Please deregister the target and try again."
+          },
+          {
+            "arn": "nginx:9",
+            "reason": "The specified task definition does not exist. Specify a valid account, family, revision and try again."
+          },
+          {
+            "arn": "nginx",
+            "reason": "The specified task definition identifier is invalid. Specify a valid name or ARN and try again."
+          },
+          {
+            "arn": "nginx:x",
+            "reason": "The specified task definition identifier is invalid. Specify a valid name or ARN and try again."
+          }
+        ]
+        ACTIVE: ["arn:aws:ecs:us-west-2:111122223333:task-definition/other:1"]
+        INACTIVE: []
+        DELETE_IN_PROGRESS: ["arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1","arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:2"]
+        ClientException: TaskDefinition is inactive
+        left: ["nginx:1", "nginx:2", "other:1"] ["nginx","other"]
+        left: ["nginx:1", "other:1"] ["nginx","other"]
+        left: ["other:1"] ["other"]
+        revision 3"#]].assert_eq(&found);
 }
 
 #[test]

@@ -200,7 +200,16 @@ fn run_task_answers_before_the_interface_is_told() {
               "platformFamily": "Linux",
               "platformVersion": "1.4.0",
               "startedBy": "me",
-              "tags": [],
+              "tags": [
+                {
+                  "key": "aws:ecs:clusterName",
+                  "value": "default"
+                },
+                {
+                  "key": "k",
+                  "value": "v"
+                }
+              ],
               "taskArn": "arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab",
               "taskDefinitionArn": "arn:aws:ecs:us-west-2:111122223333:task-definition/nginx:1",
               "version": 1

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_types::intent::{Desired, HostIntent, LaunchType};
+use berth_types::intent::{Desired, HostIntent, LaunchType, diff};
 use berth_types::report::{EniReport, EniState, StopCause, TaskReport, TaskStage};
 use berth_types::{EniId, HostId, TaskId};
 use proptest::prelude::*;
@@ -11,10 +11,9 @@ use proptest::sample::Index;
 use serde_json::json;
 
 use super::{World, hello, merged, report, run_request};
-use crate::ecs::placement::taken;
 use crate::ecs::record::TaskStatus;
 use crate::ecs::{host_disconnected, observe_eni, observe_task, run_task, stop_task};
-use crate::plan;
+use crate::{Snapshot, Write, plan};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -90,6 +89,7 @@ impl Simulation {
     }
 
     fn step(&mut self, step: Step) {
+        let before = self.world.snap.clone();
         match step {
             Step::Run { fargate, count, tiny } => {
                 let subnets = if tiny { json!(["subnet-tiny"]) } else { json!(["subnet-a", "subnet-b"]) };
@@ -120,6 +120,18 @@ impl Simulation {
             Step::Reconnect(number) => self.reconnect(number),
         }
         self.check();
+        self.check_patches(&before);
+    }
+
+    /// What changed for a host is the difference of what it must hold.
+    fn check_patches(&mut self, before: &Snapshot) {
+        let env = self.world.env();
+        for number in [1, 2, 3] {
+            let host = host(number);
+            let whole = |snap| plan::host(snap, &host, &env);
+            let expected = diff(7, &whole(before), self.world.snap.revision, &whole(&self.world.snap));
+            assert_eq!(plan::patch(7, before, &self.world.snap, &host, &env), expected);
+        }
     }
 
     fn tell(&mut self, host: &HostId) {
@@ -211,16 +223,21 @@ impl Simulation {
 
     fn check(&mut self) {
         let snap = &self.world.snap;
+        let mut anew = Snapshot::default();
+        snap.records().for_each(|record| anew.apply(&Write::Put(record)));
+        assert_eq!(snap.index(), anew.index(), "an index kept something or lost it");
         let addresses: BTreeSet<_> = snap.enis.values().map(|eni| (eni.subnet.clone(), eni.address)).collect();
         assert_eq!(addresses.len(), snap.enis.len(), "an address was given twice");
         let macs: BTreeSet<_> = snap.enis.values().map(|eni| eni.mac).collect();
         assert_eq!(macs.len(), snap.enis.len(), "a hardware address was given twice");
         for host in snap.hosts.values() {
-            let (ec2, count) = taken(snap, host, LaunchType::Ec2);
+            let crate::ecs::load::Load { need: ec2, tasks: count } = snap.index().loads.of(&host.id, LaunchType::Ec2);
             assert!(ec2.cpu_units <= host.capacity.cpu_units.into());
             assert!(ec2.memory_mib <= host.capacity.memory_mib.into());
             assert!(count as u64 <= host.capacity.enis.into());
-            assert!(taken(snap, host, LaunchType::Fargate).0.memory_mib <= host.capacity.memory_mib.into());
+            assert!(
+                snap.index().loads.of(&host.id, LaunchType::Fargate).need.memory_mib <= host.capacity.memory_mib.into()
+            );
         }
         for task in snap.tasks.values() {
             let now = (task.status, task.version);

@@ -27,7 +27,50 @@ fn unknown_filters_and_ids_are_refused_and_no_hit_is_an_empty_list() {
          DescribeNetworkInterfaces NetworkInterfaceIds.1=eni-0123456789abcdef0
          DescribeInternetGateways InternetGatewayIds.1=igw-0123456789abcdef0
          DescribeRouteTables RouteTableIds.1=rtb-0123456789abcdef0",
-        expect![[]],
+        expect![[r#"
+            DescribeVpcs filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeSubnets filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeSecurityGroups filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeSecurityGroupRules filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeNetworkInterfaces filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeInternetGateways filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeRouteTables filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeTags filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeAvailabilityZones filter:tag:a=b
+              refused InvalidParameterValue: The filter 'tag:a' is invalid
+            DescribeRegions filter:colour=red
+              refused InvalidParameterValue: The filter 'colour' is invalid
+            DescribeVpcs Filters.1.Name=vpc-id
+              refused InvalidParameterValue: The filter 'vpc-id' must have at least one value
+            DescribeVpcs filter:vpc-id=vpc-0123456789abcdef0
+              nothing
+            DescribeVpcs VpcIds.1=vpc-0123456789abcdef0
+              refused InvalidVpcID.NotFound: The vpc ID 'vpc-0123456789abcdef0' does not exist
+            DescribeVpcs VpcIds.1=vpc
+              refused InvalidVpcID.Malformed: Invalid id: "vpc" (expecting "vpc-...")
+            DescribeSubnets SubnetIds.1=subnet-0123456789abcdef0
+              refused InvalidSubnetID.NotFound: The subnet ID 'subnet-0123456789abcdef0' does not exist
+            DescribeSecurityGroups GroupIds.1=sg-0123456789abcdef0
+              refused InvalidGroup.NotFound: The security group 'sg-0123456789abcdef0' does not exist
+            DescribeSecurityGroups GroupNames.1=web
+              refused InvalidGroup.NotFound: The security group 'web' does not exist in default VPC
+            DescribeSecurityGroupRules SecurityGroupRuleIds.1=sgr-0123456789abcdef0
+              refused InvalidSecurityGroupRuleId.NotFound: The security group rule ID 'sgr-0123456789abcdef0' does not exist
+            DescribeNetworkInterfaces NetworkInterfaceIds.1=eni-0123456789abcdef0
+              refused InvalidNetworkInterfaceID.NotFound: The networkInterface ID 'eni-0123456789abcdef0' does not exist
+            DescribeInternetGateways InternetGatewayIds.1=igw-0123456789abcdef0
+              refused InvalidInternetGatewayID.NotFound: The internetGateway ID 'igw-0123456789abcdef0' does not exist
+            DescribeRouteTables RouteTableIds.1=rtb-0123456789abcdef0
+              refused InvalidRouteTableID.NotFound: The routeTable ID 'rtb-0123456789abcdef0' does not exist
+        "#]],
     );
 }
 
@@ -46,7 +89,16 @@ fn pages_have_bounds_and_their_own_tokens() {
     assert!(!rest.contains("NextToken="));
     let refusal = world.call(&format!("DescribeVpcs NextToken={token}")).unwrap_err();
     assert_eq!(refusal.code.code(), "InvalidPaginationToken");
-    expect![[]].assert_eq(&world.transcript(
+    expect![[r#"
+        DescribeSubnets MaxResults=4
+          refused InvalidParameterValue: Value ( 4 ) for parameter maxResults is invalid. Expecting a value greater than or equal to 5.
+        DescribeSubnets MaxResults=1001
+          refused InvalidParameterValue: Value ( 1001 ) for parameter maxResults is invalid. Expecting a value less than or equal to 1000.
+        DescribeSubnets MaxResults=5 SubnetIds.1=subnet-1
+          refused InvalidParameterCombination: The parameter subnetIds cannot be used with the parameter maxResults
+        DescribeSubnets NextToken=forged
+          refused InvalidPaginationToken: The specified pagination token is not valid or is expired.
+    "#]].assert_eq(&world.transcript(
         "DescribeSubnets MaxResults=4
          DescribeSubnets MaxResults=1001
          DescribeSubnets MaxResults=5 SubnetIds.1=subnet-1

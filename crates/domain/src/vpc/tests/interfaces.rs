@@ -30,7 +30,20 @@ fn an_interface_gets_the_lowest_free_address_and_the_default_group() {
              CreateNetworkInterface SubnetId=subnet-1
              DescribeSubnets"
         ),
-        expect![[]],
+        expect![[r#"
+            CreateNetworkInterface SubnetId=subnet-1 Description=first tag:network-interface:Name=one
+              NetworkInterface={AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description=first Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:ee:ab:02:77:55 NetworkInterfaceId=eni-1 PrivateIpAddress=10.0.0.4 PrivateIpAddresses=[{Primary=true PrivateIpAddress=10.0.0.4}] RequesterManaged=false SourceDestCheck=true Status=available SubnetId=subnet-1 TagSet=[{Key=Name Value=one}] VpcId=vpc-1}
+            DescribeNetworkInterfaces filter:group-name=web
+              NetworkInterfaces=[{AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description="" Groups=[{GroupId=sg-1 GroupName=web}] InterfaceType=interface MacAddress=02:5c:aa:97:9b:d4 NetworkInterfaceId=eni-4 PrivateIpAddress=10.0.0.5 PrivateIpAddresses=[{Primary=true PrivateIpAddress=10.0.0.5}] RequesterManaged=false SourceDestCheck=true Status=available SubnetId=subnet-1 VpcId=vpc-1}]
+            DescribeNetworkInterfaces filter:private-ip-address=10.0.0.7
+              NetworkInterfaces=[{AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description="" Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:72:90:78:7f:1c NetworkInterfaceId=eni-5 PrivateIpAddress=10.0.0.7 PrivateIpAddresses=[{Primary=true PrivateIpAddress=10.0.0.7}] RequesterManaged=false SourceDestCheck=true Status=available SubnetId=subnet-1 VpcId=vpc-1}]
+            DeleteNetworkInterface NetworkInterfaceId=eni-1
+              nothing
+            CreateNetworkInterface SubnetId=subnet-1
+              NetworkInterface={AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description="" Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:fb:55:d4:d9:6b NetworkInterfaceId=eni-6 PrivateIpAddress=10.0.0.4 PrivateIpAddresses=[{Primary=true PrivateIpAddress=10.0.0.4}] RequesterManaged=false SourceDestCheck=true Status=available SubnetId=subnet-1 VpcId=vpc-1}
+            DescribeSubnets
+              Subnets=[{AssignIpv6AddressOnCreation=false AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 AvailableIpAddressCount=6 CidrBlock=10.0.0.0/28 DefaultForAz=false EnableDns64=false Ipv6Native=false MapCustomerOwnedIpOnLaunch=false MapPublicIpOnLaunch=false PrivateDnsNameOptionsOnLaunch={EnableResourceNameDnsAAAARecord=false EnableResourceNameDnsARecord=false HostnameType=ip-name} State=available SubnetArn=arn:aws:ec2:us-west-2:111122223333:subnet/subnet-1 SubnetId=subnet-1 VpcId=vpc-1}]
+        "#]],
     );
 }
 
@@ -56,7 +69,34 @@ fn an_interface_that_cannot_be_is_refused() {
              CreateNetworkInterface SubnetId=subnet-1 Groups.1=sg-0123456789abcdef0
              CreateNetworkInterface SubnetId=subnet-1 Ipv6AddressCount=1"
         ),
-        expect![[]],
+        expect![[r#"
+            CreateNetworkInterface
+              refused MissingParameter: The request must contain the parameter subnetId
+            CreateNetworkInterface SubnetId=subnet-0123456789abcdef0
+              refused InvalidSubnetID.NotFound: The subnet ID 'subnet-0123456789abcdef0' does not exist
+            CreateNetworkInterface SubnetId=subnet-1 PrivateIpAddress=10.0.0.9
+              refused InvalidIPAddress.InUse: Address 10.0.0.9 is in use.
+            CreateNetworkInterface SubnetId=subnet-1 PrivateIpAddress=10.0.0.3
+              refused InvalidParameterValue: Address is in subnet's reserved address range
+            CreateNetworkInterface SubnetId=subnet-1 PrivateIpAddress=10.0.0.15
+              refused InvalidParameterValue: Address is in subnet's reserved address range
+            CreateNetworkInterface SubnetId=subnet-1 PrivateIpAddress=10.0.1.4
+              refused InvalidParameterValue: Address does not fall within the subnet's address range
+            CreateNetworkInterface SubnetId=subnet-1 PrivateIpAddress=ten
+              refused InvalidParameterValue: Value (ten) for parameter privateIpAddress is invalid. This is not a valid IPv4 address.
+            CreateNetworkInterface SubnetId=subnet-1 SecondaryPrivateIpAddressCount=1
+              refused UnsupportedOperation: The parameter SecondaryPrivateIpAddressCount of CreateNetworkInterface is not supported.
+            CreateNetworkInterface SubnetId=subnet-1 PrivateIpAddress=10.0.0.5 PrivateIpAddresses.1.PrivateIpAddress=10.0.0.6
+              refused UnsupportedOperation: Secondary private IP addresses are not supported.
+            CreateNetworkInterface SubnetId=subnet-1 InterfaceType=trunk
+              refused InvalidParameterValue: Value (trunk) for parameter interfaceType is invalid. Only the type 'interface' is offered.
+            CreateNetworkInterface SubnetId=subnet-1 Groups.1=sg-2
+              refused InvalidParameterValue: You have specified two resources that belong to different networks.
+            CreateNetworkInterface SubnetId=subnet-1 Groups.1=sg-0123456789abcdef0
+              refused InvalidGroup.NotFound: The security group 'sg-0123456789abcdef0' does not exist
+            CreateNetworkInterface SubnetId=subnet-1 Ipv6AddressCount=1
+              refused UnsupportedOperation: The parameter Ipv6AddressCount of CreateNetworkInterface is not supported.
+        "#]],
     );
 }
 
@@ -67,7 +107,10 @@ fn a_full_subnet_refuses_the_next_interface() {
     for _ in 0..11 {
         world.call("CreateNetworkInterface SubnetId=subnet-1").unwrap();
     }
-    expect![[]].assert_eq(&world.transcript("CreateNetworkInterface SubnetId=subnet-1"));
+    expect![[r#"
+        CreateNetworkInterface SubnetId=subnet-1
+          refused InsufficientFreeAddressesInSubnet: The specified subnet does not have enough free addresses to satisfy the request.
+    "#]].assert_eq(&world.transcript("CreateNetworkInterface SubnetId=subnet-1"));
 }
 
 #[test]
@@ -78,7 +121,12 @@ fn an_interface_carries_at_most_five_groups() {
         world.call(&format!("CreateSecurityGroup GroupName={name} Description=d VpcId=vpc-1")).unwrap();
     }
     let five = "Groups.1=sg-1 Groups.2=sg-2 Groups.3=sg-3 Groups.4=sg-4 Groups.5=sg-5";
-    expect![[]].assert_eq(&world.transcript(&format!(
+    expect![[r#"
+        CreateNetworkInterface SubnetId=subnet-1 Groups.1=sg-1 Groups.2=sg-2 Groups.3=sg-3 Groups.4=sg-4 Groups.5=sg-5 Groups.6=sg-6
+          refused SecurityGroupsPerInterfaceLimitExceeded: The maximum number of security groups per interface has been reached.
+        ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Groups.1=sg-1 Groups.2=sg-2 Groups.3=sg-3 Groups.4=sg-4 Groups.5=sg-5 Groups.6=sg-6
+          refused SecurityGroupsPerInterfaceLimitExceeded: The maximum number of security groups per interface has been reached.
+    "#]].assert_eq(&world.transcript(&format!(
         "!CreateNetworkInterface SubnetId=subnet-1 {five} Groups.6=sg-1
          CreateNetworkInterface SubnetId=subnet-1 {five} Groups.6=sg-6
          ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 {five} Groups.6=sg-6"
@@ -95,7 +143,12 @@ fn a_client_token_makes_one_interface() {
              CreateNetworkInterface SubnetId=subnet-1 ClientToken=t Description=b
              DescribeSubnets filter:available-ip-address-count=10"
         ),
-        expect![[]],
+        expect![[r#"
+            CreateNetworkInterface SubnetId=subnet-1 ClientToken=t Description=b
+              refused IdempotentParameterMismatch: The client token 't' was used before with different parameters.
+            DescribeSubnets filter:available-ip-address-count=10
+              Subnets=[{AssignIpv6AddressOnCreation=false AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 AvailableIpAddressCount=10 CidrBlock=10.0.0.0/28 DefaultForAz=false EnableDns64=false Ipv6Native=false MapCustomerOwnedIpOnLaunch=false MapPublicIpOnLaunch=false PrivateDnsNameOptionsOnLaunch={EnableResourceNameDnsAAAARecord=false EnableResourceNameDnsARecord=false HostnameType=ip-name} State=available SubnetArn=arn:aws:ec2:us-west-2:111122223333:subnet/subnet-1 SubnetId=subnet-1 VpcId=vpc-1}]
+        "#]],
     );
 }
 
@@ -121,7 +174,38 @@ fn attributes_of_an_interface() {
              ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Groups.1=sg-0123456789abcdef0
              DeleteNetworkInterface NetworkInterfaceId=eni-0123456789abcdef0"
         ),
-        expect![[]],
+        expect![[r#"
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Description.Value=new
+              nothing
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 SourceDestCheck.Value=false
+              nothing
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Groups.1=sg-1
+              nothing
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=description
+              Description={Value=new} NetworkInterfaceId=eni-1
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=sourceDestCheck
+              NetworkInterfaceId=eni-1 SourceDestCheck={Value=false}
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=groupSet
+              Groups=[{GroupId=sg-1 GroupName=web}] NetworkInterfaceId=eni-1
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=attachment
+              NetworkInterfaceId=eni-1
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=associatePublicIpAddress
+              AssociatePublicIpAddress=false NetworkInterfaceId=eni-1
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attribute=colour
+              refused InvalidParameterValue: Value (colour) for parameter attribute is invalid. Unknown attribute name.
+            DescribeNetworkInterfaceAttribute NetworkInterfaceId=eni-1
+              refused MissingParameter: The request must contain the parameter attribute
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1
+              refused InvalidParameterCombination: No attributes specified.
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Groups.1=sg-1 Description.Value=x
+              refused InvalidParameterCombination: Fields for multiple attribute types specified
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Attachment.DeleteOnTermination=true
+              refused UnsupportedOperation: The parameter Attachment of ModifyNetworkInterfaceAttribute is not supported.
+            ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 Groups.1=sg-0123456789abcdef0
+              refused InvalidGroup.NotFound: The security group 'sg-0123456789abcdef0' does not exist
+            DeleteNetworkInterface NetworkInterfaceId=eni-0123456789abcdef0
+              refused InvalidNetworkInterfaceID.NotFound: The networkInterface ID 'eni-0123456789abcdef0' does not exist
+        "#]],
     );
 }
 
@@ -140,7 +224,28 @@ fn interfaces_of_tasks_belong_to_their_task() {
         interface::attached(&mut draft, &eni.id);
         world.apply(draft.change(()).writes);
     }
-    expect![[]].assert_eq(&world.transcript(
+    expect![[r#"
+        DescribeNetworkInterfaces filter:requester-managed=true
+          NetworkInterfaces=[{Attachment={AttachTime=1767225600000 AttachmentId=ela-attach-1 DeleteOnTermination=false DeviceIndex=1 InstanceOwnerId=111122223333 NetworkCardIndex=0 Status=attached} AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description=arn:aws:ecs:attachment Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:f7:71:85:30:ac NetworkInterfaceId=eni-1 PrivateDnsName=ip-10-0-0-4.us-west-2.compute.internal PrivateIpAddress=10.0.0.4 PrivateIpAddresses=[{Primary=true PrivateDnsName=ip-10-0-0-4.us-west-2.compute.internal PrivateIpAddress=10.0.0.4}] RequesterId=111122223333 RequesterManaged=true SourceDestCheck=true Status=in-use SubnetId=subnet-1 VpcId=vpc-1}]
+        DescribeNetworkInterfaces filter:requester-managed=false
+          NetworkInterfaces=[{Attachment={AttachTime=1767225600000 AttachmentId=eni-attach-1 DeleteOnTermination=false DeviceIndex=2 InstanceId=i-1 InstanceOwnerId=111122223333 NetworkCardIndex=0 Status=attached} AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description=arn:aws:ecs:attachment Groups=[{GroupId=sg-2 GroupName=default}] InterfaceType=interface MacAddress=02:84:8b:85:6a:40 NetworkInterfaceId=eni-2 PrivateDnsName=ip-10-0-0-5.us-west-2.compute.internal PrivateIpAddress=10.0.0.5 PrivateIpAddresses=[{Primary=true PrivateDnsName=ip-10-0-0-5.us-west-2.compute.internal PrivateIpAddress=10.0.0.5}] RequesterManaged=false SourceDestCheck=true Status=in-use SubnetId=subnet-1 VpcId=vpc-1}]
+        DetachNetworkInterface AttachmentId=ela-attach-1
+          refused OperationNotPermitted: You are not allowed to manage 'ela-attach' attachments.
+        DetachNetworkInterface AttachmentId=eni-attach-1
+          refused OperationNotPermitted: Network interface 'eni-2' belongs to the Amazon ECS task '00000000000000000000000000000002' and cannot be detached, modified or deleted. To release it, stop the task.
+        DetachNetworkInterface AttachmentId=eni-attach-0123456789abcdef0
+          refused InvalidAttachmentID.NotFound: The attachment ID 'eni-attach-0123456789abcdef0' does not exist
+        DetachNetworkInterface AttachmentId=attachment
+          refused InvalidAttachmentID.Malformed: Invalid id: "attachment" (expecting "eni-attach-...")
+        DeleteNetworkInterface NetworkInterfaceId=eni-1
+          refused InvalidNetworkInterface.InUse: Network interface 'eni-1' is currently in use.
+        DeleteNetworkInterface NetworkInterfaceId=eni-2
+          refused InvalidNetworkInterface.InUse: Network interface 'eni-2' is currently in use.
+        ModifyNetworkInterfaceAttribute NetworkInterfaceId=eni-1 SourceDestCheck.Value=false
+          refused OperationNotPermitted: You are not allowed to manage 'ela-attach' attachments.
+        CreateTags Resources.1=eni-1 Tags.1.Key=team Tags.1.Value=web
+          nothing
+    "#]].assert_eq(&world.transcript(
         "DescribeNetworkInterfaces filter:requester-managed=true
          DescribeNetworkInterfaces filter:requester-managed=false
          DetachNetworkInterface AttachmentId=ela-attach-1
@@ -189,7 +294,18 @@ fn a_host_frees_the_address_when_it_has_let_go() {
     for (from, state) in [(1, EniState::Attached), (2, EniState::Gone), (1, EniState::Gone), (1, EniState::Gone)] {
         steps.push(format!("detached, {from} {state:?}: {:?}", observe(&mut world.snap, from, state.clone())));
     }
-    expect![[]].assert_eq(&steps.join("\n"));
+    expect![[r#"
+        2 Attached: Some(Attaching)
+        1 Gone: Some(Attaching)
+        1 Failed("no veth"): Some(Attaching)
+        1 Attached: Some(Attached)
+        1 Attached: Some(Attached)
+        1 Gone: Some(Attached)
+        detached, 1 Attached: Some(Detaching)
+        detached, 2 Gone: Some(Detaching)
+        detached, 1 Gone: None
+        detached, 1 Gone: None"#]]
+    .assert_eq(&steps.join("\n"));
     assert!(world.snap.group_sets.is_empty());
     assert!(world.snap.index().addresses.is_empty());
     assert!(world.snap.index().macs.is_empty());

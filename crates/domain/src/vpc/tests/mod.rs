@@ -68,6 +68,7 @@ impl World {
             let (is_shown, line) = line.strip_prefix('!').map_or((true, line), |rest| (false, rest.trim()));
             let answer = self.call(line);
             match answer {
+                Ok(answer) if is_shown && answer.is_empty() => out.push_str(&format!("{line}\n  nothing\n")),
                 Ok(answer) if is_shown => out.push_str(&format!("{line}\n  {answer}\n")),
                 Ok(_) => {}
                 Err(refusal) => {

@@ -34,7 +34,10 @@ fn a_seat_is_opened_on_the_host_with_most_room_and_goes_when_the_host_let_go() {
     let second = open(&mut world).unwrap();
     let on = |world: &World, eni| world.snap.enis.get(eni).and_then(|eni| eni.attachment.clone()).map(|it| it.host);
     assert_ne!(on(&world, &first), on(&world, &second));
-    expect![[]].assert_eq(&world.transcript("DescribeNetworkInterfaces filter:private-ip-address=172.31.0.4"));
+    expect![[r#"
+        DescribeNetworkInterfaces filter:private-ip-address=172.31.0.4
+          NetworkInterfaces=[{Attachment={AttachTime=1767225600000 AttachmentId=eni-attach-1 DeleteOnTermination=true DeviceIndex=1 InstanceId=i-1 InstanceOwnerId=111122223333 NetworkCardIndex=0 Status=attaching} AvailabilityZone=us-west-2a AvailabilityZoneId=usw2-az1 Description="berth shell" Groups=[{GroupId=sg-1 GroupName=default}] InterfaceType=interface MacAddress=02:b5:16:18:d0:f5 NetworkInterfaceId=eni-1 PrivateDnsName=ip-172-31-0-4.us-west-2.compute.internal PrivateIpAddress=172.31.0.4 PrivateIpAddresses=[{Primary=true PrivateDnsName=ip-172-31-0-4.us-west-2.compute.internal PrivateIpAddress=172.31.0.4}] RequesterManaged=false SourceDestCheck=true Status=attaching SubnetId=subnet-1 VpcId=vpc-1}]
+    "#]].assert_eq(&world.transcript("DescribeNetworkInterfaces filter:private-ip-address=172.31.0.4"));
     let change = seat::close(&world.snap, &first, &world.env()).unwrap();
     world.apply(change.writes);
     let host = on(&world, &first).unwrap();
@@ -78,5 +81,11 @@ fn a_seat_that_cannot_be_is_refused() {
     let eni = world.snap.enis.keys().next().unwrap();
     let refusal = seat::close(&world.snap, eni, &env).unwrap_err();
     out.push_str(refusal.code.code());
-    expect![[]].assert_eq(&out);
+    expect![[r#"
+        []: Unavailable: No host is connected; start 'berth node' on a host.
+        [(1, false)]: Unavailable: No host is connected; start 'berth node' on a host.
+        [(1, true)]: ResourceCountExceeded: No connected host has room for another network interface; stop tasks or add a host.
+        Unavailable: Host '00000000000000000000000000000001' is not connected; start 'berth node' on it or choose another host.
+        InvalidInstanceID.NotFound: The host '00000000000000000000000000000009' does not exist
+        OperationNotPermitted"#]].assert_eq(&out);
 }

@@ -1,0 +1,145 @@
+//! What tasks take of hosts and how many there are: sums kept as tasks come, move on and go.
+//!
+//! So that placement and the counts of clusters cost the same with ten tasks and ten thousand.
+
+use berth_types::HostId;
+use berth_types::intent::LaunchType;
+use imbl::{OrdMap, OrdSet};
+use serde::{Deserialize, Serialize};
+
+use super::name::ClusterName;
+
+/// What a task takes of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// CPU units.
+    pub cpu_units: u64,
+    /// Memory, MiB.
+    pub memory_mib: u64,
+    /// Network interfaces.
+    pub enis: u64,
+}
+
+impl Need {
+    /// Both together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cpu_units: self.cpu_units + other.cpu_units,
+            memory_mib: self.memory_mib + other.memory_mib,
+            enis: self.enis + other.enis,
+        }
+    }
+
+    fn without(self, other: Self) -> Self {
+        Self {
+            cpu_units: self.cpu_units - other.cpu_units,
+            memory_mib: self.memory_mib - other.memory_mib,
+            enis: self.enis - other.enis,
+        }
+    }
+}
+
+/// What the tasks of one launch type take of a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// All their needs together.
+    pub need: Need,
+    /// How many they are.
+    pub tasks: usize,
+}
+
+/// The loads of all hosts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loads {
+    by_host: OrdMap<(HostId, LaunchType), Load>,
+    /// Every known host, by the memory promised to Fargate tasks on it.
+    by_promised_memory: OrdSet<(u64, HostId)>,
+}
+
+impl Loads {
+    /// What the tasks of one launch type take of a host.
+    pub fn of(&self, host: &HostId, launch_type: LaunchType) -> Load {
+        self.by_host.get(&(host.clone(), launch_type)).copied().unwrap_or_default()
+    }
+
+    /// Every known host, those with the least memory promised to Fargate tasks first.
+    pub fn by_promised_memory(&self) -> impl Iterator<Item = &HostId> {
+        self.by_promised_memory.iter().map(|(_, host)| host)
+    }
+
+    /// A host became known.
+    pub(crate) fn host_came(&mut self, host: &HostId) {
+        self.by_promised_memory.insert((self.promised(host), host.clone()));
+    }
+
+    /// A host was forgotten.
+    pub(crate) fn host_went(&mut self, host: &HostId) {
+        self.by_promised_memory.remove(&(self.promised(host), host.clone()));
+    }
+
+    /// A task takes its share of a host.
+    pub(crate) fn add(&mut self, host: &HostId, launch_type: LaunchType, need: Need) {
+        self.change(host, launch_type, |load| Load { need: load.need.and(need), tasks: load.tasks + 1 });
+    }
+
+    /// A task gives its share back.
+    pub(crate) fn remove(&mut self, host: &HostId, launch_type: LaunchType, need: Need) {
+        self.change(host, launch_type, |load| Load { need: load.need.without(need), tasks: load.tasks - 1 });
+    }
+
+    fn promised(&self, host: &HostId) -> u64 {
+        self.of(host, LaunchType::Fargate).need.memory_mib
+    }
+
+    fn change(&mut self, host: &HostId, launch_type: LaunchType, change: impl FnOnce(Load) -> Load) {
+        let is_known = self.by_promised_memory.remove(&(self.promised(host), host.clone())).is_some();
+        let load = change(self.of(host, launch_type));
+        let key = (host.clone(), launch_type);
+        if load.tasks == 0 {
+            self.by_host.remove(&key);
+        } else {
+            self.by_host.insert(key, load);
+        }
+        if is_known {
+            self.host_came(host);
+        }
+    }
+}
+
+/// How far a task is, as counts tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Accepted, not yet running.
+    Pending,
+    /// Running.
+    Running,
+    /// Being ended.
+    Ending,
+    /// The end.
+    Stopped,
+}
+
+/// Number of tasks by cluster, launch type and progress.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts(OrdMap<(ClusterName, LaunchType, Progress), usize>);
+
+impl Counts {
+    /// Number of tasks of a cluster.
+    pub fn of(&self, cluster: &ClusterName, launch_type: LaunchType, progress: Progress) -> usize {
+        self.0.get(&(cluster.clone(), launch_type, progress)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn add(&mut self, cluster: &ClusterName, launch_type: LaunchType, progress: Progress) {
+        *self.0.entry((cluster.clone(), launch_type, progress)).or_insert(0) += 1;
+    }
+
+    pub(crate) fn remove(&mut self, cluster: &ClusterName, launch_type: LaunchType, progress: Progress) {
+        let left = self.of(cluster, launch_type, progress) - 1;
+        let key = (cluster.clone(), launch_type, progress);
+        if left == 0 {
+            self.0.remove(&key);
+        } else {
+            self.0.insert(key, left);
+        }
+    }
+}
