@@ -223,13 +223,12 @@ fn a_thousand_rules_are_all_heard() {
     let mut lab = two_subnets();
     let rules: Vec<String> = (0..1000).map(|n| format!("tcp {} from 10.0.{}.0/24", 10_000 + n, n % 3)).collect();
     lab.allow("db", &rules.iter().map(String::as_str).collect::<Vec<_>>());
-    for (port, expected) in [(10_001, true), (10_997, false), (10_999, false), (10_000 + 997, false)] {
+    // Every third rule is for the range that web is in.
+    for (port, is_open) in [(10_001, true), (10_500, false), (10_502, true), (10_997, true), (10_999, false)] {
         let _listener = lab.at("db").listen(port);
-        if (port - 10_000) % 3 == 1 {
-            assert_eq!(lab.connects("web", "db", port), Outcome::Answered);
-            assert!(expected);
-        } else {
-            assert!(lab.is_silent("web", "db", port));
+        match is_open {
+            true => assert_eq!(lab.connects("web", "db", port), Outcome::Answered, "{port}"),
+            false => assert!(lab.is_silent("web", "db", port), "{port}"),
         }
     }
 }

@@ -6,7 +6,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 
 use super::layout::{Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row};
-use crate::fabric::Fault;
+use crate::fault::Fault;
 
 /// Ruleset and address.
 pub type AddressData = [u8; 8];
