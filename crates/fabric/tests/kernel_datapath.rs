@@ -9,6 +9,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use berth_fabric::DropReason;
+use berth_types::intent::GroupSetIntent;
+use berth_types::{GroupSetId, Vni};
 use lab::Lab;
 use lab::raw::{Ip, arp_answer, arp_request, ethernet};
 use lab::talk::{Outcome, hears, hears_nothing};
@@ -181,6 +183,28 @@ fn group_references_follow_membership() {
     // A member that starts later needs no change of the rules.
     lab.seat("later", 1, "10.0.2.30/24", &["web"]);
     assert_eq!(lab.connects("later", "db", 5432), Outcome::Answered);
+}
+
+#[test]
+fn a_group_that_names_itself_admits_its_members_only() {
+    let mut lab = Lab::new();
+    lab.write_rules("mesh", &["tcp 7000 from sg:mesh", "tcp 7000 to sg:mesh"]);
+    lab.write_rules("out", &["all to 0.0.0.0/0", "all from 0.0.0.0/0"]);
+    // The largest number a set of groups can have.
+    let mesh = GroupSetIntent { vni: Vni(1), groups: vec![lab::group("mesh")] };
+    lab.intent.group_sets.insert(GroupSetId(u16::MAX), mesh);
+    lab.seat("one", 1, "10.0.1.10/24", &["mesh"]);
+    lab.seat("two", 1, "10.0.2.10/24", &["mesh"]);
+    lab.seat("stranger", 1, "10.0.1.20/24", &["out"]);
+    assert_eq!(lab.intent.endpoints[&lab.at("two").id].group_set, GroupSetId(u16::MAX));
+    lab.connection("one", "two", 7000).talk();
+    lab.connection("two", "one", 7000).talk();
+    let listeners = ["one", "stranger"].map(|name| lab.at(name).listen(7000));
+    let drops = lab.drops_during("one", |lab| assert!(lab.is_silent("stranger", "one", 7000)));
+    assert_eq!(drops, [DropReason::SecurityGroupIngress]);
+    let drops = lab.drops_during("one", |lab| assert!(lab.is_silent("one", "stranger", 7000)));
+    assert_eq!(drops, [DropReason::SecurityGroupEgress]);
+    drop(listeners);
 }
 
 #[test]

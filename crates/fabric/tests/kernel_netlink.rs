@@ -40,7 +40,7 @@ fn the_thread_comes_home_also_after_a_panic() {
     let home = Namespace::of_current_thread().unwrap().id().unwrap();
     let inside = lab.on_host(|| Namespace::of_current_thread().unwrap().id().unwrap());
     assert_eq!(inside, lab.host.id().unwrap());
-    let panicked = std::panic::catch_unwind(|| lab.on_host(|| Option::<()>::None.unwrap()));
+    let panicked = std::panic::catch_unwind(|| lab.on_host(|| panic!("on the host")));
     assert!(panicked.is_err());
     assert_eq!(Namespace::of_current_thread().unwrap().id().unwrap(), home);
 }

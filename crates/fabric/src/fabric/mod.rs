@@ -116,6 +116,11 @@ impl Fabric {
         Ok(EniStats::of(&self.maps.counters(0)?))
     }
 
+    /// Map entries written or removed since the fabric was opened.
+    pub fn writes(&self) -> u64 {
+        self.maps.writes
+    }
+
     /// Number of entries of the flow table, live or not yet reclaimed.
     pub fn flows(&self) -> Result<usize, Fault> {
         let counted: Result<Vec<_>, _> = self.maps.flows.keys().collect();
