@@ -53,12 +53,9 @@ impl Ground {
     fn namespace(&mut self, name: &str) -> Result<Namespace> {
         let namespace = Namespace::create(&self.folder.join(name))?;
         self.names.push(name.to_owned());
-        let settings = [
-            ("net.ipv4.tcp_congestion_control", "cubic"),
-            ("net.ipv4.tcp_tw_reuse", "1"),
-            ("net.ipv4.ip_local_port_range", "1024 65535"),
-        ];
+        let settings = [("net.ipv4.tcp_tw_reuse", "1"), ("net.ipv4.ip_local_port_range", "1024 65535")];
         sysctl::apply(&namespace, &settings)?;
+        sysctl::set_congestion_control(&namespace, "cubic")?;
         let mut netlink = namespace.netlink()?;
         let lo = netlink.link_by_name("lo")?.context("no loopback in a new namespace")?;
         netlink.set_up(lo.index)?;

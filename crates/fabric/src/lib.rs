@@ -10,6 +10,7 @@ pub mod compile;
 pub mod doctor;
 pub mod drop_reason;
 pub mod fabric;
+pub mod fault;
 pub mod kernel;
 pub mod stats;
 
@@ -21,5 +22,6 @@ mod oracle;
 mod verdict;
 
 pub use drop_reason::DropReason;
-pub use fabric::{Fabric, FabricConfig, Fault, Inner, ProgramStats};
+pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats};
+pub use fault::Fault;
 pub use stats::{EniStats, read_stats};

@@ -8,7 +8,7 @@ use berth_types::EniId;
 use crate::DropReason;
 use crate::bpf::layout::Counters;
 use crate::bpf::{Maps, pins};
-use crate::fabric::Fault;
+use crate::fault::Fault;
 
 /// What passed an interface and what did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

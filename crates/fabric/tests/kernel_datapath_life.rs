@@ -5,8 +5,11 @@
 mod lab;
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use berth_fabric::{DropReason, Fabric, doctor, read_stats};
+use berth_types::intent::EndpointIntent;
+use berth_types::{EniId, HostId, MacAddress};
 use lab::Lab;
 use lab::talk::{Outcome, hears, hears_nothing};
 
@@ -82,6 +85,13 @@ fn a_process_that_restarts_adopts_everything() {
     let mut live = lab.connection("web", "db", 5432);
     let plugged = lab.fabric().plugged().unwrap();
     assert_eq!(plugged.len(), 2);
+    lab.stop();
+    live.talk();
+    {
+        let _listener = lab.at("db").listen(5433);
+        assert!(lab.is_silent("web", "db", 5433), "the rules stay, too");
+    }
+    lab.connection("web", "db", 5432).talk();
     lab.restart();
     live.talk();
     assert_eq!(lab.fabric().plugged().unwrap(), plugged);
@@ -140,20 +150,57 @@ fn a_namespace_that_vanished_is_forgotten_on_the_next_start() {
     assert!(lab.fabric().stats(&id).is_err());
 }
 
-#[test]
-fn starting_a_task_costs_the_same_few_writes_however_many_there_are() {
-    let mut lab = pair();
-    lab.write_rules("db", &["tcp 5432 from sg:web"]);
-    lab.program();
-    for n in 0..200u32 {
-        let id = berth_types::EniId::from_bits(u128::from(n) + (1 << 60));
-        let mut endpoint = lab.intent.endpoints.values().next().unwrap().clone();
-        endpoint.address = (0x0a00_8000 + n).into();
-        endpoint.mac = berth_types::MacAddress([2, 9, 0, 0, 0, n as u8]);
-        lab.intent.endpoints.insert(id, endpoint);
-        let stats = lab.program();
-        assert_eq!((stats.writes, stats.switched), (1, false));
+/// Gives the group of `web` this many members, on other hosts.
+fn crowd(lab: &mut Lab, members: u32) {
+    let web = lab.intent.endpoints[&lab.at("web").id].clone();
+    for n in 0..members {
+        let [_, _, high, low] = n.to_be_bytes();
+        let (address, mac) = (Ipv4Addr::from(0x0a00_8000 + n), MacAddress([2, 9, 0, 0, high, low]));
+        let endpoint = EndpointIntent { address, mac, host: HostId::from_bits(2), ..web.clone() };
+        lab.intent.endpoints.insert(EniId::from_bits(u128::from(n) + (1 << 60)), endpoint);
     }
+    lab.program();
+}
+
+#[test]
+fn starting_a_task_costs_the_same_three_writes_with_ten_and_with_ten_thousand_members() {
+    for members in [10, 10_000] {
+        let mut lab = pair();
+        lab.write_rules("db", &["tcp 5432 from sg:web"]);
+        crowd(&mut lab, members);
+        for task in ["10.0.1.30/24", "10.0.1.31/24"] {
+            let before = lab.fabric().writes();
+            lab.seat(task, 1, task, &["web"]);
+            assert_eq!(
+                lab.fabric().writes() - before,
+                3,
+                "{members} members: endpoint, interface, where it is plugged"
+            );
+            let before = lab.fabric().writes();
+            assert!(!lab.program().switched);
+            lab.plug(task);
+            assert_eq!(lab.fabric().writes(), before, "again");
+        }
+        lab.connection("10.0.1.31/24", "db", 5432).talk();
+    }
+}
+
+#[test]
+fn nothing_passes_until_the_interface_is_programmed() {
+    let mut lab = pair();
+    lab.allow("db", &["all from 0.0.0.0/0"]);
+    lab.allow("web", &["all from 0.0.0.0/0"]);
+    lab.intend("early", 1, "10.0.1.30/24", &["web"]);
+    lab.plug("early");
+    let listeners = [lab.at("db").listen(80), lab.at("early").listen(80)];
+    let drops = lab.drops_during("early", |lab| assert!(lab.is_silent("early", "db", 80)));
+    assert_eq!(drops, [DropReason::NoPolicy]);
+    let drops = lab.drops_during("web", |lab| assert!(lab.is_silent("web", "early", 80)));
+    assert_eq!(drops, [DropReason::ArpUnanswered]);
+    lab.program();
+    assert_eq!(lab.connects("early", "db", 80), Outcome::Answered);
+    assert_eq!(lab.connects("web", "early", 80), Outcome::Answered);
+    drop(listeners);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The kernel room against the real kernel: namespaces, links, addresses, routes, settings.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kernel_cni_lab/mod.rs"]
 mod cni_lab;
 
 use std::path::Path;
@@ -39,7 +40,7 @@ fn the_thread_comes_home_also_after_a_panic() {
     let home = Namespace::of_current_thread().unwrap().id().unwrap();
     let inside = lab.on_host(|| Namespace::of_current_thread().unwrap().id().unwrap());
     assert_eq!(inside, lab.host.id().unwrap());
-    let panicked = std::panic::catch_unwind(|| lab.on_host(|| Option::<()>::None.unwrap()));
+    let panicked = std::panic::catch_unwind(|| lab.on_host(|| panic!("on the host")));
     assert!(panicked.is_err());
     assert_eq!(Namespace::of_current_thread().unwrap().id().unwrap(), home);
 }
@@ -79,7 +80,7 @@ fn a_link_is_moved_renamed_and_told_apart_by_its_address() {
     let lab = Lab::new();
     let task = lab.container("task");
     let mut host = lab.host.netlink().unwrap();
-    host.create_dummy("ens6", Some(mac("02:00:00:00:00:08"))).unwrap();
+    lab.stub(&lab.host, "ens6", mac("02:00:00:00:00:08"));
     let found = host.links_by_mac(mac("02:00:00:00:00:08")).unwrap();
     assert_eq!(found.len(), 1);
     host.set_alias(found[0].index, "eni-1").unwrap();
@@ -108,7 +109,7 @@ fn ports_of_a_bridge_are_isolated() {
     let port = host.link_by_name("p0").unwrap().unwrap();
     assert!(port.port_isolated && port.bridge == Some(bridge) && !port.port_hairpin);
     assert_eq!(host.link_by_name("br0").unwrap().unwrap().mac, Some(mac("02:00:00:00:00:09")));
-    host.create_dummy("d0", None).unwrap();
+    lab.stub(&lab.host, "d0", mac("02:00:00:00:00:0d"));
     assert!(host.create_bridge("d0", mac("02:00:00:00:00:0b")).unwrap_err().is_errno(libc::EEXIST));
 }
 
@@ -116,7 +117,7 @@ fn ports_of_a_bridge_are_isolated() {
 fn addresses_and_routes_are_set_twice_without_harm() {
     let lab = Lab::new();
     let mut host = lab.host.netlink().unwrap();
-    host.create_dummy("eth1", Some(mac("02:00:00:00:00:0c"))).unwrap();
+    lab.stub(&lab.host, "eth1", mac("02:00:00:00:00:0c"));
     let index = host.link_by_name("eth1").unwrap().unwrap().index;
     let gateway = "10.0.1.1".parse().unwrap();
     for _ in 0..2 {
@@ -128,7 +129,7 @@ fn addresses_and_routes_are_set_twice_without_harm() {
         host.set_neighbour(index, gateway, mac("02:00:00:00:00:01")).unwrap();
     }
     expect![[r#"
-        eth1 dummy 02:00:00:00:00:0c mtu 1500 up
+        eth1 veth 02:00:00:00:00:0c mtu 1500 up
           10.0.1.20/24
         10.0.0.0/16 via 10.0.1.1 dev eth1
         10.0.1.0/24 dev eth1
@@ -142,7 +143,7 @@ fn addresses_and_routes_are_set_twice_without_harm() {
         host.delete_address(index, "10.0.1.20/24".parse().unwrap()).unwrap();
     }
     expect![[r#"
-        eth1 dummy 02:00:00:00:00:0c mtu 1500 up
+        eth1 veth 02:00:00:00:00:0c mtu 1500 up
     "#]]
     .assert_eq(&show(&lab.host));
 }
@@ -152,7 +153,7 @@ fn a_setting_is_written_in_its_namespace_only() {
     let lab = Lab::new();
     let other = lab.container("other");
     let before = sysctl::read(&other, "net.ipv4.ip_unprivileged_port_start").unwrap();
-    sysctl::apply(&lab.host, sysctl::TASK).unwrap();
+    sysctl::settle_task(&lab.host).unwrap();
     assert_eq!(sysctl::read(&lab.host, "net.ipv4.tcp_congestion_control").unwrap(), "cubic");
     assert_eq!(sysctl::read(&lab.host, "net/ipv4/ip_unprivileged_port_start").unwrap(), "0");
     assert_eq!(sysctl::read(&other, "net.ipv4.ip_unprivileged_port_start").unwrap(), before);

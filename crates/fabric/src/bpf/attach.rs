@@ -7,7 +7,7 @@ use aya::programs::tc::{
     NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcError, TcHandle, qdisc_add_clsact,
 };
 
-use crate::fabric::Fault;
+use crate::fault::Fault;
 
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 1);

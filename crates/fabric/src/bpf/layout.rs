@@ -114,7 +114,7 @@ pub const DROP_REASONS_MAX: usize = 32;
 
 /// `struct counters`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
     pub packets_out: u64,
     pub bytes_out: u64,

@@ -7,7 +7,7 @@ use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 
 use super::pins;
-use crate::fabric::Fault;
+use crate::fault::Fault;
 
 /// Compiled by build.rs from `bpf/fabric.bpf.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fabric.bpf.o"));

@@ -6,7 +6,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 
 use super::layout::{Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row};
-use crate::fabric::Fault;
+use crate::fault::Fault;
 
 /// Ruleset and address.
 pub type AddressData = [u8; 8];
@@ -29,8 +29,8 @@ pub struct Maps {
     pub rings: Array<MapData, Ring>,
     pub eni_counters: PerCpuArray<MapData, Counters>,
     pub control: Array<MapData, u64>,
-    /// Successful writes since the last [`Maps::take_writes`].
-    writes: usize,
+    /// Entries written or removed since the maps were opened.
+    pub writes: u64,
 }
 
 macro_rules! open {
@@ -59,11 +59,6 @@ impl Maps {
             control: open!(directory, Array, "control"),
             writes: 0,
         })
-    }
-
-    /// Number of writes since the last call.
-    pub fn take_writes(&mut self) -> usize {
-        std::mem::take(&mut self.writes)
     }
 
     fn wrote(&mut self, step: &'static str, map: &'static str, done: Result<(), MapError>) -> Result<(), Fault> {
@@ -163,13 +158,17 @@ impl Maps {
         Ok(sum)
     }
 
-    /// Starts the counters of a slot at zero.
+    /// Makes the counters of a slot zero, if they are not.
     pub fn clear_counters(&mut self, slot: u16) -> Result<(), Fault> {
         let processors = self.eni_counters.get(&slot.into(), 0);
-        let processors = processors.map_err(|source| Fault::map("read", "eni_counters", source))?.len();
-        let zero = PerCpuValues::try_from(vec![Counters::ZERO; processors])
+        let processors = processors.map_err(|source| Fault::map("read", "eni_counters", source))?;
+        if processors.iter().all(|counters| *counters == Counters::ZERO) {
+            return Ok(());
+        }
+        let zero = PerCpuValues::try_from(vec![Counters::ZERO; processors.len()])
             .map_err(|source| Fault::map("clear", "eni_counters", MapError::IoError(source)))?;
-        self.eni_counters.set(slot.into(), zero, 0).map_err(|source| Fault::map("clear", "eni_counters", source))
+        let done = self.eni_counters.set(slot.into(), zero, 0);
+        self.wrote("clear", "eni_counters", done)
     }
 
     /// Forgets every flow with an end in `slot`, and the ring rows it owned.
@@ -183,15 +182,18 @@ impl Maps {
             }
         }
         for key in keys {
-            gone(self.flows.remove(&key)).map_err(|source| Fault::map("remove from", "flows", source))?;
+            let done = gone(self.flows.remove(&key));
+            self.wrote("remove from", "flows", done)?;
         }
         let slot = u32::from(slot);
         let ring = self.rings.get(&slot, 0).map_err(|source| Fault::map("read", "rings", source))?;
         for index in 0..ring.rows {
             let row = RingKey { slot, index };
-            gone(self.flow_ring.remove(&row)).map_err(|source| Fault::map("remove from", "flow_ring", source))?;
+            let done = gone(self.flow_ring.remove(&row));
+            self.wrote("remove from", "flow_ring", done)?;
         }
-        self.rings.set(slot, Ring::default(), 0).map_err(|source| Fault::map("clear", "rings", source))
+        let done = self.rings.set(slot, Ring::default(), 0);
+        self.wrote("clear", "rings", done)
     }
 }
 

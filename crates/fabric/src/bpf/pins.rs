@@ -7,7 +7,7 @@ use nix::mount::MsFlags;
 use nix::sys::statfs::{FsType, statfs};
 
 use super::layout::LAYOUT_VERSION;
-use crate::fabric::Fault;
+use crate::fault::Fault;
 
 const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` of `linux/magic.h`.

@@ -4,7 +4,6 @@
 //! go away and come back without a packet noticing. Blocking; meant for one dedicated thread.
 
 mod device;
-mod fault;
 mod held;
 mod plan;
 mod plug;
@@ -22,7 +21,7 @@ use std::path::{Path, PathBuf};
 use aya::programs::SchedClassifier;
 use berth_types::{EniId, HostId};
 
-pub use fault::Fault;
+pub use crate::fault::Fault;
 use held::Held;
 pub use plug::Inner;
 pub use program::ProgramStats;
@@ -115,6 +114,11 @@ impl Fabric {
     /// Packets dropped before they could be charged to an interface.
     pub fn stray(&self) -> Result<EniStats, Fault> {
         Ok(EniStats::of(&self.maps.counters(0)?))
+    }
+
+    /// Map entries written or removed since the fabric was opened.
+    pub fn writes(&self) -> u64 {
+        self.maps.writes
     }
 
     /// Number of entries of the flow table, live or not yet reclaimed.

@@ -87,7 +87,8 @@ impl Fabric {
         }
         // Flows to it look again from here on, also those that are inserted while the table is being searched.
         self.maps.set_epoch(epoch)?;
-        self.maps.forget_flows(plugged.entry.slot)
+        self.maps.forget_flows(plugged.entry.slot)?;
+        self.maps.clear_counters(plugged.entry.slot)
     }
 
     fn slot_for(&mut self, id: &EniId) -> Result<u16, Fault> {
@@ -129,7 +130,7 @@ impl Fabric {
         link.map(|link| link.index).ok_or_else(|| Fault::DeviceGone { eni: id.clone(), device: name.to_owned() })
     }
 
-    /// Inserts the entry; counters of a new interface start at zero.
+    /// Inserts the entry; counters of a new interface start at zero (they are unless a process died in between).
     fn admit(&mut self, id: &EniId, ifindex: u32, entry: Eni) -> Result<(), Fault> {
         let before = self.held()?.plugged.get(id).copied();
         match before {

@@ -45,14 +45,14 @@ impl Fabric {
         };
         let steps = plan(&held, &wanted);
         let switched = steps.contains(&Step::Wait);
-        self.maps.take_writes();
+        let before = self.maps.writes;
         for step in &steps {
             act(&mut self.maps, step)?;
             held.apply(step);
         }
         held.forget_unused_rulesets();
         self.held = Some(held);
-        Ok(ProgramStats { writes: self.maps.take_writes(), switched })
+        Ok(ProgramStats { writes: (self.maps.writes - before) as usize, switched })
     }
 
     fn compile(&mut self, intent: &HostIntent) -> Result<(), Fault> {

@@ -96,17 +96,6 @@ pub enum Fault {
         #[source]
         cause: Refused,
     },
-    /// Making a link of another kind.
-    #[error("could not create {kind} link {name}")]
-    CreateLink {
-        /// Kind of link.
-        kind: &'static str,
-        /// Its name.
-        name: String,
-        /// The kernel's answer.
-        #[source]
-        cause: Refused,
-    },
     /// Changing a link.
     #[error("could not {what} of link {link}")]
     SetLink {
@@ -236,7 +225,6 @@ impl Fault {
             | Self::List { cause, .. }
             | Self::CreateVeth { cause, .. }
             | Self::CreateBridge { cause, .. }
-            | Self::CreateLink { cause, .. }
             | Self::SetLink { cause, .. }
             | Self::MoveLink { cause, .. }
             | Self::DeleteLink { cause, .. }

@@ -8,13 +8,32 @@ use std::path::PathBuf;
 
 use super::{Fault, Namespace};
 
-/// What every task's namespace gets: local throughput does not suffer from a pacing congestion control (bbr without fq
-/// costs three quarters of it), and containers without privileges may bind port 80 and send pings, as under Docker.
-pub const TASK: &[(&str, &str)] = &[
-    ("net.ipv4.tcp_congestion_control", "cubic"),
-    ("net.ipv4.ip_unprivileged_port_start", "0"),
-    ("net.ipv4.ping_group_range", "0 2147483647"),
-];
+/// Containers without privileges may bind port 80 and send pings, as under Docker.
+const TASK: &[(&str, &str)] =
+    &[("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
+/// A list for the whole machine: what others than the machine's own namespace may choose.
+const CONGESTION_CONTROLS_ALLOWED: &str = "net.ipv4.tcp_allowed_congestion_control";
+
+/// Gives a task's namespace its settings. Local throughput must not suffer from a pacing congestion control (bbr
+/// without fq costs three quarters of it), so it is cubic.
+pub fn settle_task(namespace: &Namespace) -> Result<(), Fault> {
+    apply(namespace, TASK)?;
+    set_congestion_control(namespace, "cubic")
+}
+
+/// Sets the congestion control of new connections in a namespace. If the machine does not let namespaces choose it, it
+/// is told to, which works from a thread in the machine's own namespace only.
+pub fn set_congestion_control(namespace: &Namespace, name: &str) -> Result<(), Fault> {
+    match write(namespace, CONGESTION_CONTROL, name) {
+        Err(fault) if fault.is_errno(libc::EPERM) => {
+            let allowed = read_here(CONGESTION_CONTROLS_ALLOWED)?;
+            write_here(CONGESTION_CONTROLS_ALLOWED, &format!("{allowed} {name}"))?;
+            write(namespace, CONGESTION_CONTROL, name)
+        }
+        done => done,
+    }
+}
 
 /// Writes settings in the order given, all in one visit to the namespace.
 ///
@@ -31,8 +50,11 @@ pub fn write(namespace: &Namespace, key: &str, value: &str) -> Result<(), Fault>
 
 /// Reads one setting of a namespace, without the final newline.
 pub fn read(namespace: &Namespace, key: &str) -> Result<String, Fault> {
-    let text = namespace.inside(|| fs::read_to_string(file_of(key)))?;
-    match text {
+    namespace.inside(|| read_here(key))?
+}
+
+fn read_here(key: &str) -> Result<String, Fault> {
+    match fs::read_to_string(file_of(key)) {
         Ok(text) => Ok(text.trim_end().to_owned()),
         Err(cause) => Err(Fault::Sysctl { verb: "read".into(), key: key.into(), cause: cause.into() }),
     }

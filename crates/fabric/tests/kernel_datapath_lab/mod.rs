@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use berth_fabric::kernel::Namespace;
 use berth_fabric::kernel::netlink::Route;
@@ -37,6 +38,7 @@ pub struct Seat {
     pub address: Ipv4Addr,
     pub mac: MacAddress,
     pub router: Ipv4Addr,
+    prefix: u8,
     pub namespace: Namespace,
     path: PathBuf,
 }
@@ -105,9 +107,14 @@ impl Lab {
         self.fabric().program(&intent).unwrap()
     }
 
+    /// The process ends; nobody holds the fabric.
+    pub fn stop(&mut self) {
+        drop(self.fabric.take());
+    }
+
     /// The process ends and another one takes over.
     pub fn restart(&mut self) {
-        drop(self.fabric.take());
+        self.stop();
         self.fabric = Some(Fabric::open(self.config.clone()).unwrap());
     }
 
@@ -158,6 +165,13 @@ impl Lab {
 
     /// An interface with a namespace of its own, e.g. `seat("web", 1, "10.0.1.10/24", &["web"])`.
     pub fn seat(&mut self, name: &str, vni: u32, address: &str, groups: &[&str]) {
+        self.intend(name, vni, address, groups);
+        self.program();
+        self.plug(name);
+    }
+
+    /// Writes an interface into the intent without telling the fabric.
+    pub fn intend(&mut self, name: &str, vni: u32, address: &str, groups: &[&str]) {
         let (host, prefix) = address.split_once('/').unwrap();
         let (address, prefix): (Ipv4Addr, u8) = (host.parse().unwrap(), prefix.parse().unwrap());
         let subnet = Ipv4Cidr::containing(address, prefix).unwrap();
@@ -180,13 +194,19 @@ impl Lab {
         let endpoint = EndpointIntent { vni: Vni(vni), address, mac, group_set, host: self.config.host.clone() };
         self.intent.enis.insert(id.clone(), eni.clone());
         self.intent.endpoints.insert(id.clone(), endpoint);
-        self.program();
         let path = self.run_dir.path().join("netns").join(name);
         let namespace = Namespace::create(&path).unwrap();
-        let seat = Seat { id, address, mac, router: subnet.gateway(), namespace, path };
-        self.fabric().plug(&seat.id, &eni, Inner::InNamespace { ns: &seat.namespace, name: "eth1" }).unwrap();
-        seat.configure(prefix);
+        let seat = Seat { id, address, mac, router: subnet.gateway(), prefix, namespace, path };
         self.seats.insert(name.to_owned(), seat);
+    }
+
+    /// Plugs an interface of the intent.
+    pub fn plug(&mut self, name: &str) {
+        let Self { seats, intent, fabric, .. } = self;
+        let seat = &seats[name];
+        let inner = Inner::InNamespace { ns: &seat.namespace, name: "eth1" };
+        fabric.as_mut().unwrap().plug(&seat.id, &intent.enis[&seat.id], inner).unwrap();
+        seat.configure();
     }
 
     pub fn at(&self, name: &str) -> &Seat {
@@ -226,25 +246,34 @@ impl Lab {
         self.stats(name).dropped(reason)
     }
 
-    /// Runs `work`, then tells which drop reasons of a seat grew. IPv6 chatter of the kernel is not counted.
+    /// Runs `work`, then waits for drops of a seat to be counted and tells their reasons. IPv6 chatter of the kernel is
+    /// not counted.
     pub fn drops_during(&mut self, name: &str, work: impl FnOnce(&Self)) -> Vec<DropReason> {
         let before = self.stats(name);
         work(self);
-        let after = self.stats(name);
-        let grew = |reason: &DropReason| after.dropped(*reason) > before.dropped(*reason);
-        DropReason::ALL.into_iter().filter(|reason| *reason != DropReason::Ipv6).filter(grew).collect()
+        let until = Instant::now() + talk::PATIENCE;
+        loop {
+            let after = self.stats(name);
+            let grew = |reason: &DropReason| after.dropped(*reason) > before.dropped(*reason);
+            let reasons: Vec<_> =
+                DropReason::ALL.into_iter().filter(|reason| *reason != DropReason::Ipv6).filter(grew).collect();
+            if !reasons.is_empty() || Instant::now() > until {
+                return reasons;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 
 impl Seat {
-    fn configure(&self, prefix: u8) {
+    fn configure(&self) {
         let mut netlink = self.namespace.netlink().unwrap();
         let index =
             |netlink: &mut berth_fabric::kernel::Netlink, name| netlink.link_by_name(name).unwrap().unwrap().index;
         let loopback = index(&mut netlink, "lo");
         netlink.set_up(loopback).unwrap();
         let eth = index(&mut netlink, "eth1");
-        netlink.add_address(eth, ipnet::IpNet::new(IpAddr::V4(self.address), prefix).unwrap()).unwrap();
+        netlink.add_address(eth, ipnet::IpNet::new(IpAddr::V4(self.address), self.prefix).unwrap()).unwrap();
         netlink.set_up(eth).unwrap();
         netlink.add_route(&Route::default_via(IpAddr::V4(self.router), eth)).unwrap();
     }

@@ -114,6 +114,21 @@ impl Ip {
         Self { src, dst, proto: 17, fragment: 0, id: 7, options: Vec::new(), payload }
     }
 
+    /// The first packet of a connection.
+    pub fn tcp_syn(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16)) -> Self {
+        let mut payload = Vec::new();
+        for field in [ports.0, ports.1, 0, 1, 0, 0, 0x5002, 1000, 0, 0] {
+            payload.extend(field.to_be_bytes());
+        }
+        let mut summed = Vec::new();
+        summed.extend(src.octets());
+        summed.extend(dst.octets());
+        summed.extend([0, 6, 0, payload.len() as u8]);
+        summed.extend(&payload);
+        payload[16..18].copy_from_slice(&checksum(&summed));
+        Self { src, dst, proto: 6, fragment: 0, id: 7, options: Vec::new(), payload }
+    }
+
     pub fn icmp(src: Ipv4Addr, dst: Ipv4Addr, kind: u8, code: u8, rest: &[u8]) -> Self {
         let mut payload = vec![kind, code, 0, 0];
         payload.extend(rest);

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Lab, Seat};
 
 /// For what must arrive: never reached unless something is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// For what must not arrive: the second SYN would be sent after a second.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -38,6 +38,19 @@ impl Seat {
 
     pub fn dial(&self, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
         self.namespace.inside(|| TcpStream::connect_timeout(&to, patience)).unwrap()
+    }
+
+    /// As soon as there is a free port: the last acknowledgement of an earlier connection may be on its way.
+    pub fn dial_when_a_port_is_free(&self, to: SocketAddr) -> TcpStream {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.dial(to, PATIENCE) {
+                Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable && Instant::now() < until => {
+                    std::thread::yield_now();
+                }
+                dialed => return dialed.unwrap(),
+            }
+        }
     }
 }
 
@@ -81,15 +94,19 @@ impl Lab {
 impl Connection {
     /// Text there and back.
     pub fn talk(&mut self) {
-        for (from, to) in [(&mut self.client, &mut self.server)] {
-            from.write_all(b"ping").unwrap();
-            let mut heard = [0; 4];
-            to.read_exact(&mut heard).unwrap();
-            assert_eq!(&heard, b"ping");
-            to.write_all(b"pong").unwrap();
-            from.read_exact(&mut heard).unwrap();
-            assert_eq!(&heard, b"pong");
-        }
+        let mut heard = [0; 4];
+        self.client.write_all(b"ping").unwrap();
+        self.server.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"ping");
+        self.server.write_all(b"pong").unwrap();
+        self.client.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"pong");
+    }
+
+    /// The server closes first, so that the client's port is free at once.
+    pub fn close(mut self) {
+        drop(self.server);
+        assert_eq!(self.client.read(&mut [0; 1]).unwrap(), 0);
     }
 
     /// True if what the client says does not arrive any more.

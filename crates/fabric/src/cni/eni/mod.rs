@@ -71,16 +71,17 @@ pub fn missing(namespace: &Namespace, if_name: &str, config: &EniConfig) -> Resu
 }
 
 /// The container while it is worked on.
-struct Inside {
+struct Inside<'a> {
+    namespace: &'a Namespace,
     netlink: Netlink,
     /// The namespace speaks IPv6.
     has_ipv6: bool,
 }
 
-impl Inside {
-    fn of(namespace: &Namespace) -> Result<Self, Fault> {
+impl<'a> Inside<'a> {
+    fn of(namespace: &'a Namespace) -> Result<Self, Fault> {
         let has_ipv6 = sysctl::read(namespace, "net.ipv6.conf.lo.disable_ipv6").is_ok_and(|disabled| disabled == "0");
-        Ok(Self { netlink: namespace.netlink()?, has_ipv6 })
+        Ok(Self { namespace, netlink: namespace.netlink()?, has_ipv6 })
     }
 
     fn finish(&mut self, if_name: &str, config: &EniConfig) -> Result<(), Fault> {
@@ -92,6 +93,10 @@ impl Inside {
         let seen = self.look(link)?;
         for step in plan(config, if_name, &seen) {
             self.act(link.index, &step)?;
+        }
+        // Where /proc/sys is read-only an interface with the machine's settings is better than none.
+        if let Err(fault) = sysctl::settle_task(self.namespace) {
+            tracing::warn!(cause = %crate::cni::describe(&fault), "the task keeps the machine's network settings");
         }
         Ok(())
     }

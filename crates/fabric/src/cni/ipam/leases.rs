@@ -421,11 +421,11 @@ impl StorageBackend for Pages {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        Ok(self.0.read_exact_at(out, offset)?)
+        self.0.read_exact_at(out, offset)
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        Ok(self.0.set_len(len)?)
+        self.0.set_len(len)
     }
 
     /// Not needed: see the head of this file.
@@ -434,7 +434,7 @@ impl StorageBackend for Pages {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        Ok(self.0.write_all_at(data, offset)?)
+        self.0.write_all_at(data, offset)
     }
 }
 

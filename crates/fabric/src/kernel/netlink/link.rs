@@ -149,18 +149,6 @@ impl Netlink {
         }
     }
 
-    /// Makes a dummy link (an interface that drops everything), e.g. to hold an address.
-    pub fn create_dummy(&mut self, name: &str, mac: Option<MacAddress>) -> Result<(), Fault> {
-        let mut message = LinkMessage::default();
-        message.attributes = end(name, mac, None);
-        message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Dummy)]));
-        self.act(Message::NewLink(message), CREATE).map_err(|cause| Fault::CreateLink {
-            kind: "dummy",
-            name: name.to_owned(),
-            cause,
-        })
-    }
-
     /// Switches a link on.
     pub fn set_up(&mut self, index: u32) -> Result<(), Fault> {
         self.set_flags(index, LinkFlags::Up, "switch on the state")

@@ -177,6 +177,10 @@ fn seen(reply: Message) -> Option<Route> {
             _ => {}
         }
     }
+    if kind == RouteKind::Blackhole {
+        // Some kernels hang those of IPv6 on `lo`, which means nothing.
+        oif = None;
+    }
     let dst = IpNet::new(dst, header.destination_prefix_length).ok()?;
     Some(Route { dst, gateway, oif, mtu, kind, onlink: header.flags.contains(RouteFlags::Onlink) })
 }

@@ -1,6 +1,7 @@
 //! The executables, called as the official ECS agent and as CNI runtimes call them.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kernel_cni_lab/mod.rs"]
 mod cni_lab;
 
 use std::path::Path;

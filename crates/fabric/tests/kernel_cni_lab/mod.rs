@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use berth_fabric::kernel::netlink::VethPair;
 use berth_fabric::kernel::{Namespace, Netlink};
 use berth_types::MacAddress;
 use serde_json::Value;
@@ -41,6 +42,20 @@ impl Lab {
 
     pub fn plugins(&self) -> PathBuf {
         self.dir.path().join("plugins")
+    }
+
+    /// An interface that leads nowhere.
+    pub fn stub(&self, namespace: &Namespace, name: &str, mac: MacAddress) {
+        let nowhere = Namespace::create(&self.dir.path().join("netns/nowhere")).unwrap();
+        let links = nowhere.netlink().unwrap().links().unwrap().len();
+        let pair = VethPair {
+            name,
+            mac: Some(mac),
+            peer_name: &format!("far{links}"),
+            peer_ns: Some(nowhere.as_fd()),
+            ..VethPair::default()
+        };
+        namespace.netlink().unwrap().create_veth(&pair).unwrap();
     }
 
     /// Runs something in the host's namespace.

@@ -1,6 +1,7 @@
 //! A task's own interface: made ready in place, or found on the host by its address and moved.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kernel_cni_lab/mod.rs"]
 mod cni_lab;
 
 use berth_fabric::cni::Fault;
@@ -94,11 +95,11 @@ fn two_devices_of_one_address_are_not_guessed_between() {
     let lab = Lab::new();
     let task = lab.container("task");
     let mut host = lab.host.netlink().unwrap();
-    host.create_dummy("ens6", Some(mac(MAC))).unwrap();
+    lab.stub(&lab.host, "ens6", mac(MAC));
     host.create_bridge("br0", mac(MAC)).unwrap();
     lab.on_host(|| eni::add(&task, "eth0", &config())).unwrap();
-    host.create_dummy("ens7", Some(mac("02:00:00:00:00:09"))).unwrap();
-    host.create_dummy("ens8", Some(mac("02:00:00:00:00:09"))).unwrap();
+    lab.stub(&lab.host, "ens7", mac("02:00:00:00:00:09"));
+    lab.stub(&lab.host, "ens8", mac("02:00:00:00:00:09"));
     let other = EniConfig { mac: mac("02:00:00:00:00:09"), ..config() };
     let fault = lab.on_host(|| eni::add(&task, "eth2", &other)).unwrap_err();
     assert!(matches!(fault, Fault::SeveralDevices { .. }), "{fault}");
@@ -114,7 +115,7 @@ fn a_failure_inside_brings_the_device_back_under_its_name() {
     assert!(fault.to_string().starts_with("could not add route"), "{fault}");
     assert!(show(&lab.host).starts_with("ens6 veth 02:00:00:00:00:07"), "{}", show(&lab.host));
     let taken = lab.container("taken");
-    taken.netlink().unwrap().create_dummy("eth0", Some(mac("02:00:00:00:00:01"))).unwrap();
+    lab.stub(&taken, "eth0", mac("02:00:00:00:00:01"));
     let fault = lab.on_host(|| eni::add(&taken, "eth0", &config())).unwrap_err();
     assert!(matches!(fault, Fault::NameTaken { .. }), "{fault}");
     assert!(show(&lab.host).starts_with("ens6 veth"));

@@ -1,4 +1,4 @@
-//! What can go wrong in the facade: the step, the thing, and the cure where there is one.
+//! What can go wrong in the data path: the step, the thing, and the cure where there is one.
 
 use std::path::{Path, PathBuf};
 

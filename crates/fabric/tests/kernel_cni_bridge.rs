@@ -1,6 +1,7 @@
 //! The bridge as the node uses it: addresses, routes, traffic to the host, and what failures leave behind.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kernel_cni_lab/mod.rs"]
 mod cni_lab;
 
 use std::io::{Read, Write};
@@ -147,7 +148,7 @@ fn a_failed_add_leaves_neither_pair_nor_lease() {
 fn an_interface_of_that_name_is_not_touched() {
     let lab = Lab::new();
     let task = lab.container("task");
-    task.netlink().unwrap().create_dummy("ecs-eth0", Some(cni_lab::mac("02:00:00:00:00:01"))).unwrap();
+    lab.stub(&task, "ecs-eth0", cni_lab::mac("02:00:00:00:00:01"));
     let fault = add(&lab, &task, "task-1").unwrap_err();
     assert!(matches!(fault, Fault::NameTaken { .. }), "{fault}");
     assert!(task.netlink().unwrap().link_by_name("ecs-eth0").unwrap().is_some());
