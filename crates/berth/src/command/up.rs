@@ -88,12 +88,10 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
     let mut hangup = signal(SignalKind::hangup())?;
     let began = Instant::now();
     let mut stop = std::pin::pin!(async {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
-                () = closed_terminal(&mut hangup) => return,
-            }
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+            () = closed_terminal(&mut hangup) => (),
         }
     });
 
