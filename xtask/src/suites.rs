@@ -67,6 +67,8 @@ fn fast() -> Result<()> {
 
 fn kernel() -> Result<()> {
     needs_root("the kernel suite")?;
+    // The node's tests run the plugins, which are a program of another crate.
+    cargo(&["build", "--package", "berth", "--bins"])?;
     let mut failed = Vec::new();
     for test in integration_tests(|name| name.starts_with("kernel_"))? {
         // One at a time: tests of one file share namespaces, pins and cgroups of the machine.
