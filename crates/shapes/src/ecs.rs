@@ -4725,6 +4725,159 @@ impl crate::Value for Secret {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartTaskRequest {
+    pub cluster: Option<String>,
+    pub container_instances: Option<Vec<String>>,
+    pub enable_ecs_managed_tags: Option<bool>,
+    pub enable_execute_command: Option<bool>,
+    pub group: Option<String>,
+    pub network_configuration: Option<NetworkConfiguration>,
+    pub overrides: Option<TaskOverride>,
+    pub propagate_tags: Option<String>,
+    pub reference_id: Option<String>,
+    pub started_by: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub task_definition: Option<String>,
+    pub volume_configurations: Option<Vec<TaskVolumeConfiguration>>,
+}
+
+impl crate::Structure for StartTaskRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "StartTaskRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containerInstances", "containerInstances", "containerInstances", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new(
+                    "enableECSManagedTags",
+                    "enableECSManagedTags",
+                    "enableECSManagedTags",
+                    crate::Kind::Boolean,
+                ),
+                crate::Member::new(
+                    "enableExecuteCommand",
+                    "enableExecuteCommand",
+                    "enableExecuteCommand",
+                    crate::Kind::Boolean,
+                ),
+                crate::Member::new("group", "group", "group", crate::Kind::Text),
+                crate::Member::new(
+                    "networkConfiguration",
+                    "networkConfiguration",
+                    "networkConfiguration",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("overrides", "overrides", "overrides", crate::Kind::Structure),
+                crate::Member::new("propagateTags", "propagateTags", "propagateTags", crate::Kind::Text),
+                crate::Member::new("referenceId", "referenceId", "referenceId", crate::Kind::Text),
+                crate::Member::new("startedBy", "startedBy", "startedBy", crate::Kind::Text),
+                crate::Member::new("tags", "tags", "tags", crate::Kind::List).items("member"),
+                crate::Member::new("taskDefinition", "taskDefinition", "taskDefinition", crate::Kind::Text).required(),
+                crate::Member::new(
+                    "volumeConfigurations",
+                    "volumeConfigurations",
+                    "volumeConfigurations",
+                    crate::Kind::List,
+                )
+                .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.container_instances),
+            2 => crate::visit::view(&self.enable_ecs_managed_tags),
+            3 => crate::visit::view(&self.enable_execute_command),
+            4 => crate::visit::view(&self.group),
+            5 => crate::visit::view(&self.network_configuration),
+            6 => crate::visit::view(&self.overrides),
+            7 => crate::visit::view(&self.propagate_tags),
+            8 => crate::visit::view(&self.reference_id),
+            9 => crate::visit::view(&self.started_by),
+            10 => crate::visit::view(&self.tags),
+            11 => crate::visit::view(&self.task_definition),
+            12 => crate::visit::view(&self.volume_configurations),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.container_instances),
+            2 => crate::visit::slot(&mut self.enable_ecs_managed_tags),
+            3 => crate::visit::slot(&mut self.enable_execute_command),
+            4 => crate::visit::slot(&mut self.group),
+            5 => crate::visit::slot(&mut self.network_configuration),
+            6 => crate::visit::slot(&mut self.overrides),
+            7 => crate::visit::slot(&mut self.propagate_tags),
+            8 => crate::visit::slot(&mut self.reference_id),
+            9 => crate::visit::slot(&mut self.started_by),
+            10 => crate::visit::slot(&mut self.tags),
+            11 => crate::visit::slot(&mut self.task_definition),
+            12 => crate::visit::slot(&mut self.volume_configurations),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for StartTaskRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartTaskResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub tasks: Option<Vec<Task>>,
+}
+
+impl crate::Structure for StartTaskResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "StartTaskResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("tasks", "tasks", "tasks", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for StartTaskResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StopTaskRequest {
     pub cluster: Option<String>,
     pub reason: Option<String>,
@@ -6112,6 +6265,11 @@ impl crate::Input for RegisterTaskDefinitionRequest {
 impl crate::Input for RunTaskRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsRunTask;
     type Output = RunTaskResponse;
+}
+
+impl crate::Input for StartTaskRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsStartTask;
+    type Output = StartTaskResponse;
 }
 
 impl crate::Input for StopTaskRequest {

@@ -70,6 +70,7 @@ pub enum OperationId {
     EcsListTasks,
     EcsRegisterTaskDefinition,
     EcsRunTask,
+    EcsStartTask,
     EcsStopTask,
     EcsTagResource,
     EcsUntagResource,
@@ -918,6 +919,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsStartTask,
+        service: Service::Ecs,
+        name: "StartTask",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:StartTask",
+        also: &["iam:PassRole"],
+        handler: "ecs::start_task",
+        since: "0.1",
+        required_members: &["containerInstances", "taskDefinition"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsStopTask,
         service: Service::Ecs,
         name: "StopTask",
@@ -1039,6 +1053,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsListTasks, ecs, ListTasksRequest, ecs::list_tasks)
 (EcsRegisterTaskDefinition, ecs, RegisterTaskDefinitionRequest, ecs::register_task_definition)
 (EcsRunTask, ecs, RunTaskRequest, ecs::run_task)
+(EcsStartTask, ecs, StartTaskRequest, ecs::start_task)
 (EcsStopTask, ecs, StopTaskRequest, ecs::stop_task)
 (EcsTagResource, ecs, TagResourceRequest, ecs::tag_resource)
 (EcsUntagResource, ecs, UntagResourceRequest, ecs::untag_resource)

@@ -112,6 +112,7 @@ operations! {
     EcsListTasks => read ecs::list_tasks;
     EcsRegisterTaskDefinition => write ecs::register_task_definition;
     EcsRunTask => write ecs::run_task;
+    EcsStartTask => write ecs::start_task;
     EcsStopTask => write ecs::stop_task;
     EcsTagResource => write ecs::tag_resource;
     EcsUntagResource => write ecs::untag_resource;

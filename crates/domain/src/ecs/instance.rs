@@ -2,16 +2,15 @@
 
 use berth_shapes::Timestamp;
 use berth_shapes::ecs::{
-    Attribute, ContainerInstance, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse, Failure,
+    Attribute, ContainerInstance, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse,
     ListContainerInstancesRequest, ListContainerInstancesResponse, Resource, VersionInfo,
 };
-use berth_types::HostId;
 use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
 use super::list::{Asked, Order, page};
 use super::record::{Host, TaskStatus};
-use super::reference::{active_cluster, host_tasks, in_cluster, instance_arn};
+use super::reference::{active_cluster, host_tasks, instance, instance_arn};
 use super::refuse::{at_most, invalid, parameter_not_yet};
 use super::tag;
 use crate::{Env, Refusal, Snapshot};
@@ -67,23 +66,12 @@ pub fn describe_container_instances(
     let with_tags = include.iter().any(|word| word == "TAGS");
     let (mut shown, mut failures) = (Vec::new(), Vec::new());
     for text in asked {
-        let meant = in_cluster(text, "container-instance", "containerInstanceId", env)?;
-        let host = HostId::parse(&meant.id).ok().and_then(|id| snap.hosts.get(&id)).filter(|host| {
-            host.cluster == cluster.name && host.registered_at.is_some() && meant.may_be_in(&cluster.name)
-        });
-        match host {
-            Some(host) => {
+        match instance(snap, &cluster.name, text, env)? {
+            Ok(host) => {
                 let tags = if with_tags { tag::show(&host.tags) } else { Vec::new() };
                 shown.push(ContainerInstance { tags: Some(tags), ..show(snap, host, env) });
             }
-            None => {
-                let named = meant.cluster.as_ref().unwrap_or(&cluster.name);
-                failures.push(Failure {
-                    arn: Some(env.arn("ecs", format_args!("container-instance/{named}/{}", meant.id))),
-                    reason: Some("MISSING".to_owned()),
-                    ..Default::default()
-                });
-            }
+            Err(missing) => failures.push(missing),
         }
     }
     Ok(DescribeContainerInstancesResponse { container_instances: Some(shown), failures: Some(failures) })

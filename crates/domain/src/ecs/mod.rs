@@ -22,6 +22,7 @@ mod reference;
 mod refuse;
 mod run_task;
 mod show_task;
+mod start_task;
 mod tag;
 mod task;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use observe::{observe_eni, observe_task};
 pub use phase::Seen;
 pub use reference::{cluster_arn, task_arn};
 pub use run_task::run_task;
+pub use start_task::start_task;
 pub use tag::{list_tags_for_resource, tag_resource, untag_resource};
 pub use task::{describe_tasks, list_tasks, stop_task};
 

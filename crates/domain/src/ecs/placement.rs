@@ -13,7 +13,7 @@ use berth_shapes::ecs::Failure;
 use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
-use super::load::{Load, Need};
+use super::load::Need;
 use super::record::{ClusterName, Host, Task, TaskDefinition};
 use super::reference::instance_arn;
 use super::refuse::invalid;
@@ -83,13 +83,9 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
 pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
     let (mut chosen, mut failures) = (None::<(usize, &'a Arc<Host>)>, Vec::new());
     for host in instances(snap, wanted.cluster).filter_map(|host| snap.hosts.get(&host.id)) {
-        let Load { need: taken, tasks } = snap.index().loads.of(&host.id, LaunchType::Ec2);
-        match lacks(host, taken, wanted) {
-            Some((reason, detail)) => failures.push(Failure {
-                arn: Some(instance_arn(&host.cluster, &host.id, env)),
-                detail,
-                reason: Some(reason.to_owned()),
-            }),
+        let tasks = snap.index().loads.of(&host.id, LaunchType::Ec2).tasks;
+        match failure_on(snap, host, wanted, env) {
+            Some(failure) => failures.push(failure),
             None if chosen.is_none_or(|(fewest, _)| tasks < fewest) => chosen = Some((tasks, host)),
             None => {}
         }
@@ -103,6 +99,16 @@ pub(super) fn check_instances(snap: &Snapshot, cluster: &ClusterName) -> Result<
         Some(_) => Ok(()),
         None => Err(invalid("No Container Instances were found in your cluster.")),
     }
+}
+
+/// Why this container instance cannot run the task, if it cannot.
+pub(super) fn failure_on(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env: &Env) -> Option<Failure> {
+    let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
+    lacks(host, taken, wanted).map(|(reason, detail)| Failure {
+        arn: Some(instance_arn(&host.cluster, &host.id, env)),
+        detail,
+        reason: Some(reason.to_owned()),
+    })
 }
 
 /// Why the host cannot run the task: AWS's reason, and a detail.
