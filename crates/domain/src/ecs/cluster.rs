@@ -11,7 +11,7 @@ use berth_types::intent::LaunchType;
 
 use super::list::{Asked, Order, page};
 use super::load::Progress;
-use super::record::{Cluster, ClusterName, Host};
+use super::record::{Cluster, ClusterName, Host, InstanceStatus};
 use super::reference::{cluster_arn, cluster_name, cluster_not_found};
 use super::refuse::{at_most, invalid, parameter_not_yet};
 use super::tag;
@@ -131,10 +131,15 @@ pub fn delete_cluster(
 /// Hosts registered in a cluster.
 pub(super) fn instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Host> {
     let cluster = cluster.clone();
-    snap.hosts
-        .values()
-        .map(|host| host.as_ref())
-        .filter(move |host| host.cluster == cluster && host.registered_at.is_some())
+    snap.hosts.values().map(|host| host.as_ref()).filter(move |host| host.cluster == cluster && is_registered(host))
+}
+
+/// True while the host is a container instance that can have tasks.
+fn is_registered(host: &Host) -> bool {
+    match host.instance_status() {
+        Some(InstanceStatus::Active | InstanceStatus::Draining) => true,
+        Some(InstanceStatus::Inactive) | None => false,
+    }
 }
 
 fn refuse_unsupported(req: &CreateClusterRequest) -> Result<(), Refusal> {

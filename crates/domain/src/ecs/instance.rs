@@ -9,7 +9,7 @@ use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
 use super::list::{Asked, Order, page};
-use super::record::{Host, TaskStatus};
+use super::record::{Host, InstanceStatus, TaskStatus};
 use super::reference::{active_cluster, host_tasks, instance, instance_arn};
 use super::refuse::{at_most, invalid, parameter_not_yet};
 use super::tag;
@@ -21,7 +21,7 @@ const DESCRIBED_MAX: usize = 100;
 /// Ports no task can have, as the agent of AWS reserves them.
 const RESERVED_PORTS: [&str; 5] = ["22", "2376", "2375", "51678", "51679"];
 
-/// ListContainerInstances. All are ACTIVE: nothing drains or deregisters them.
+/// ListContainerInstances: all but the INACTIVE ones, unless a status is asked for.
 pub fn list_container_instances(
     snap: &Snapshot,
     req: &ListContainerInstancesRequest,
@@ -31,12 +31,16 @@ pub fn list_container_instances(
     if req.filter.as_ref().is_some_and(|filter| !filter.is_empty()) {
         return Err(parameter_not_yet("filter"));
     }
-    let is_shown = match req.status.as_deref() {
-        None | Some("ACTIVE") => true,
-        Some("DRAINING" | "REGISTERING" | "DEREGISTERING" | "REGISTRATION_FAILED") => false,
+    let statuses: &[InstanceStatus] = match req.status.as_deref() {
+        None => &[InstanceStatus::Active, InstanceStatus::Draining],
+        Some("ACTIVE") => &[InstanceStatus::Active],
+        Some("DRAINING") => &[InstanceStatus::Draining],
+        // Registration and its end take no time.
+        Some("REGISTERING" | "DEREGISTERING" | "REGISTRATION_FAILED") => &[],
         Some(other) => return Err(invalid(format!("'{other}' is not a valid value for status."))),
     };
-    let shown = instances(snap, &cluster.name).filter(|_| is_shown);
+    let shown = instances(snap, &cluster.name)
+        .filter(|host| host.instance_status().is_some_and(|status| statuses.contains(&status)));
     let items = shown.map(|host| (host.id.to_string(), instance_arn(&host.cluster, &host.id, env)));
     let asked = Asked {
         max_results: req.max_results,
@@ -77,14 +81,15 @@ pub fn describe_container_instances(
     Ok(DescribeContainerInstancesResponse { container_instances: Some(shown), failures: Some(failures) })
 }
 
-fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
+/// A container instance without its tags.
+pub(super) fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
     let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
     let tasks = || host_tasks(snap, &host.id).filter(|task| task.launch_type == LaunchType::Ec2);
     let count =
         |statuses: &[TaskStatus]| i32::try_from(tasks().filter(|task| statuses.contains(&task.status)).count()).ok();
-    let attributes = host.attributes.iter().map(|(name, value)| Attribute {
-        name: Some(name.clone()),
-        value: value.clone(),
+    let attributes = host.all_attributes().into_iter().map(|(name, value)| Attribute {
+        name: Some(name.to_owned()),
+        value: value.map(str::to_owned),
         ..Default::default()
     });
     let (cpu, memory) = (u64::from(host.capacity.cpu_units), u64::from(host.capacity.memory_mib));
@@ -102,7 +107,7 @@ fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
             memory.saturating_sub(taken.memory_mib),
         )),
         running_tasks_count: count(&[TaskStatus::Running]),
-        status: Some("ACTIVE".to_owned()),
+        status: host.instance_status().map(|status| status.as_str().to_owned()),
         version: i64::try_from(host.record_version).ok(),
         version_info: Some(VersionInfo {
             agent_hash: None,

@@ -4,11 +4,13 @@
 //! address, its interface and its place on a host from the moment it is accepted until the host has let go of them.
 //! Not here: services, schedulers, load balancers.
 
+mod attribute;
 mod cluster;
 mod definition;
 mod expire;
 mod host;
 mod instance;
+mod instance_state;
 mod list;
 pub(crate) mod load;
 pub(crate) mod name;
@@ -28,6 +30,7 @@ mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use attribute::{delete_attributes, list_attributes, put_attributes};
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
 pub use definition::{
     delete_task_definitions, deregister_task_definition, describe_task_definition, list_task_definition_families,
@@ -36,6 +39,7 @@ pub use definition::{
 pub use expire::{STOPPED_TASKS_KEPT_MS, expire};
 pub use host::{host_connected, host_disconnected, register_waiting_hosts};
 pub use instance::{describe_container_instances, list_container_instances};
+pub use instance_state::{deregister_container_instance, update_container_instances_state};
 pub use observe::{observe_eni, observe_task};
 pub use phase::Seen;
 pub use reference::{cluster_arn, task_arn};

@@ -14,7 +14,7 @@ use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
 use super::load::Need;
-use super::record::{ClusterName, Host, Task, TaskDefinition};
+use super::record::{ClusterName, Host, InstanceStatus, Task, TaskDefinition};
 use super::reference::instance_arn;
 use super::refuse::invalid;
 use crate::vpc::record::Subnet;
@@ -57,7 +57,7 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
         Some(_) | None => None,
     };
     let fits = |host: &&'a Arc<Host>| {
-        let has = host.attributes.get("ecs.cpu-architecture").and_then(Option::as_deref);
+        let has = host.attribute("ecs.cpu-architecture").flatten();
         if !host.connected || (processor.is_some() && processor != has) {
             return false;
         }
@@ -82,7 +82,7 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
 /// A container instance for an EC2 task, or what each instance lacks.
 pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
     let (mut chosen, mut failures) = (None::<(usize, &'a Arc<Host>)>, Vec::new());
-    for host in instances(snap, wanted.cluster).filter_map(|host| snap.hosts.get(&host.id)) {
+    for host in active_instances(snap, wanted.cluster).filter_map(|host| snap.hosts.get(&host.id)) {
         let tasks = snap.index().loads.of(&host.id, LaunchType::Ec2).tasks;
         match failure_on(snap, host, wanted, env) {
             Some(failure) => failures.push(failure),
@@ -93,9 +93,14 @@ pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -
     chosen.map(|(_, host)| host).ok_or(failures)
 }
 
-/// Refuses launch type EC2 in a cluster without container instances.
+/// Container instances that take new tasks.
+fn active_instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Host> {
+    instances(snap, cluster).filter(|host| host.instance_status() == Some(InstanceStatus::Active))
+}
+
+/// Refuses launch type EC2 in a cluster without container instances that take tasks.
 pub(super) fn check_instances(snap: &Snapshot, cluster: &ClusterName) -> Result<(), Refusal> {
-    match instances(snap, cluster).next() {
+    match active_instances(snap, cluster).next() {
         Some(_) => Ok(()),
         None => Err(invalid("No Container Instances were found in your cluster.")),
     }
@@ -113,10 +118,13 @@ pub(super) fn failure_on(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env:
 
 /// Why the host cannot run the task: AWS's reason, and a detail.
 fn lacks(host: &Host, taken: Need, wanted: &Wanted<'_>) -> Option<(&'static str, Option<String>)> {
+    if host.instance_status() == Some(InstanceStatus::Inactive) {
+        return Some(("INACTIVE", None));
+    }
     if !host.connected {
         return Some(("AGENT", None));
     }
-    let missing = wanted.definition.requires_attributes.iter().find(|name| !host.attributes.contains_key(*name));
+    let missing = wanted.definition.requires_attributes.iter().find(|name| host.attribute(name).is_none());
     if let Some(name) = missing {
         return Some(("ATTRIBUTE", Some(format!("the container instance does not have the attribute {name}"))));
     }

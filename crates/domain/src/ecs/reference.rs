@@ -112,7 +112,7 @@ pub(super) fn task<'a>(snap: &'a Snapshot, cluster: &ClusterName, reference: &In
     snap.tasks.get(&id).filter(|task| task.cluster == *cluster && reference.may_be_in(cluster))
 }
 
-/// The container instance meant, registered in the cluster, or the failure that answers for one that is not.
+/// The container instance meant, if it is or was one of the cluster, or the failure that answers for one that is not.
 pub(super) fn instance<'a>(
     snap: &'a Snapshot,
     cluster: &ClusterName,

@@ -6,6 +6,7 @@
 
 mod describe;
 mod hosts;
+mod instances;
 mod register;
 mod run;
 mod simulation;
