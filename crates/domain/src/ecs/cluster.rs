@@ -2,6 +2,8 @@
 //!
 //! A deleted cluster stays visible as INACTIVE until one with its name is created. Not here: capacity providers.
 
+use std::sync::Arc;
+
 use berth_shapes::ecs::{
     self as shape, CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,
     DescribeClustersRequest, DescribeClustersResponse, ErrorCode, Failure, KeyValuePair, ListClustersRequest,
@@ -120,7 +122,7 @@ pub fn delete_cluster(
     }
     let mut draft = Draft::of(snap);
     for host in instances(snap, &name) {
-        draft.put(Host { registered_at: None, ..host.clone() });
+        draft.put(Host { registered_at: None, ..host.as_ref().clone() });
     }
     let deleted = Cluster { deleted_at: Some(env.now), ..(**cluster).clone() };
     draft.put(deleted.clone());
@@ -129,9 +131,9 @@ pub fn delete_cluster(
 }
 
 /// Hosts registered in a cluster.
-pub(super) fn instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Host> {
+pub(super) fn instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Arc<Host>> {
     let cluster = cluster.clone();
-    snap.hosts.values().map(|host| host.as_ref()).filter(move |host| host.cluster == cluster && is_registered(host))
+    snap.hosts.values().filter(move |host| host.cluster == cluster && is_registered(host))
 }
 
 /// True while the host is a container instance that can have tasks.

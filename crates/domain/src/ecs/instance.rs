@@ -11,8 +11,8 @@ use super::cluster::instances;
 use super::list::{Asked, Order, page};
 use super::record::{Host, InstanceStatus, TaskStatus};
 use super::reference::{active_cluster, host_tasks, instance, instance_arn};
-use super::refuse::{at_most, invalid, parameter_not_yet};
-use super::tag;
+use super::refuse::{at_most, invalid};
+use super::{expression, tag};
 use crate::{Env, Refusal, Snapshot};
 
 /// Container instances one call may name.
@@ -28,9 +28,9 @@ pub fn list_container_instances(
     env: &Env,
 ) -> Result<ListContainerInstancesResponse, Refusal> {
     let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
-    if req.filter.as_ref().is_some_and(|filter| !filter.is_empty()) {
-        return Err(parameter_not_yet("filter"));
-    }
+    let filter = req.filter.as_deref().filter(|filter| !filter.is_empty());
+    let filter = filter.map(expression::read).transpose();
+    let filter = filter.map_err(|why| invalid(format!("Invalid expression: {why}.")))?;
     let statuses: &[InstanceStatus] = match req.status.as_deref() {
         None => &[InstanceStatus::Active, InstanceStatus::Draining],
         Some("ACTIVE") => &[InstanceStatus::Active],
@@ -39,8 +39,10 @@ pub fn list_container_instances(
         Some("REGISTERING" | "DEREGISTERING" | "REGISTRATION_FAILED") => &[],
         Some(other) => return Err(invalid(format!("'{other}' is not a valid value for status."))),
     };
-    let shown = instances(snap, &cluster.name)
-        .filter(|host| host.instance_status().is_some_and(|status| statuses.contains(&status)));
+    let shown = instances(snap, &cluster.name).filter(|host| {
+        host.instance_status().is_some_and(|status| statuses.contains(&status))
+            && filter.as_ref().is_none_or(|filter| filter.holds(snap, host))
+    });
     let items = shown.map(|host| (host.id.to_string(), instance_arn(&host.cluster, &host.id, env)));
     let asked = Asked {
         max_results: req.max_results,

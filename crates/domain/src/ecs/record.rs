@@ -63,6 +63,8 @@ pub struct TaskDefinition {
     pub runtime_platform: Option<RuntimePlatform>,
     /// Echoed; only `false` is accepted.
     pub enable_fault_injection: Option<bool>,
+    /// Expressions of its memberOf constraints.
+    pub placement_constraints: Vec<String>,
     /// Empty volumes.
     pub volumes: Vec<Volume>,
     /// In order.
@@ -563,6 +565,9 @@ impl Stored for Task {
         if let Some(host) = self.burdened_host() {
             index.host_tasks.insert((host.clone(), self.id.clone()));
             index.loads.add(host, self.launch_type, self.need);
+            if self.launch_type == LaunchType::Ec2 {
+                index.loads.joins(host, &self.group);
+            }
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.insert((token.clone(), self.id.clone()));
@@ -578,6 +583,9 @@ impl Stored for Task {
         if let Some(host) = self.burdened_host() {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));
             index.loads.remove(host, self.launch_type, self.need);
+            if self.launch_type == LaunchType::Ec2 {
+                index.loads.leaves(host, &self.group);
+            }
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.remove(&(token.clone(), self.id.clone()));

@@ -14,7 +14,8 @@ use super::load::Need;
 use super::network::{self, Network};
 use super::observe::FAILED_TO_START;
 use super::overrides::{self, Overridden, cannot_assume};
-use super::placement::{self, Wanted, check_instances, ec2_host, fargate_host};
+use super::placement::{Wanted, check_instances, ec2_host, fargate_host, need};
+use super::placement_request::{Constraint, Placement, member_of};
 use super::record::{
     Cluster, Host, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop, TaskTimes,
 };
@@ -70,6 +71,8 @@ impl Prepared {
             definition: &self.definition,
             need: self.template.need,
             subnets: &self.launch.network.subnets,
+            group: &self.template.group,
+            placement: &self.launch.placement,
         }
     }
 }
@@ -93,6 +96,7 @@ pub(super) fn prepare(
 struct Launch {
     launch_type: LaunchType,
     network: Network,
+    placement: Placement,
     overridden: Overridden,
 }
 
@@ -114,7 +118,7 @@ fn launch(
         return Err(invalid(format!("Task definition does not support launch_type {}.", launch_type.as_str())));
     }
     check_platform(req, launch_type)?;
-    check_placement(req, launch_type)?;
+    let placement = placement(req, launch_type, definition)?;
     let mode = definition.network_mode.as_deref().unwrap_or("bridge");
     if mode != "awsvpc" {
         if req.network_configuration.is_some() {
@@ -135,7 +139,7 @@ fn launch(
         LaunchType::Ec2 => check_instances(snap, &cluster.name)?,
         LaunchType::Fargate => {}
     }
-    Ok(Launch { launch_type, network, overridden })
+    Ok(Launch { launch_type, network, placement, overridden })
 }
 
 fn check_platform(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), Refusal> {
@@ -151,19 +155,26 @@ fn check_platform(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), R
     }
 }
 
-fn check_placement(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), Refusal> {
+/// Constraints and strategies of the request, and the constraints of the definition.
+fn placement(req: &RunTaskRequest, launch_type: LaunchType, definition: &TaskDefinition) -> Result<Placement, Refusal> {
     let constraints = req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty());
     let strategies = req.placement_strategy.as_ref().is_some_and(|list| !list.is_empty());
     match (launch_type, constraints, strategies) {
-        (_, false, false) => Ok(()),
         (LaunchType::Fargate, true, _) => {
             Err(invalid("Placement constraints are not supported with FARGATE launch type."))
         }
         (LaunchType::Fargate, false, true) => {
             Err(invalid("Placement strategies are not supported with FARGATE launch type."))
         }
-        (LaunchType::Ec2, true, _) => Err(parameter_not_yet("placementConstraints")),
-        (LaunchType::Ec2, false, true) => Err(parameter_not_yet("placementStrategy")),
+        (LaunchType::Fargate, false, false) => Ok(Placement::default()),
+        (LaunchType::Ec2, _, _) => {
+            let strategies = req.placement_strategy.as_deref();
+            let mut placement = Placement::read(req.placement_constraints.as_deref(), strategies)?;
+            for expression in &definition.placement_constraints {
+                placement.constraints.push(Constraint::MemberOf(member_of(Some(expression))?));
+            }
+            Ok(placement)
+        }
     }
 }
 
@@ -257,7 +268,7 @@ fn template(
         times: TaskTimes { created_at: env.now, ..Default::default() },
         tags: tags(req, cluster, definition)?,
     };
-    task.need = placement::need(definition, &task);
+    task.need = need(definition, &task);
     Ok(task)
 }
 

@@ -7,6 +7,7 @@
 mod describe;
 mod hosts;
 mod instances;
+mod placement;
 mod register;
 mod run;
 mod simulation;

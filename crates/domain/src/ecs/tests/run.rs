@@ -113,7 +113,7 @@ fn what_cannot_be_run() {
         platform latest: ok
         constraints: InvalidParameterException: Placement constraints are not supported with FARGATE launch type.
         strategies: InvalidParameterException: Placement strategies are not supported with FARGATE launch type.
-        constraints on EC2: InvalidParameterException: placementConstraints is not supported by this endpoint yet.
+        constraints on EC2: ok
         propagate: InvalidParameterException: propagateTags SERVICE is not valid for a task without a service.
         group: InvalidParameterException: Invalid namespace for group.
         started by: InvalidParameterException: startedBy can have up to 128 letters (uppercase and lowercase), numbers, hyphens, forward slash, and underscores.
