@@ -26,7 +26,7 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
         family: Some(definition.key.family.0.clone()),
         memory: definition.memory_mib.map(|memory| memory.to_string()),
         network_mode: definition.network_mode.clone(),
-        placement_constraints: Some(definition.placement_constraints.iter().map(constraint).collect()),
+        placement_constraints: Some(definition.placement_constraints.iter().map(|one| constraint(one)).collect()),
         registered_at: Some(Timestamp(definition.registered_at.0)),
         registered_by: Some(definition.registered_by.clone()),
         requires_attributes: (!definition.requires_attributes.is_empty())
@@ -45,9 +45,9 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
     }
 }
 
-fn constraint(expression: &String) -> shape::TaskDefinitionPlacementConstraint {
+fn constraint(expression: &str) -> shape::TaskDefinitionPlacementConstraint {
     shape::TaskDefinitionPlacementConstraint {
-        expression: Some(expression.clone()),
+        expression: Some(expression.to_owned()),
         r#type: Some("memberOf".to_owned()),
     }
 }

@@ -194,7 +194,8 @@ fn constraints_leave_instances_out() {
         run of the definition: [2, 4, 2] 
         registered wrong: ClientException: Invalid expression: 'x' is no subject.
         registered wrong: ClientException: 'distinctInstance' is not a valid value for placementConstraints.type.
-    "#]].assert_eq(&found);
+    "#]]
+    .assert_eq(&found);
 }
 
 #[test]
