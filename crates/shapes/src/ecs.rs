@@ -1281,6 +1281,88 @@ impl crate::Value for CreateClusterResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAttributesRequest {
+    pub attributes: Option<Vec<Attribute>>,
+    pub cluster: Option<String>,
+}
+
+impl crate::Structure for DeleteAttributesRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteAttributesRequest",
+            members: &[
+                crate::Member::new("attributes", "attributes", "attributes", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attributes),
+            1 => crate::visit::view(&self.cluster),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attributes),
+            1 => crate::visit::slot(&mut self.cluster),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteAttributesRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAttributesResponse {
+    pub attributes: Option<Vec<Attribute>>,
+}
+
+impl crate::Structure for DeleteAttributesResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteAttributesResponse",
+            members: &[crate::Member::new("attributes", "attributes", "attributes", crate::Kind::List).items("member")],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attributes),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attributes),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteAttributesResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteClusterRequest {
     pub cluster: Option<String>,
 }
@@ -1428,6 +1510,96 @@ impl crate::Structure for DeleteTaskDefinitionsResponse {
 }
 
 impl crate::Value for DeleteTaskDefinitionsResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterContainerInstanceRequest {
+    pub cluster: Option<String>,
+    pub container_instance: Option<String>,
+    pub force: Option<bool>,
+}
+
+impl crate::Structure for DeregisterContainerInstanceRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeregisterContainerInstanceRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containerInstance", "containerInstance", "containerInstance", crate::Kind::Text)
+                    .required(),
+                crate::Member::new("force", "force", "force", crate::Kind::Boolean),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.container_instance),
+            2 => crate::visit::view(&self.force),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.container_instance),
+            2 => crate::visit::slot(&mut self.force),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeregisterContainerInstanceRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeregisterContainerInstanceResponse {
+    pub container_instance: Option<ContainerInstance>,
+}
+
+impl crate::Structure for DeregisterContainerInstanceResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeregisterContainerInstanceResponse",
+            members: &[crate::Member::new(
+                "containerInstance",
+                "containerInstance",
+                "containerInstance",
+                crate::Kind::Structure,
+            )],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.container_instance),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.container_instance),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeregisterContainerInstanceResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -2950,6 +3122,108 @@ impl crate::Value for LinuxParameters {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAttributesRequest {
+    pub attribute_name: Option<String>,
+    pub attribute_value: Option<String>,
+    pub cluster: Option<String>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+    pub target_type: Option<String>,
+}
+
+impl crate::Structure for ListAttributesRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ListAttributesRequest",
+            members: &[
+                crate::Member::new("attributeName", "attributeName", "attributeName", crate::Kind::Text),
+                crate::Member::new("attributeValue", "attributeValue", "attributeValue", crate::Kind::Text),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("maxResults", "maxResults", "maxResults", crate::Kind::Integer),
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+                crate::Member::new("targetType", "targetType", "targetType", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attribute_name),
+            1 => crate::visit::view(&self.attribute_value),
+            2 => crate::visit::view(&self.cluster),
+            3 => crate::visit::view(&self.max_results),
+            4 => crate::visit::view(&self.next_token),
+            5 => crate::visit::view(&self.target_type),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attribute_name),
+            1 => crate::visit::slot(&mut self.attribute_value),
+            2 => crate::visit::slot(&mut self.cluster),
+            3 => crate::visit::slot(&mut self.max_results),
+            4 => crate::visit::slot(&mut self.next_token),
+            5 => crate::visit::slot(&mut self.target_type),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ListAttributesRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAttributesResponse {
+    pub attributes: Option<Vec<Attribute>>,
+    pub next_token: Option<String>,
+}
+
+impl crate::Structure for ListAttributesResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ListAttributesResponse",
+            members: &[
+                crate::Member::new("attributes", "attributes", "attributes", crate::Kind::List).items("member"),
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attributes),
+            1 => crate::visit::view(&self.next_token),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attributes),
+            1 => crate::visit::slot(&mut self.next_token),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ListAttributesResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListClustersRequest {
     pub max_results: Option<i32>,
     pub next_token: Option<String>,
@@ -4059,6 +4333,88 @@ impl crate::Value for ProxyConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAttributesRequest {
+    pub attributes: Option<Vec<Attribute>>,
+    pub cluster: Option<String>,
+}
+
+impl crate::Structure for PutAttributesRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAttributesRequest",
+            members: &[
+                crate::Member::new("attributes", "attributes", "attributes", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attributes),
+            1 => crate::visit::view(&self.cluster),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attributes),
+            1 => crate::visit::slot(&mut self.cluster),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAttributesRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAttributesResponse {
+    pub attributes: Option<Vec<Attribute>>,
+}
+
+impl crate::Structure for PutAttributesResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAttributesResponse",
+            members: &[crate::Member::new("attributes", "attributes", "attributes", crate::Kind::List).items("member")],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attributes),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attributes),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAttributesResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RegisterTaskDefinitionRequest {
     pub container_definitions: Option<Vec<ContainerDefinition>>,
     pub cpu: Option<String>,
@@ -4715,6 +5071,159 @@ impl crate::Structure for Secret {
 }
 
 impl crate::Value for Secret {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartTaskRequest {
+    pub cluster: Option<String>,
+    pub container_instances: Option<Vec<String>>,
+    pub enable_ecs_managed_tags: Option<bool>,
+    pub enable_execute_command: Option<bool>,
+    pub group: Option<String>,
+    pub network_configuration: Option<NetworkConfiguration>,
+    pub overrides: Option<TaskOverride>,
+    pub propagate_tags: Option<String>,
+    pub reference_id: Option<String>,
+    pub started_by: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub task_definition: Option<String>,
+    pub volume_configurations: Option<Vec<TaskVolumeConfiguration>>,
+}
+
+impl crate::Structure for StartTaskRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "StartTaskRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containerInstances", "containerInstances", "containerInstances", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new(
+                    "enableECSManagedTags",
+                    "enableECSManagedTags",
+                    "enableECSManagedTags",
+                    crate::Kind::Boolean,
+                ),
+                crate::Member::new(
+                    "enableExecuteCommand",
+                    "enableExecuteCommand",
+                    "enableExecuteCommand",
+                    crate::Kind::Boolean,
+                ),
+                crate::Member::new("group", "group", "group", crate::Kind::Text),
+                crate::Member::new(
+                    "networkConfiguration",
+                    "networkConfiguration",
+                    "networkConfiguration",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("overrides", "overrides", "overrides", crate::Kind::Structure),
+                crate::Member::new("propagateTags", "propagateTags", "propagateTags", crate::Kind::Text),
+                crate::Member::new("referenceId", "referenceId", "referenceId", crate::Kind::Text),
+                crate::Member::new("startedBy", "startedBy", "startedBy", crate::Kind::Text),
+                crate::Member::new("tags", "tags", "tags", crate::Kind::List).items("member"),
+                crate::Member::new("taskDefinition", "taskDefinition", "taskDefinition", crate::Kind::Text).required(),
+                crate::Member::new(
+                    "volumeConfigurations",
+                    "volumeConfigurations",
+                    "volumeConfigurations",
+                    crate::Kind::List,
+                )
+                .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.container_instances),
+            2 => crate::visit::view(&self.enable_ecs_managed_tags),
+            3 => crate::visit::view(&self.enable_execute_command),
+            4 => crate::visit::view(&self.group),
+            5 => crate::visit::view(&self.network_configuration),
+            6 => crate::visit::view(&self.overrides),
+            7 => crate::visit::view(&self.propagate_tags),
+            8 => crate::visit::view(&self.reference_id),
+            9 => crate::visit::view(&self.started_by),
+            10 => crate::visit::view(&self.tags),
+            11 => crate::visit::view(&self.task_definition),
+            12 => crate::visit::view(&self.volume_configurations),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.container_instances),
+            2 => crate::visit::slot(&mut self.enable_ecs_managed_tags),
+            3 => crate::visit::slot(&mut self.enable_execute_command),
+            4 => crate::visit::slot(&mut self.group),
+            5 => crate::visit::slot(&mut self.network_configuration),
+            6 => crate::visit::slot(&mut self.overrides),
+            7 => crate::visit::slot(&mut self.propagate_tags),
+            8 => crate::visit::slot(&mut self.reference_id),
+            9 => crate::visit::slot(&mut self.started_by),
+            10 => crate::visit::slot(&mut self.tags),
+            11 => crate::visit::slot(&mut self.task_definition),
+            12 => crate::visit::slot(&mut self.volume_configurations),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for StartTaskRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StartTaskResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub tasks: Option<Vec<Task>>,
+}
+
+impl crate::Structure for StartTaskResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "StartTaskResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("tasks", "tasks", "tasks", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for StartTaskResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -5857,6 +6366,99 @@ impl crate::Value for UntagResourceResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContainerInstancesStateRequest {
+    pub cluster: Option<String>,
+    pub container_instances: Option<Vec<String>>,
+    pub status: Option<String>,
+}
+
+impl crate::Structure for UpdateContainerInstancesStateRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateContainerInstancesStateRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containerInstances", "containerInstances", "containerInstances", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new("status", "status", "status", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.container_instances),
+            2 => crate::visit::view(&self.status),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.container_instances),
+            2 => crate::visit::slot(&mut self.status),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateContainerInstancesStateRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateContainerInstancesStateResponse {
+    pub container_instances: Option<Vec<ContainerInstance>>,
+    pub failures: Option<Vec<Failure>>,
+}
+
+impl crate::Structure for UpdateContainerInstancesStateResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateContainerInstancesStateResponse",
+            members: &[
+                crate::Member::new("containerInstances", "containerInstances", "containerInstances", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.container_instances),
+            1 => crate::visit::view(&self.failures),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.container_instances),
+            1 => crate::visit::slot(&mut self.failures),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateContainerInstancesStateResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VersionInfo {
     pub agent_hash: Option<String>,
     pub agent_version: Option<String>,
@@ -6039,6 +6641,11 @@ impl crate::Input for CreateClusterRequest {
     type Output = CreateClusterResponse;
 }
 
+impl crate::Input for DeleteAttributesRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteAttributes;
+    type Output = DeleteAttributesResponse;
+}
+
 impl crate::Input for DeleteClusterRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteCluster;
     type Output = DeleteClusterResponse;
@@ -6047,6 +6654,11 @@ impl crate::Input for DeleteClusterRequest {
 impl crate::Input for DeleteTaskDefinitionsRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteTaskDefinitions;
     type Output = DeleteTaskDefinitionsResponse;
+}
+
+impl crate::Input for DeregisterContainerInstanceRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDeregisterContainerInstance;
+    type Output = DeregisterContainerInstanceResponse;
 }
 
 impl crate::Input for DeregisterTaskDefinitionRequest {
@@ -6072,6 +6684,11 @@ impl crate::Input for DescribeTaskDefinitionRequest {
 impl crate::Input for DescribeTasksRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDescribeTasks;
     type Output = DescribeTasksResponse;
+}
+
+impl crate::Input for ListAttributesRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsListAttributes;
+    type Output = ListAttributesResponse;
 }
 
 impl crate::Input for ListClustersRequest {
@@ -6104,6 +6721,11 @@ impl crate::Input for ListTasksRequest {
     type Output = ListTasksResponse;
 }
 
+impl crate::Input for PutAttributesRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsPutAttributes;
+    type Output = PutAttributesResponse;
+}
+
 impl crate::Input for RegisterTaskDefinitionRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsRegisterTaskDefinition;
     type Output = RegisterTaskDefinitionResponse;
@@ -6112,6 +6734,11 @@ impl crate::Input for RegisterTaskDefinitionRequest {
 impl crate::Input for RunTaskRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsRunTask;
     type Output = RunTaskResponse;
+}
+
+impl crate::Input for StartTaskRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsStartTask;
+    type Output = StartTaskResponse;
 }
 
 impl crate::Input for StopTaskRequest {
@@ -6127,6 +6754,11 @@ impl crate::Input for TagResourceRequest {
 impl crate::Input for UntagResourceRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsUntagResource;
     type Output = UntagResourceResponse;
+}
+
+impl crate::Input for UpdateContainerInstancesStateRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateContainerInstancesState;
+    type Output = UpdateContainerInstancesStateResponse;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

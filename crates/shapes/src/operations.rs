@@ -55,24 +55,30 @@ pub enum OperationId {
     Ec2UpdateSecurityGroupRuleDescriptionsEgress,
     Ec2UpdateSecurityGroupRuleDescriptionsIngress,
     EcsCreateCluster,
+    EcsDeleteAttributes,
     EcsDeleteCluster,
     EcsDeleteTaskDefinitions,
+    EcsDeregisterContainerInstance,
     EcsDeregisterTaskDefinition,
     EcsDescribeClusters,
     EcsDescribeContainerInstances,
     EcsDescribeTaskDefinition,
     EcsDescribeTasks,
+    EcsListAttributes,
     EcsListClusters,
     EcsListContainerInstances,
     EcsListTagsForResource,
     EcsListTaskDefinitionFamilies,
     EcsListTaskDefinitions,
     EcsListTasks,
+    EcsPutAttributes,
     EcsRegisterTaskDefinition,
     EcsRunTask,
+    EcsStartTask,
     EcsStopTask,
     EcsTagResource,
     EcsUntagResource,
+    EcsUpdateContainerInstancesState,
     StsGetCallerIdentity,
 }
 
@@ -723,6 +729,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDeleteAttributes,
+        service: Service::Ecs,
+        name: "DeleteAttributes",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DeleteAttributes",
+        also: &[],
+        handler: "ecs::delete_attributes",
+        since: "0.1",
+        required_members: &["attributes"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDeleteCluster,
         service: Service::Ecs,
         name: "DeleteCluster",
@@ -745,6 +764,19 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::delete_task_definitions",
         since: "0.1",
         required_members: &["taskDefinitions"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsDeregisterContainerInstance,
+        service: Service::Ecs,
+        name: "DeregisterContainerInstance",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DeregisterContainerInstance",
+        also: &[],
+        handler: "ecs::deregister_container_instance",
+        since: "0.1",
+        required_members: &["containerInstance"],
         result_wrapper: "",
         has_output: true,
     },
@@ -810,6 +842,19 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::describe_tasks",
         since: "0.1",
         required_members: &["tasks"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsListAttributes,
+        service: Service::Ecs,
+        name: "ListAttributes",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:ListAttributes",
+        also: &[],
+        handler: "ecs::list_attributes",
+        since: "0.1",
+        required_members: &["targetType"],
         result_wrapper: "",
         has_output: true,
     },
@@ -892,6 +937,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsPutAttributes,
+        service: Service::Ecs,
+        name: "PutAttributes",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutAttributes",
+        also: &[],
+        handler: "ecs::put_attributes",
+        since: "0.1",
+        required_members: &["attributes"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsRegisterTaskDefinition,
         service: Service::Ecs,
         name: "RegisterTaskDefinition",
@@ -914,6 +972,19 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::run_task",
         since: "0.1",
         required_members: &["taskDefinition"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsStartTask,
+        service: Service::Ecs,
+        name: "StartTask",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:StartTask",
+        also: &["iam:PassRole"],
+        handler: "ecs::start_task",
+        since: "0.1",
+        required_members: &["containerInstances", "taskDefinition"],
         result_wrapper: "",
         has_output: true,
     },
@@ -953,6 +1024,19 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::untag_resource",
         since: "0.1",
         required_members: &["resourceArn", "tagKeys"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsUpdateContainerInstancesState,
+        service: Service::Ecs,
+        name: "UpdateContainerInstancesState",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateContainerInstancesState",
+        also: &[],
+        handler: "ecs::update_container_instances_state",
+        since: "0.1",
+        required_members: &["containerInstances", "status"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1024,23 +1108,29 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2UpdateSecurityGroupRuleDescriptionsEgress, ec2, UpdateSecurityGroupRuleDescriptionsEgressRequest, vpc::update_security_group_rule_descriptions_egress)
 (Ec2UpdateSecurityGroupRuleDescriptionsIngress, ec2, UpdateSecurityGroupRuleDescriptionsIngressRequest, vpc::update_security_group_rule_descriptions_ingress)
 (EcsCreateCluster, ecs, CreateClusterRequest, ecs::create_cluster)
+(EcsDeleteAttributes, ecs, DeleteAttributesRequest, ecs::delete_attributes)
 (EcsDeleteCluster, ecs, DeleteClusterRequest, ecs::delete_cluster)
 (EcsDeleteTaskDefinitions, ecs, DeleteTaskDefinitionsRequest, ecs::delete_task_definitions)
+(EcsDeregisterContainerInstance, ecs, DeregisterContainerInstanceRequest, ecs::deregister_container_instance)
 (EcsDeregisterTaskDefinition, ecs, DeregisterTaskDefinitionRequest, ecs::deregister_task_definition)
 (EcsDescribeClusters, ecs, DescribeClustersRequest, ecs::describe_clusters)
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)
 (EcsDescribeTaskDefinition, ecs, DescribeTaskDefinitionRequest, ecs::describe_task_definition)
 (EcsDescribeTasks, ecs, DescribeTasksRequest, ecs::describe_tasks)
+(EcsListAttributes, ecs, ListAttributesRequest, ecs::list_attributes)
 (EcsListClusters, ecs, ListClustersRequest, ecs::list_clusters)
 (EcsListContainerInstances, ecs, ListContainerInstancesRequest, ecs::list_container_instances)
 (EcsListTagsForResource, ecs, ListTagsForResourceRequest, ecs::list_tags_for_resource)
 (EcsListTaskDefinitionFamilies, ecs, ListTaskDefinitionFamiliesRequest, ecs::list_task_definition_families)
 (EcsListTaskDefinitions, ecs, ListTaskDefinitionsRequest, ecs::list_task_definitions)
 (EcsListTasks, ecs, ListTasksRequest, ecs::list_tasks)
+(EcsPutAttributes, ecs, PutAttributesRequest, ecs::put_attributes)
 (EcsRegisterTaskDefinition, ecs, RegisterTaskDefinitionRequest, ecs::register_task_definition)
 (EcsRunTask, ecs, RunTaskRequest, ecs::run_task)
+(EcsStartTask, ecs, StartTaskRequest, ecs::start_task)
 (EcsStopTask, ecs, StopTaskRequest, ecs::stop_task)
 (EcsTagResource, ecs, TagResourceRequest, ecs::tag_resource)
 (EcsUntagResource, ecs, UntagResourceRequest, ecs::untag_resource)
+(EcsUpdateContainerInstancesState, ecs, UpdateContainerInstancesStateRequest, ecs::update_container_instances_state)
 (StsGetCallerIdentity, sts, GetCallerIdentityRequest, sts::get_caller_identity)
 } } }

@@ -97,24 +97,30 @@ operations! {
     Ec2UpdateSecurityGroupRuleDescriptionsEgress => write vpc::update_security_group_rule_descriptions_egress;
     Ec2UpdateSecurityGroupRuleDescriptionsIngress => write vpc::update_security_group_rule_descriptions_ingress;
     EcsCreateCluster => write ecs::create_cluster;
+    EcsDeleteAttributes => write ecs::delete_attributes;
     EcsDeleteCluster => write ecs::delete_cluster;
     EcsDeleteTaskDefinitions => write ecs::delete_task_definitions;
+    EcsDeregisterContainerInstance => write ecs::deregister_container_instance;
     EcsDeregisterTaskDefinition => write ecs::deregister_task_definition;
     EcsDescribeClusters => read ecs::describe_clusters;
     EcsDescribeContainerInstances => read ecs::describe_container_instances;
     EcsDescribeTaskDefinition => read ecs::describe_task_definition;
     EcsDescribeTasks => read ecs::describe_tasks;
+    EcsListAttributes => read ecs::list_attributes;
     EcsListClusters => read ecs::list_clusters;
     EcsListContainerInstances => read ecs::list_container_instances;
     EcsListTagsForResource => read ecs::list_tags_for_resource;
     EcsListTaskDefinitionFamilies => read ecs::list_task_definition_families;
     EcsListTaskDefinitions => read ecs::list_task_definitions;
     EcsListTasks => read ecs::list_tasks;
+    EcsPutAttributes => write ecs::put_attributes;
     EcsRegisterTaskDefinition => write ecs::register_task_definition;
     EcsRunTask => write ecs::run_task;
+    EcsStartTask => write ecs::start_task;
     EcsStopTask => write ecs::stop_task;
     EcsTagResource => write ecs::tag_resource;
     EcsUntagResource => write ecs::untag_resource;
+    EcsUpdateContainerInstancesState => write ecs::update_container_instances_state;
     StsGetCallerIdentity => read sts::get_caller_identity;
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A deleted cluster stays visible as INACTIVE until one with its name is created. Not here: capacity providers.
 
+use std::sync::Arc;
+
 use berth_shapes::ecs::{
     self as shape, CreateClusterRequest, CreateClusterResponse, DeleteClusterRequest, DeleteClusterResponse,
     DescribeClustersRequest, DescribeClustersResponse, ErrorCode, Failure, KeyValuePair, ListClustersRequest,
@@ -11,7 +13,7 @@ use berth_types::intent::LaunchType;
 
 use super::list::{Asked, Order, page};
 use super::load::Progress;
-use super::record::{Cluster, ClusterName, Host};
+use super::record::{Cluster, ClusterName, Host, InstanceStatus};
 use super::reference::{cluster_arn, cluster_name, cluster_not_found};
 use super::refuse::{at_most, invalid, parameter_not_yet};
 use super::tag;
@@ -120,7 +122,7 @@ pub fn delete_cluster(
     }
     let mut draft = Draft::of(snap);
     for host in instances(snap, &name) {
-        draft.put(Host { registered_at: None, ..host.clone() });
+        draft.put(Host { registered_at: None, ..host.as_ref().clone() });
     }
     let deleted = Cluster { deleted_at: Some(env.now), ..(**cluster).clone() };
     draft.put(deleted.clone());
@@ -129,12 +131,17 @@ pub fn delete_cluster(
 }
 
 /// Hosts registered in a cluster.
-pub(super) fn instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Host> {
+pub(super) fn instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Arc<Host>> {
     let cluster = cluster.clone();
-    snap.hosts
-        .values()
-        .map(|host| host.as_ref())
-        .filter(move |host| host.cluster == cluster && host.registered_at.is_some())
+    snap.hosts.values().filter(move |host| host.cluster == cluster && is_registered(host))
+}
+
+/// True while the host is a container instance that can have tasks.
+fn is_registered(host: &Host) -> bool {
+    match host.instance_status() {
+        Some(InstanceStatus::Active | InstanceStatus::Draining) => true,
+        Some(InstanceStatus::Inactive) | None => false,
+    }
 }
 
 fn refuse_unsupported(req: &CreateClusterRequest) -> Result<(), Refusal> {

@@ -40,14 +40,18 @@ pub fn host_connected(snap: &Snapshot, hello: &Hello, env: &Env) -> Result<Chang
         )));
     }
     let availability_zone = zone(hello, env)?;
-    let registered_at = known.filter(|known| known.cluster == cluster).and_then(|known| known.registered_at);
+    // What it was as a container instance counts while it stays one: not in another cluster, not once deregistered.
+    let still = known.filter(|known| known.cluster == cluster && known.deregistered_at.is_none());
     let mut attributes = rule_capabilities();
     attributes.extend(hello.attributes.clone());
     attributes.insert(ZONE_ATTRIBUTE.to_owned(), Some(availability_zone.clone()));
     let host = Host {
         id: hello.host.clone(),
         instance: hello.instance.clone(),
-        registered_at: registered_at.or(is_active(snap, &cluster).then_some(env.now)),
+        registered_at: still.and_then(|known| known.registered_at).or(is_active(snap, &cluster).then_some(env.now)),
+        deregistered_at: None,
+        draining: still.is_some_and(|known| known.draining),
+        custom_attributes: still.map(|known| known.custom_attributes.clone()).unwrap_or_default(),
         cluster,
         connected: true,
         availability_zone,

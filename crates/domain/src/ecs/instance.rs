@@ -2,18 +2,17 @@
 
 use berth_shapes::Timestamp;
 use berth_shapes::ecs::{
-    Attribute, ContainerInstance, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse, Failure,
+    Attribute, ContainerInstance, DescribeContainerInstancesRequest, DescribeContainerInstancesResponse,
     ListContainerInstancesRequest, ListContainerInstancesResponse, Resource, VersionInfo,
 };
-use berth_types::HostId;
 use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
 use super::list::{Asked, Order, page};
-use super::record::{Host, TaskStatus};
-use super::reference::{active_cluster, host_tasks, in_cluster, instance_arn};
-use super::refuse::{at_most, invalid, parameter_not_yet};
-use super::tag;
+use super::record::{Host, InstanceStatus, TaskStatus};
+use super::reference::{active_cluster, host_tasks, instance, instance_arn};
+use super::refuse::{at_most, invalid};
+use super::{expression, tag};
 use crate::{Env, Refusal, Snapshot};
 
 /// Container instances one call may name.
@@ -22,22 +21,28 @@ const DESCRIBED_MAX: usize = 100;
 /// Ports no task can have, as the agent of AWS reserves them.
 const RESERVED_PORTS: [&str; 5] = ["22", "2376", "2375", "51678", "51679"];
 
-/// ListContainerInstances. All are ACTIVE: nothing drains or deregisters them.
+/// ListContainerInstances: all but the INACTIVE ones, unless a status is asked for.
 pub fn list_container_instances(
     snap: &Snapshot,
     req: &ListContainerInstancesRequest,
     env: &Env,
 ) -> Result<ListContainerInstancesResponse, Refusal> {
     let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
-    if req.filter.as_ref().is_some_and(|filter| !filter.is_empty()) {
-        return Err(parameter_not_yet("filter"));
-    }
-    let is_shown = match req.status.as_deref() {
-        None | Some("ACTIVE") => true,
-        Some("DRAINING" | "REGISTERING" | "DEREGISTERING" | "REGISTRATION_FAILED") => false,
+    let filter = req.filter.as_deref().filter(|filter| !filter.is_empty());
+    let filter = filter.map(expression::read).transpose();
+    let filter = filter.map_err(|why| invalid(format!("Invalid expression: {why}.")))?;
+    let statuses: &[InstanceStatus] = match req.status.as_deref() {
+        None => &[InstanceStatus::Active, InstanceStatus::Draining],
+        Some("ACTIVE") => &[InstanceStatus::Active],
+        Some("DRAINING") => &[InstanceStatus::Draining],
+        // Registration and its end take no time.
+        Some("REGISTERING" | "DEREGISTERING" | "REGISTRATION_FAILED") => &[],
         Some(other) => return Err(invalid(format!("'{other}' is not a valid value for status."))),
     };
-    let shown = instances(snap, &cluster.name).filter(|_| is_shown);
+    let shown = instances(snap, &cluster.name).filter(|host| {
+        host.instance_status().is_some_and(|status| statuses.contains(&status))
+            && filter.as_ref().is_none_or(|filter| filter.holds(snap, host))
+    });
     let items = shown.map(|host| (host.id.to_string(), instance_arn(&host.cluster, &host.id, env)));
     let asked = Asked {
         max_results: req.max_results,
@@ -67,36 +72,26 @@ pub fn describe_container_instances(
     let with_tags = include.iter().any(|word| word == "TAGS");
     let (mut shown, mut failures) = (Vec::new(), Vec::new());
     for text in asked {
-        let meant = in_cluster(text, "container-instance", "containerInstanceId", env)?;
-        let host = HostId::parse(&meant.id).ok().and_then(|id| snap.hosts.get(&id)).filter(|host| {
-            host.cluster == cluster.name && host.registered_at.is_some() && meant.may_be_in(&cluster.name)
-        });
-        match host {
-            Some(host) => {
+        match instance(snap, &cluster.name, text, env)? {
+            Ok(host) => {
                 let tags = if with_tags { tag::show(&host.tags) } else { Vec::new() };
                 shown.push(ContainerInstance { tags: Some(tags), ..show(snap, host, env) });
             }
-            None => {
-                let named = meant.cluster.as_ref().unwrap_or(&cluster.name);
-                failures.push(Failure {
-                    arn: Some(env.arn("ecs", format_args!("container-instance/{named}/{}", meant.id))),
-                    reason: Some("MISSING".to_owned()),
-                    ..Default::default()
-                });
-            }
+            Err(missing) => failures.push(missing),
         }
     }
     Ok(DescribeContainerInstancesResponse { container_instances: Some(shown), failures: Some(failures) })
 }
 
-fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
+/// A container instance without its tags.
+pub(super) fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
     let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
     let tasks = || host_tasks(snap, &host.id).filter(|task| task.launch_type == LaunchType::Ec2);
     let count =
         |statuses: &[TaskStatus]| i32::try_from(tasks().filter(|task| statuses.contains(&task.status)).count()).ok();
-    let attributes = host.attributes.iter().map(|(name, value)| Attribute {
-        name: Some(name.clone()),
-        value: value.clone(),
+    let attributes = host.all_attributes().into_iter().map(|(name, value)| Attribute {
+        name: Some(name.to_owned()),
+        value: value.map(str::to_owned),
         ..Default::default()
     });
     let (cpu, memory) = (u64::from(host.capacity.cpu_units), u64::from(host.capacity.memory_mib));
@@ -114,7 +109,7 @@ fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance {
             memory.saturating_sub(taken.memory_mib),
         )),
         running_tasks_count: count(&[TaskStatus::Running]),
-        status: Some("ACTIVE".to_owned()),
+        status: host.instance_status().map(|status| status.as_str().to_owned()),
         version: i64::try_from(host.record_version).ok(),
         version_info: Some(VersionInfo {
             agent_hash: None,

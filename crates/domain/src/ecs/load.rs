@@ -52,6 +52,8 @@ pub struct Load {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loads {
     by_host: OrdMap<(HostId, LaunchType), Load>,
+    /// Tasks of launch type EC2 by host and group.
+    groups: OrdMap<(HostId, String), usize>,
     /// Every known host, by the memory promised to Fargate tasks on it.
     by_promised_memory: OrdSet<(u64, HostId)>,
 }
@@ -65,6 +67,33 @@ impl Loads {
     /// Every known host, those with the least memory promised to Fargate tasks first.
     pub fn by_promised_memory(&self) -> impl Iterator<Item = &HostId> {
         self.by_promised_memory.iter().map(|(_, host)| host)
+    }
+
+    /// The groups of EC2 tasks on a host, with their number.
+    pub fn groups_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = (&'a str, usize)> {
+        let of_host = self.groups.range((host.clone(), String::new())..).take_while(move |((on, _), _)| on == host);
+        of_host.map(|((_, group), count)| (group.as_str(), *count))
+    }
+
+    /// Number of EC2 tasks of a group on a host.
+    pub fn in_group(&self, host: &HostId, group: &str) -> usize {
+        self.groups.get(&(host.clone(), group.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// A task of launch type EC2 joined its group on a host.
+    pub(crate) fn joins(&mut self, host: &HostId, group: &str) {
+        *self.groups.entry((host.clone(), group.to_owned())).or_insert(0) += 1;
+    }
+
+    /// A task of launch type EC2 left its group on a host.
+    pub(crate) fn leaves(&mut self, host: &HostId, group: &str) {
+        let left = self.in_group(host, group) - 1;
+        let key = (host.clone(), group.to_owned());
+        if left == 0 {
+            self.groups.remove(&key);
+        } else {
+            self.groups.insert(key, left);
+        }
     }
 
     /// A host became known.

@@ -4,11 +4,14 @@
 //! address, its interface and its place on a host from the moment it is accepted until the host has let go of them.
 //! Not here: services, schedulers, load balancers.
 
+mod attribute;
 mod cluster;
 mod definition;
 mod expire;
+mod expression;
 mod host;
 mod instance;
+mod instance_state;
 mod list;
 pub(crate) mod load;
 pub(crate) mod name;
@@ -17,16 +20,19 @@ mod observe;
 mod overrides;
 mod phase;
 mod placement;
+mod placement_request;
 pub mod record;
 mod reference;
 mod refuse;
 mod run_task;
 mod show_task;
+mod start_task;
 mod tag;
 mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use attribute::{delete_attributes, list_attributes, put_attributes};
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
 pub use definition::{
     delete_task_definitions, deregister_task_definition, describe_task_definition, list_task_definition_families,
@@ -35,10 +41,12 @@ pub use definition::{
 pub use expire::{STOPPED_TASKS_KEPT_MS, expire};
 pub use host::{host_connected, host_disconnected, register_waiting_hosts};
 pub use instance::{describe_container_instances, list_container_instances};
+pub use instance_state::{deregister_container_instance, update_container_instances_state};
 pub use observe::{observe_eni, observe_task};
 pub use phase::Seen;
 pub use reference::{cluster_arn, task_arn};
 pub use run_task::run_task;
+pub use start_task::start_task;
 pub use tag::{list_tags_for_resource, tag_resource, untag_resource};
 pub use task::{describe_tasks, list_tasks, stop_task};
 

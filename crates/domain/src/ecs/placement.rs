@@ -2,19 +2,21 @@
 //!
 //! Launch type EC2: a container instance of the cluster that is connected, has every attribute the definition requires,
 //! is in the zone of one of the subnets, and has CPU units, memory and interfaces left; among those the one with the
-//! fewest tasks. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
+//! fewest tasks, unless the caller has strategies of its own. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
 //! which the memory of all Fargate tasks fits; CPU may be promised up to [`FARGATE_CPU_OVERSELL`] times, because quotas
 //! keep tasks apart and idle tasks use none; among those the one with the least memory promised. The two kinds do not
 //! know of each other: who runs both on one host decides what each may use.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_shapes::ecs::Failure;
 use berth_types::intent::LaunchType;
 
 use super::cluster::instances;
-use super::load::{Load, Need};
-use super::record::{ClusterName, Host, Task, TaskDefinition};
+use super::load::Need;
+use super::placement_request::{Constraint, Field, Placement, Resource, Strategy};
+use super::record::{ClusterName, Host, InstanceStatus, Task, TaskDefinition};
 use super::reference::instance_arn;
 use super::refuse::invalid;
 use crate::vpc::record::Subnet;
@@ -46,6 +48,10 @@ pub(super) struct Wanted<'a> {
     pub need: Need,
     /// Any of these.
     pub subnets: &'a [Arc<Subnet>],
+    /// Group of the task.
+    pub group: &'a str,
+    /// What the caller asks besides.
+    pub placement: &'a Placement,
 }
 
 /// A host for a Fargate task, or the failure to answer.
@@ -57,7 +63,7 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
         Some(_) | None => None,
     };
     let fits = |host: &&'a Arc<Host>| {
-        let has = host.attributes.get("ecs.cpu-architecture").and_then(Option::as_deref);
+        let has = host.attribute("ecs.cpu-architecture").flatten();
         if !host.connected || (processor.is_some() && processor != has) {
             return false;
         }
@@ -81,36 +87,103 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
 
 /// A container instance for an EC2 task, or what each instance lacks.
 pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
-    let (mut chosen, mut failures) = (None::<(usize, &'a Arc<Host>)>, Vec::new());
-    for host in instances(snap, wanted.cluster).filter_map(|host| snap.hosts.get(&host.id)) {
-        let Load { need: taken, tasks } = snap.index().loads.of(&host.id, LaunchType::Ec2);
-        match lacks(host, taken, wanted) {
-            Some((reason, detail)) => failures.push(Failure {
-                arn: Some(instance_arn(&host.cluster, &host.id, env)),
-                detail,
-                reason: Some(reason.to_owned()),
-            }),
-            None if chosen.is_none_or(|(fewest, _)| tasks < fewest) => chosen = Some((tasks, host)),
-            None => {}
+    let (mut fitting, mut failures) = (Vec::new(), Vec::new());
+    for host in active_instances(snap, wanted.cluster) {
+        match failure_on(snap, host, wanted, env).or_else(|| unmet(snap, host, wanted, env)) {
+            Some(failure) => failures.push(failure),
+            None => fitting.push(host),
         }
     }
-    chosen.map(|(_, host)| host).ok_or(failures)
+    for strategy in &wanted.placement.strategies {
+        prefer(snap, strategy, wanted, &mut fitting, env);
+    }
+    let tasks = |host: &&Arc<Host>| snap.index().loads.of(&host.id, LaunchType::Ec2).tasks;
+    fitting.into_iter().min_by_key(tasks).ok_or(failures)
 }
 
-/// Refuses launch type EC2 in a cluster without container instances.
+/// Keeps the instances that are best by a strategy.
+fn prefer(snap: &Snapshot, strategy: &Strategy, wanted: &Wanted<'_>, fitting: &mut Vec<&Arc<Host>>, env: &Env) {
+    let loads = &snap.index().loads;
+    match strategy {
+        Strategy::Random if fitting.is_empty() => {}
+        Strategy::Random => {
+            let chosen = env.fresh_bits() % fitting.len() as u128;
+            *fitting = vec![fitting[chosen as usize]];
+        }
+        Strategy::Binpack(resource) => keep_least(fitting, |host| {
+            let taken = loads.of(&host.id, LaunchType::Ec2).need;
+            match resource {
+                Resource::Cpu => u64::from(host.capacity.cpu_units).saturating_sub(taken.cpu_units),
+                Resource::Memory => u64::from(host.capacity.memory_mib).saturating_sub(taken.memory_mib),
+            }
+        }),
+        Strategy::Spread(Field::Instance) => keep_least(fitting, |host| loads.in_group(&host.id, wanted.group)),
+        Strategy::Spread(Field::Attribute(name)) => {
+            let kind = |host: &Host| host.attribute(name).map(|value| value.map(str::to_owned));
+            let mut tasks: BTreeMap<Option<Option<String>>, usize> = BTreeMap::new();
+            for host in instances(snap, wanted.cluster) {
+                *tasks.entry(kind(host)).or_default() += loads.in_group(&host.id, wanted.group);
+            }
+            keep_least(fitting, |host| tasks.get(&kind(host)).copied().unwrap_or(0));
+        }
+    }
+}
+
+fn keep_least<K: Ord>(fitting: &mut Vec<&Arc<Host>>, key: impl Fn(&Host) -> K) {
+    if let Some(least) = fitting.iter().map(|host| key(host)).min() {
+        fitting.retain(|host| key(host) == least);
+    }
+}
+
+/// The constraint of the request or the definition that the instance does not meet.
+fn unmet(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env: &Env) -> Option<Failure> {
+    let is_met = |constraint: &Constraint| match constraint {
+        Constraint::DistinctInstance => snap.index().loads.in_group(&host.id, wanted.group) == 0,
+        Constraint::MemberOf(expression) => expression.holds(snap, host),
+    };
+    let reason = match wanted.placement.constraints.iter().find(|constraint| !is_met(constraint))? {
+        Constraint::DistinctInstance => "DistinctInstance placement constraint unsatisfied.",
+        Constraint::MemberOf(_) => "MemberOf placement constraint unsatisfied.",
+    };
+    Some(Failure {
+        arn: Some(instance_arn(&host.cluster, &host.id, env)),
+        detail: None,
+        reason: Some(reason.to_owned()),
+    })
+}
+
+/// Container instances that take new tasks.
+fn active_instances<'a>(snap: &'a Snapshot, cluster: &ClusterName) -> impl Iterator<Item = &'a Arc<Host>> {
+    instances(snap, cluster).filter(|host| host.instance_status() == Some(InstanceStatus::Active))
+}
+
+/// Refuses launch type EC2 in a cluster without container instances that take tasks.
 pub(super) fn check_instances(snap: &Snapshot, cluster: &ClusterName) -> Result<(), Refusal> {
-    match instances(snap, cluster).next() {
+    match active_instances(snap, cluster).next() {
         Some(_) => Ok(()),
         None => Err(invalid("No Container Instances were found in your cluster.")),
     }
 }
 
+/// Why this container instance cannot run the task, if it cannot.
+pub(super) fn failure_on(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env: &Env) -> Option<Failure> {
+    let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
+    lacks(host, taken, wanted).map(|(reason, detail)| Failure {
+        arn: Some(instance_arn(&host.cluster, &host.id, env)),
+        detail,
+        reason: Some(reason.to_owned()),
+    })
+}
+
 /// Why the host cannot run the task: AWS's reason, and a detail.
 fn lacks(host: &Host, taken: Need, wanted: &Wanted<'_>) -> Option<(&'static str, Option<String>)> {
+    if host.instance_status() == Some(InstanceStatus::Inactive) {
+        return Some(("INACTIVE", None));
+    }
     if !host.connected {
         return Some(("AGENT", None));
     }
-    let missing = wanted.definition.requires_attributes.iter().find(|name| !host.attributes.contains_key(*name));
+    let missing = wanted.definition.requires_attributes.iter().find(|name| host.attribute(name).is_none());
     if let Some(name) = missing {
         return Some(("ATTRIBUTE", Some(format!("the container instance does not have the attribute {name}"))));
     }

@@ -63,6 +63,8 @@ pub struct TaskDefinition {
     pub runtime_platform: Option<RuntimePlatform>,
     /// Echoed; only `false` is accepted.
     pub enable_fault_injection: Option<bool>,
+    /// Expressions of its memberOf constraints.
+    pub placement_constraints: Vec<String>,
     /// Empty volumes.
     pub volumes: Vec<Volume>,
     /// In order.
@@ -421,14 +423,20 @@ pub struct Host {
     pub cluster: ClusterName,
     /// It is registered there: the cluster exists and is ACTIVE.
     pub registered_at: Option<TimestampMs>,
+    /// Set once deregistered by a user, until its node says hello anew.
+    pub deregistered_at: Option<TimestampMs>,
+    /// It gets no new tasks of launch type EC2.
+    pub draining: bool,
     /// Its stream is open.
     pub connected: bool,
     /// Zone it is said to be in; a host serves all zones for Fargate.
     pub availability_zone: String,
     /// What it can hold.
     pub capacity: Capacity,
-    /// ECS attributes.
+    /// ECS attributes of its own.
     pub attributes: BTreeMap<String, Option<String>>,
+    /// ECS attributes users gave it.
+    pub custom_attributes: BTreeMap<String, Option<String>>,
     /// Version of Berth on it.
     pub version: String,
     /// Version of containerd on it.
@@ -437,6 +445,52 @@ pub struct Host {
     pub record_version: u64,
     /// Tags.
     pub tags: Tags,
+}
+
+/// Status of a container instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceStatus {
+    /// It takes tasks.
+    Active,
+    /// It takes no new tasks.
+    Draining,
+    /// It was deregistered.
+    Inactive,
+}
+
+impl InstanceStatus {
+    /// The name AWS uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Draining => "DRAINING",
+            Self::Inactive => "INACTIVE",
+        }
+    }
+}
+
+impl Host {
+    /// Its status as a container instance; `None` when it never was one of its cluster.
+    pub fn instance_status(&self) -> Option<InstanceStatus> {
+        self.registered_at?;
+        Some(match (self.deregistered_at, self.draining) {
+            (Some(_), _) => InstanceStatus::Inactive,
+            (None, true) => InstanceStatus::Draining,
+            (None, false) => InstanceStatus::Active,
+        })
+    }
+
+    /// An attribute with its value, of its own or given by a user.
+    pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
+        let found = self.attributes.get(name).or_else(|| self.custom_attributes.get(name))?;
+        Some(found.as_deref())
+    }
+
+    /// All attributes by name.
+    pub fn all_attributes(&self) -> BTreeMap<&str, Option<&str>> {
+        let all = self.custom_attributes.iter().chain(&self.attributes);
+        all.map(|(name, value)| (name.as_str(), value.as_deref())).collect()
+    }
 }
 
 macro_rules! keyed {
@@ -511,6 +565,9 @@ impl Stored for Task {
         if let Some(host) = self.burdened_host() {
             index.host_tasks.insert((host.clone(), self.id.clone()));
             index.loads.add(host, self.launch_type, self.need);
+            if self.launch_type == LaunchType::Ec2 {
+                index.loads.joins(host, &self.group);
+            }
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.insert((token.clone(), self.id.clone()));
@@ -526,6 +583,9 @@ impl Stored for Task {
         if let Some(host) = self.burdened_host() {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));
             index.loads.remove(host, self.launch_type, self.need);
+            if self.launch_type == LaunchType::Ec2 {
+                index.loads.leaves(host, &self.group);
+            }
         }
         if let Some((token, _)) = &self.client_token {
             index.client_tokens.remove(&(token.clone(), self.id.clone()));

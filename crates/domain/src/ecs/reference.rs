@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use berth_shapes::ecs::ErrorCode;
+use berth_shapes::ecs::{ErrorCode, Failure};
 use berth_types::{Arn, HostId, TaskId};
 
-use super::record::{Cluster, ClusterName, FamilyName, Task, TaskDefinition, TaskDefinitionKey};
+use super::record::{Cluster, ClusterName, FamilyName, Host, Task, TaskDefinition, TaskDefinitionKey};
 use super::refuse::{client, invalid};
 use crate::{Env, Refusal, Snapshot};
 
@@ -110,6 +110,27 @@ impl InCluster {
 pub(super) fn task<'a>(snap: &'a Snapshot, cluster: &ClusterName, reference: &InCluster) -> Option<&'a Arc<Task>> {
     let id = TaskId::parse(&reference.id).ok()?;
     snap.tasks.get(&id).filter(|task| task.cluster == *cluster && reference.may_be_in(cluster))
+}
+
+/// The container instance meant, if it is or was one of the cluster, or the failure that answers for one that is not.
+pub(super) fn instance<'a>(
+    snap: &'a Snapshot,
+    cluster: &ClusterName,
+    text: &str,
+    env: &Env,
+) -> Result<Result<&'a Arc<Host>, Failure>, Refusal> {
+    let meant = in_cluster(text, "container-instance", "containerInstanceId", env)?;
+    let found = HostId::parse(&meant.id).ok().and_then(|id| snap.hosts.get(&id));
+    let found =
+        found.filter(|host| host.cluster == *cluster && host.registered_at.is_some() && meant.may_be_in(cluster));
+    Ok(found.ok_or_else(|| {
+        let named = meant.cluster.as_ref().unwrap_or(cluster);
+        Failure {
+            arn: Some(env.arn("ecs", format_args!("container-instance/{named}/{}", meant.id))),
+            reason: Some("MISSING".to_owned()),
+            ..Default::default()
+        }
+    }))
 }
 
 /// `family`, or `family:revision`.

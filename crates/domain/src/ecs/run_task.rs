@@ -14,7 +14,8 @@ use super::load::Need;
 use super::network::{self, Network};
 use super::observe::FAILED_TO_START;
 use super::overrides::{self, Overridden, cannot_assume};
-use super::placement::{self, Wanted, check_instances, ec2_host, fargate_host};
+use super::placement::{Wanted, check_instances, ec2_host, fargate_host, need};
+use super::placement_request::{Constraint, Placement, member_of};
 use super::record::{
     Cluster, Host, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop, TaskTimes,
 };
@@ -39,18 +40,15 @@ pub fn run_task(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Chan
         let tasks = tasks.iter().map(|task| show_task::task(snap, task, env)).collect();
         return Ok(Change::none(RunTaskResponse { failures: Some(Vec::new()), tasks: Some(tasks) }));
     }
-    let definition = startable(snap, req.task_definition.as_deref(), env)?;
-    refuse_unsupported(req)?;
-    let launch = launch(snap, req, &cluster, &definition)?;
+    let prepared = prepare(snap, req, &cluster, token, env)?;
     let count = req.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(invalid(format!("Tasks count must be between 1 and {COUNT_MAX}")));
     }
-    let template = template(req, &cluster, &definition, &launch, token, env)?;
     let mut draft = Draft::of(snap);
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
     for _ in 0..count {
-        match start(&mut draft, &definition, &launch, &template, env) {
+        match start(&mut draft, &prepared, env) {
             Ok(task) => tasks.push(show_task::accepted(&draft, &task, env)),
             Err(lacking) => failures.extend(lacking),
         }
@@ -58,10 +56,47 @@ pub fn run_task(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Chan
     Ok(draft.change(RunTaskResponse { failures: Some(failures), tasks: Some(tasks) }))
 }
 
+/// A checked request: what to start, and a task of it without ids and network.
+pub(super) struct Prepared {
+    pub definition: Arc<TaskDefinition>,
+    pub template: Task,
+    launch: Launch,
+}
+
+impl Prepared {
+    /// What placement looks at.
+    pub fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            cluster: &self.template.cluster,
+            definition: &self.definition,
+            need: self.template.need,
+            subnets: &self.launch.network.subnets,
+            group: &self.template.group,
+            placement: &self.launch.placement,
+        }
+    }
+}
+
+/// Checks everything but the number of tasks.
+pub(super) fn prepare(
+    snap: &Snapshot,
+    req: &RunTaskRequest,
+    cluster: &Cluster,
+    token: Option<(String, String)>,
+    env: &Env,
+) -> Result<Prepared, Refusal> {
+    let definition = startable(snap, req.task_definition.as_deref(), env)?;
+    refuse_unsupported(req)?;
+    let launch = launch(snap, req, cluster, &definition)?;
+    let template = template(req, cluster, &definition, &launch, token, env)?;
+    Ok(Prepared { definition, template, launch })
+}
+
 /// What the request means, checked.
 struct Launch {
     launch_type: LaunchType,
     network: Network,
+    placement: Placement,
     overridden: Overridden,
 }
 
@@ -83,7 +118,7 @@ fn launch(
         return Err(invalid(format!("Task definition does not support launch_type {}.", launch_type.as_str())));
     }
     check_platform(req, launch_type)?;
-    check_placement(req, launch_type)?;
+    let placement = placement(req, launch_type, definition)?;
     let mode = definition.network_mode.as_deref().unwrap_or("bridge");
     if mode != "awsvpc" {
         if req.network_configuration.is_some() {
@@ -104,7 +139,7 @@ fn launch(
         LaunchType::Ec2 => check_instances(snap, &cluster.name)?,
         LaunchType::Fargate => {}
     }
-    Ok(Launch { launch_type, network, overridden })
+    Ok(Launch { launch_type, network, placement, overridden })
 }
 
 fn check_platform(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), Refusal> {
@@ -120,19 +155,26 @@ fn check_platform(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), R
     }
 }
 
-fn check_placement(req: &RunTaskRequest, launch_type: LaunchType) -> Result<(), Refusal> {
+/// Constraints and strategies of the request, and the constraints of the definition.
+fn placement(req: &RunTaskRequest, launch_type: LaunchType, definition: &TaskDefinition) -> Result<Placement, Refusal> {
     let constraints = req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty());
     let strategies = req.placement_strategy.as_ref().is_some_and(|list| !list.is_empty());
     match (launch_type, constraints, strategies) {
-        (_, false, false) => Ok(()),
         (LaunchType::Fargate, true, _) => {
             Err(invalid("Placement constraints are not supported with FARGATE launch type."))
         }
         (LaunchType::Fargate, false, true) => {
             Err(invalid("Placement strategies are not supported with FARGATE launch type."))
         }
-        (LaunchType::Ec2, true, _) => Err(parameter_not_yet("placementConstraints")),
-        (LaunchType::Ec2, false, true) => Err(parameter_not_yet("placementStrategy")),
+        (LaunchType::Fargate, false, false) => Ok(Placement::default()),
+        (LaunchType::Ec2, _, _) => {
+            let strategies = req.placement_strategy.as_deref();
+            let mut placement = Placement::read(req.placement_constraints.as_deref(), strategies)?;
+            for expression in &definition.placement_constraints {
+                placement.constraints.push(Constraint::MemberOf(member_of(Some(expression))?));
+            }
+            Ok(placement)
+        }
     }
 }
 
@@ -226,7 +268,7 @@ fn template(
         times: TaskTimes { created_at: env.now, ..Default::default() },
         tags: tags(req, cluster, definition)?,
     };
-    task.need = placement::need(definition, &task);
+    task.need = need(definition, &task);
     Ok(task)
 }
 
@@ -245,23 +287,24 @@ fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskC
     definition.containers.iter().map(|container| &container.name).enumerate().map(container).collect()
 }
 
-/// Starts one task: chooses its host and subnet, makes and attaches its interface.
-fn start(
-    draft: &mut Draft,
-    definition: &TaskDefinition,
-    launch: &Launch,
-    template: &Task,
-    env: &Env,
-) -> Result<Task, Vec<Failure>> {
-    let wanted =
-        Wanted { cluster: &template.cluster, definition, need: template.need, subnets: &launch.network.subnets };
-    let (host, zone): (Arc<Host>, Option<String>) = match launch.launch_type {
-        LaunchType::Fargate => (fargate_host(draft, &wanted)?.clone(), None),
-        LaunchType::Ec2 => {
-            let host = ec2_host(draft, &wanted, env)?.clone();
-            let zone = host.availability_zone.clone();
-            (host, Some(zone))
-        }
+/// Starts one task on a host of its choice.
+fn start(draft: &mut Draft, prepared: &Prepared, env: &Env) -> Result<Task, Vec<Failure>> {
+    let wanted = prepared.wanted();
+    let host = match prepared.launch.launch_type {
+        LaunchType::Fargate => fargate_host(draft, &wanted)?,
+        LaunchType::Ec2 => ec2_host(draft, &wanted, env)?,
+    };
+    let host = host.clone();
+    Ok(start_on(draft, &host, prepared, env))
+}
+
+/// Starts one task on this host: chooses its subnet, makes and attaches its interface.
+pub(super) fn start_on(draft: &mut Draft, host: &Host, prepared: &Prepared, env: &Env) -> Task {
+    let Prepared { template, launch, .. } = prepared;
+    // A host serves every zone for Fargate.
+    let zone = match launch.launch_type {
+        LaunchType::Fargate => None,
+        LaunchType::Ec2 => Some(host.availability_zone.as_str()),
     };
     let mut task = template.clone();
     task.id = TaskId::from_bits(env.fresh_bits());
@@ -269,15 +312,15 @@ fn start(
         container.id = uuid_text(env.fresh_bits());
         container.endpoint_id = uuid_text(env.fresh_bits());
     }
-    if let Some(subnet) = network::choose_subnet(draft, &launch.network.subnets, zone.as_deref()) {
+    if let Some(subnet) = network::choose_subnet(draft, &launch.network.subnets, zone) {
         task.network = network::precreated(subnet, &launch.network.groups, env);
     }
-    match network::plug(draft, &mut task, &host, &launch.network, env) {
+    match network::plug(draft, &mut task, host, &launch.network, env) {
         Ok(()) => task.host = Some(host.id.clone()),
         Err(reason) => fail(&mut task, reason, env),
     }
     draft.put(task.clone());
-    Ok(task)
+    task
 }
 
 /// The task ends before it has a place.

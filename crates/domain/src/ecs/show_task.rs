@@ -36,7 +36,7 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
         Some(host) if host.connected => "CONNECTED",
         Some(_) | None => "DISCONNECTED",
     });
-    let processor = host.and_then(|host| host.attributes.get("ecs.cpu-architecture").cloned().flatten());
+    let processor = host.and_then(|host| host.attribute("ecs.cpu-architecture").flatten().map(str::to_owned));
     let containers = task.containers.iter().enumerate();
     shape::Task {
         attachments: Some(vec![attachment(&task.network)]),

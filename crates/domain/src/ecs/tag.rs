@@ -6,7 +6,7 @@ use berth_shapes::ecs::{
 };
 use berth_types::{Arn, HostId, TaskId};
 
-use super::record::{Cluster, ClusterName, Host, Task, TaskDefinition, TaskStatus};
+use super::record::{Cluster, ClusterName, Host, InstanceStatus, Task, TaskDefinition, TaskStatus};
 use super::reference::{self, cluster_not_found, definition_ref};
 use super::refuse::invalid;
 use crate::vpc::record::Tags;
@@ -97,6 +97,10 @@ fn check_number(tags: &Tags) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn is_taggable(host: &Host) -> bool {
+    matches!(host.instance_status(), Some(InstanceStatus::Active | InstanceStatus::Draining))
+}
+
 /// A resource that carries tags.
 enum Tagged {
     Cluster(Cluster),
@@ -143,7 +147,7 @@ impl Tagged {
                 let host = reference::in_cluster(text, "container-instance", "containerInstanceId", env)?;
                 let found = HostId::parse(&host.id).ok().and_then(|id| snap.hosts.get(&id));
                 found
-                    .filter(|found| host.may_be_in(&found.cluster) && found.registered_at.is_some())
+                    .filter(|found| host.may_be_in(&found.cluster) && is_taggable(found))
                     .map(|found| Self::Host((**found).clone()))
                     .ok_or_else(|| missing("container instance"))
             }

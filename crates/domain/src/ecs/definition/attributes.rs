@@ -20,7 +20,7 @@ fn runs_on_fargate(definition: &TaskDefinition) -> bool {
         (Some(_), Some(_)) => fargate::check_size(cpu, memory).is_ok(),
         (Some(_), None) | (None, Some(_)) | (None, None) => true,
     };
-    size_fits && fargate::check_containers(definition).is_ok()
+    size_fits && definition.placement_constraints.is_empty() && fargate::check_containers(definition).is_ok()
 }
 
 /// Attributes a container instance must have, in the order AWS lists them.

@@ -1,8 +1,11 @@
 //! RegisterTaskDefinition.
 
-use berth_shapes::ecs::{RegisterTaskDefinitionRequest as Asked, RegisterTaskDefinitionResponse};
+use berth_shapes::ecs::{
+    RegisterTaskDefinitionRequest as Asked, RegisterTaskDefinitionResponse, TaskDefinitionPlacementConstraint,
+};
 use berth_types::Arn;
 
+use super::super::placement_request::member_of;
 use super::super::record::{
     FamilyName, RuntimePlatform, TaskDefinition, TaskDefinitionFamily, TaskDefinitionKey, Volume,
 };
@@ -15,6 +18,8 @@ use super::{attributes, fargate, show};
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
 const CONTAINERS_MAX: usize = 10;
+
+const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
 
 /// Largest definition, in bytes.
 const DEFINITION_BYTES_MAX: usize = 65_536;
@@ -57,6 +62,7 @@ pub fn register_task_definition(
         execution_role_arn: role(req.execution_role_arn.as_deref(), env)?,
         runtime_platform: runtime_platform(req)?,
         enable_fault_injection: req.enable_fault_injection,
+        placement_constraints: placement_constraints(req)?,
         volumes,
         containers,
         registered_at: env.now,
@@ -153,13 +159,31 @@ fn check_members(req: &Asked, around: &Around) -> Result<(), Refusal> {
         ("ephemeralStorage", req.ephemeral_storage.is_some()),
         ("ipcMode", req.ipc_mode.is_some()),
         ("pidMode", req.pid_mode.is_some()),
-        ("placementConstraints", req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty())),
         ("proxyConfiguration", req.proxy_configuration.is_some()),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((member, _)) => Err(not_yet(member)),
         None => Ok(()),
     }
+}
+
+/// The expressions of the constraints, each of which can be read.
+fn placement_constraints(req: &Asked) -> Result<Vec<String>, Refusal> {
+    let asked = req.placement_constraints.as_deref().unwrap_or_default();
+    if asked.len() > PLACEMENT_CONSTRAINTS_MAX {
+        return Err(client(format!("placementConstraints can have at most {PLACEMENT_CONSTRAINTS_MAX} items.")));
+    }
+    let expression = |asked: &TaskDefinitionPlacementConstraint| match asked.r#type.as_deref() {
+        Some("memberOf") => {
+            member_of(asked.expression.as_deref()).map_err(|refusal| client(refusal.message))?;
+            Ok(asked.expression.clone().unwrap_or_default())
+        }
+        other => {
+            let other = other.unwrap_or_default();
+            Err(client(format!("'{other}' is not a valid value for placementConstraints.type.")))
+        }
+    };
+    asked.iter().map(expression).collect()
 }
 
 fn volumes(req: &Asked) -> Result<Vec<Volume>, Refusal> {

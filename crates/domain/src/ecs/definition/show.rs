@@ -26,7 +26,7 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
         family: Some(definition.key.family.0.clone()),
         memory: definition.memory_mib.map(|memory| memory.to_string()),
         network_mode: definition.network_mode.clone(),
-        placement_constraints: Some(Vec::new()),
+        placement_constraints: Some(definition.placement_constraints.iter().map(|one| constraint(one)).collect()),
         registered_at: Some(Timestamp(definition.registered_at.0)),
         registered_by: Some(definition.registered_by.clone()),
         requires_attributes: (!definition.requires_attributes.is_empty())
@@ -42,6 +42,13 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
         task_role_arn: definition.task_role_arn.clone(),
         volumes: Some(definition.volumes.iter().map(|given| volume(&given.name)).collect()),
         ..Default::default()
+    }
+}
+
+fn constraint(expression: &str) -> shape::TaskDefinitionPlacementConstraint {
+    shape::TaskDefinitionPlacementConstraint {
+        expression: Some(expression.to_owned()),
+        r#type: Some("memberOf".to_owned()),
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod describe;
 mod hosts;
+mod instances;
+mod placement;
 mod register;
 mod run;
 mod simulation;

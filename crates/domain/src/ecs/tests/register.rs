@@ -77,13 +77,13 @@ fn what_no_definition_can_be() {
         ipc: ClientException: ipcMode is not supported by this endpoint yet.
         fault injection: ClientException: enableFaultInjection is not supported by this endpoint yet.
         windows: ClientException: runtimePlatform.operatingSystemFamily WINDOWS_SERVER_2022_CORE is not supported by this endpoint yet.
-        constraint: ClientException: placementConstraints is not supported by this endpoint yet.
+        constraint: ClientException: Invalid expression: 'x' is no subject.
         proxy: ClientException: proxyConfiguration is not supported by this endpoint yet.
         proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
         volume path: ClientException: volumes[0].host.sourcePath is not supported by this endpoint yet.
         efs: ClientException: volumes[0].efsVolumeConfiguration is not supported by this endpoint yet.
         two volumes: ClientException: Volume names must be unique within a task definition: 'x'
-        too long: ClientException: Actual length: '70975'. Max allowed length is '65536' bytes.
+        too long: ClientException: Actual length: '71002'. Max allowed length is '65536' bytes.
     "#]].assert_eq(&found);
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{World, ec2_definition, fargate_definition, hello, merged, run_request, table};
 use crate::ecs::record::TaskStatus;
-use crate::ecs::{deregister_task_definition, describe_tasks, register_task_definition, run_task};
+use crate::ecs::{deregister_task_definition, describe_tasks, register_task_definition, run_task, start_task};
 
 fn awsvpc(patch: Value) -> Value {
     json!({"networkConfiguration": {"awsvpcConfiguration": patch}})
@@ -113,7 +113,7 @@ fn what_cannot_be_run() {
         platform latest: ok
         constraints: InvalidParameterException: Placement constraints are not supported with FARGATE launch type.
         strategies: InvalidParameterException: Placement strategies are not supported with FARGATE launch type.
-        constraints on EC2: InvalidParameterException: placementConstraints is not supported by this endpoint yet.
+        constraints on EC2: ok
         propagate: InvalidParameterException: propagateTags SERVICE is not valid for a task without a service.
         group: InvalidParameterException: Invalid namespace for group.
         started by: InvalidParameterException: startedBy can have up to 128 letters (uppercase and lowercase), numbers, hyphens, forward slash, and underscores.
@@ -282,6 +282,62 @@ fn ec2_tasks_fill_an_instance_until_it_lacks_something() {
         0 tasks, 10 failures "LOCATION" "the container instance is in us-west-2a"
         0 tasks, 10 failures "AGENT" null
         0 tasks, 10 failures "ATTRIBUTE" "the container instance does not have the attribute ecs.capability.task-eni"
+    "#]].assert_eq(&found);
+}
+
+#[test]
+fn start_task_takes_the_instances_it_is_given() {
+    let mut world = World::with_host();
+    world.connect(&hello(2));
+    world.write(register_task_definition, ec2_definition()).unwrap();
+    let mut found = String::new();
+    let instance = |number: u32| format!("{number:032x}");
+    let start = |patch: Value| {
+        let request = json!({"taskDefinition": "nginx", "networkConfiguration":
+            {"awsvpcConfiguration": {"subnets": ["subnet-a"], "securityGroups": ["sg-web"]}}});
+        merged(request, patch)
+    };
+    let many: Vec<String> = (0..11).map(instance).collect();
+    for asked in [
+        json!({"containerInstances": [instance(1), instance(2), instance(9), instance(1)]}),
+        json!({"containerInstances": [instance(1), instance(1)], "startedBy": "me", "group": "g"}),
+        json!({"containerInstances": []}),
+        json!({"containerInstances": many}),
+        json!({"containerInstances": ["i"]}),
+        json!({"containerInstances": [instance(1)], "networkConfiguration": null}),
+        json!({"containerInstances": [instance(2)], "taskDefinition": "nginx:9"}),
+        json!({"containerInstances": [instance(2)], "cluster": "other"}),
+        json!({"containerInstances": [instance(2)],
+            "networkConfiguration": {"awsvpcConfiguration": {"subnets": ["subnet-b"]}}}),
+    ] {
+        let answer = world.write(start_task, start(asked));
+        let short = answer.map_or_else(
+            |words| words,
+            |answer| {
+                let tasks = answer["tasks"].as_array().unwrap().iter();
+                let tasks = tasks
+                    .map(|task| format!("{} {} {}", task["containerInstanceArn"], task["launchType"], task["group"]));
+                format!("{:#?} {}", tasks.collect::<Vec<_>>(), answer["failures"])
+            },
+        );
+        found.push_str(&format!("{short}\n"));
+    }
+    expect![[r#"
+        [
+            "\"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000001\" \"EC2\" \"family:nginx\"",
+            "\"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000002\" \"EC2\" \"family:nginx\"",
+            "\"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000001\" \"EC2\" \"family:nginx\"",
+        ] [{"arn":"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000009","reason":"MISSING"}]
+        [
+            "\"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000001\" \"EC2\" \"g\"",
+        ] [{"arn":"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000001","reason":"RESOURCE:ENI"}]
+        InvalidParameterException: Container instances cannot be empty.
+        InvalidParameterException: containerInstances can have at most 10 items.
+        InvalidParameterException: containerInstanceId length should be one of [32,36]
+        InvalidParameterException: Network Configuration must be provided when networkMode 'awsvpc' is specified.
+        ClientException: TaskDefinition not found.
+        ClusterNotFoundException: Cluster not found.
+        [] [{"arn":"arn:aws:ecs:us-west-2:111122223333:container-instance/default/00000000000000000000000000000002","detail":"the container instance is in us-west-2a","reason":"LOCATION"}]
     "#]].assert_eq(&found);
 }
 
