@@ -1,7 +1,8 @@
 //! `berth up`: server and node as children of one supervisor.
 //!
-//! The server starts first; the node when the server is ready. A child that dies later is started again, after a pause
-//! that grows while it keeps dying young; a child that never became ready ends the whole start with its exit status.
+//! The server starts first; the node when the server is ready. A child that dies later is started again: at once if it
+//! had been ready, else after a pause that grows. A first child that never became ready ends the whole start with its
+//! exit status.
 //! The end of the supervisor ends both children, not the tasks: `berth down` ends those.
 
 use std::fs::{File, OpenOptions};
@@ -24,8 +25,6 @@ use crate::command::daemon::SUPERVISED;
 use crate::place::{Place, Role};
 use crate::{admin, needs_root, ready};
 
-/// A child that lived at least this long is started again at once.
-const YOUNG: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Time for a child to end after SIGTERM.
@@ -95,8 +94,8 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
         }
     });
 
-    let mut server = Supervised::new(place, Role::Server, server_arguments(&args.server));
-    let mut node = Supervised::new(place, Role::Node, node_arguments(&args.node, &args.server.region));
+    let mut server = Supervised::new(place, Role::Server, server_arguments(&args.server))?;
+    let mut node = Supervised::new(place, Role::Node, node_arguments(&args.node, &args.server.region))?;
     let is_asked_to_stop = tokio::select! {
         started = start_in_order([&mut server, &mut node], began) => { started?; false }
         () = &mut stop => true,
@@ -150,23 +149,27 @@ struct Supervised<'a> {
     /// Our end of the child's standard input: closed with us, which tells the child to end. Waiting for a child closes
     /// a pipe that is left inside it, so it is kept apart.
     lifeline: Option<ChildStdin>,
+    /// Where the child says that it is ready.
+    ready_socket: PathBuf,
+    ready: UnixDatagram,
 }
 
 impl<'a> Supervised<'a> {
-    fn new(place: &'a Place, role: Role, arguments: Vec<String>) -> Self {
-        Self { place, role, arguments, running: None, lifeline: None }
+    fn new(place: &'a Place, role: Role, arguments: Vec<String>) -> Result<Self> {
+        let ready_socket = place.run.join(format!("ready.{}", role.command()));
+        std::fs::remove_file(&ready_socket).ok();
+        let ready = UnixDatagram::bind(&ready_socket)
+            .with_context(|| format!("cannot listen at {}", ready_socket.display()))?;
+        Ok(Self { place, role, arguments, running: None, lifeline: None, ready_socket, ready })
     }
 
     /// Starts the child and waits until it says it is ready.
     async fn start_first(&mut self) -> Result<()> {
         let name = self.role.command();
-        let socket = self.place.run.join(format!("ready.{name}"));
-        std::fs::remove_file(&socket).ok();
-        let listener = UnixDatagram::bind(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
-        let mut child = self.spawn(Some(&socket))?;
+        let mut child = self.spawn()?;
         let mut word = [0; 64];
         let outcome = tokio::select! {
-            said = listener.recv(&mut word) => said.map(drop).context("cannot hear the child"),
+            said = self.ready.recv(&mut word) => said.map(drop).context("cannot hear the child"),
             status = child.wait() => Err(self.failed(status.ok())),
             () = tokio::time::sleep(READY_LIMIT) => {
                 self.running = Some(child);
@@ -174,7 +177,6 @@ impl<'a> Supervised<'a> {
                 bail!("`berth {name}` was not ready after {} s; see its log lines above", READY_LIMIT.as_secs())
             }
         };
-        std::fs::remove_file(&socket).ok();
         self.running = Some(child);
         outcome
     }
@@ -191,38 +193,38 @@ impl<'a> Supervised<'a> {
     /// Waits for the end of the child and starts it again, for ever.
     async fn keep(&mut self) {
         let mut pause = PAUSE_MIN;
-        let mut began = Instant::now();
+        let mut was_ready = true;
         loop {
             if let Some(child) = &mut self.running {
                 let status = child.wait().await;
                 let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
                 eprintln!("{} ended ({status}); starting it again", self.role.command());
             }
-            if began.elapsed() >= YOUNG {
+            while self.ready.try_recv(&mut [0; 64]).is_ok() {
+                was_ready = true;
+            }
+            if was_ready {
                 pause = PAUSE_MIN;
             } else {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }
-            began = Instant::now();
+            was_ready = false;
             self.running =
-                self.spawn(None).inspect_err(|error| eprintln!("cannot start {}: {error:#}", self.role.command())).ok();
+                self.spawn().inspect_err(|error| eprintln!("cannot start {}: {error:#}", self.role.command())).ok();
         }
     }
 
-    fn spawn(&mut self, ready_socket: Option<&Path>) -> Result<Child> {
+    fn spawn(&mut self) -> Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(self.place.arguments())
             .arg(self.role.command())
             .args(&self.arguments)
             .env(SUPERVISED, "1")
-            .env_remove(ready::VARIABLE)
+            .env(ready::VARIABLE, &self.ready_socket)
             .stdin(Stdio::piped())
             .process_group(0);
-        if let Some(socket) = ready_socket {
-            command.env(ready::VARIABLE, socket);
-        }
         if let Some(path) = log_file(self.place, self.role) {
             let log = append(&path)?;
             command.stdout(log.try_clone()?).stderr(log);
