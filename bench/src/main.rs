@@ -13,6 +13,7 @@ mod sample;
 mod scene;
 mod table;
 mod topology;
+mod units;
 
 use clap::{Parser, Subcommand};
 
@@ -29,9 +30,17 @@ enum Suite {
     /// Round trip, new connections and stream: raw veth, bridge + nftables, fabric with 1 and 1,000 rules (root).
     Datapath {
         /// Rounds; each runs every path once, the best of all counts (noise only slows things down).
-        #[arg(long, default_value_t = 9)]
+        #[arg(long, default_value_t = 25)]
         rounds: u32,
+        /// Paths to measure beside `raw`, by their names in the table; all if none is named.
+        #[arg(long)]
+        only: Vec<String>,
+        /// What to measure; everything if nothing is named.
+        #[arg(long)]
+        kind: Vec<sample::Kind>,
     },
+    /// What the program costs per packet, run on made-up packets: known flows, new ones, 1 to 1,000 rules (root).
+    Units,
     /// The CNI chain ecs-bridge (ecs-ipam) + ecs-eni: ADD and DEL (root).
     Cni {
         /// Directory that holds ecs-eni, ecs-bridge and ecs-ipam.
@@ -49,7 +58,8 @@ enum Suite {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().suite {
-        Suite::Datapath { rounds } => datapath::run(rounds),
+        Suite::Datapath { rounds, only, kind } => datapath::run(rounds, &only, &kind),
+        Suite::Units => units::run(),
         Suite::Cni { plugins, rounds } => cni::run(&plugins, rounds),
         Suite::Launch(options) => launch::run(&options),
         Suite::Api(options) => api::run(&options),

@@ -3,8 +3,9 @@
 //! On one core there is no wake-up between cores in the figures, the one signal that repeats on a shared machine.
 //! Blocking sockets; 64-byte messages; the server closes first, so that its side holds the TIME_WAIT.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::io::{IoSlice, IoSliceMut, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -13,64 +14,111 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use berth_fabric::kernel::netns::Namespace;
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 use nix::unistd::Pid;
 
 use crate::table::percentile;
 
 const MESSAGE_BYTES: usize = 64;
 const STREAM_CHUNK_BYTES: usize = 128 * 1024;
-const WARM_UP: Duration = Duration::from_millis(150);
-const SAMPLE: Duration = Duration::from_millis(450);
+const WARM_UP: Duration = Duration::from_millis(50);
+const SAMPLE: Duration = Duration::from_millis(150);
+/// Datagrams per system call.
+const BATCH: usize = 64;
+/// How long the receiving end waits before it looks whether it is over.
+const LISTEN_LIMIT: Duration = Duration::from_millis(5);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a client and a server do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// Median time of a 64-byte request and its answer, microseconds: lower is better.
+    /// A 64-byte request and its answer, again and again.
     RoundTrip,
-    /// Connect, 64 bytes each way, close; per second.
+    /// Connect, 64 bytes each way, close.
     Connections,
-    /// 128 KiB writes, Gbit/s.
+    /// 128 KiB writes.
     Stream,
+    /// 64-byte datagrams one way, many per system call.
+    Datagrams,
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::RoundTrip, Self::Connections, Self::Stream, Self::Datagrams];
+}
+
+/// What is told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Figure {
+    /// Median round trip in microseconds: lower is better.
+    RoundTrip,
+    /// The round trip that one in a hundred exceeds.
+    SlowRoundTrip,
+    /// Connections per second.
+    Connections,
+    /// Gbit/s.
+    Stream,
+    /// Thousands of datagrams received per second.
+    Datagrams,
+}
+
+impl Figure {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 3] = [Self::RoundTrip, Self::Connections, Self::Stream];
+    pub const ALL: [Self; 5] = [Self::RoundTrip, Self::SlowRoundTrip, Self::Connections, Self::Stream, Self::Datagrams];
+
+    /// Heading of its column.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::RoundTrip => "RTT p50 us",
+            Self::SlowRoundTrip => "p99 us",
+            Self::Connections => "conn/s",
+            Self::Stream => "Gbit/s",
+            Self::Datagrams => "UDP kpps",
+        }
+    }
 
     /// Of two samples of one path, the one nearer to what the path can do.
     pub fn better(self, a: f64, b: f64) -> f64 {
-        if self == Self::RoundTrip { a.min(b) } else { a.max(b) }
+        match self {
+            Self::RoundTrip | Self::SlowRoundTrip => a.min(b),
+            Self::Connections | Self::Stream | Self::Datagrams => a.max(b),
+        }
     }
 }
 
 /// Runs one sample between two namespaces.
-pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<f64> {
+pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<Vec<(Figure, f64)>> {
     let (ready_tx, ready) = mpsc::channel();
     let stop = AtomicBool::new(false);
-    let received_bytes = AtomicU64::new(0);
+    let received = AtomicU64::new(0);
     thread::scope(|scope| {
-        let (stop, received_bytes) = (&stop, &received_bytes);
+        let (stop, received) = (&stop, &received);
         let serving = scope.spawn(move || {
             pin()?;
-            server.inside(|| serve(kind, address, &ready_tx, stop, received_bytes))?
+            server.inside(|| match kind {
+                Kind::Datagrams => receive_datagrams(address, &ready_tx, stop, received),
+                _ => serve(kind, address, &ready_tx, stop, received),
+            })?
         });
-        let asking = scope.spawn(move || -> Result<f64> {
+        let asking = scope.spawn(move || -> Result<Vec<(Figure, f64)>> {
             pin()?;
             let to: SocketAddrV4 = ready.recv().context("the server thread ended before it listened")?;
-            let figure = client.inside(|| match kind {
+            let figures = client.inside(|| match kind {
                 Kind::RoundTrip => round_trip(to),
-                Kind::Connections => connections(to),
-                Kind::Stream => stream(to, received_bytes),
+                Kind::Connections => connections(to).map(|figure| vec![(Figure::Connections, figure)]),
+                Kind::Stream => stream(to, received).map(|figure| vec![(Figure::Stream, figure)]),
+                Kind::Datagrams => send_datagrams(to, received).map(|figure| vec![(Figure::Datagrams, figure)]),
             })?;
             stop.store(true, Ordering::SeqCst);
             // Wakes the server from accept; it may be gone already, which is as good.
-            let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
-            figure
+            if kind != Kind::Datagrams {
+                let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
+            }
+            figures
         });
-        let figure = asking.join().map_err(|_| anyhow::anyhow!("the client thread panicked"))?;
+        let figures = asking.join().map_err(|_| anyhow::anyhow!("the client thread panicked"))?;
         serving.join().map_err(|_| anyhow::anyhow!("the server thread panicked"))??;
-        figure
+        figures
     })
 }
 
@@ -85,7 +133,7 @@ fn serve(
     address: Ipv4Addr,
     ready: &mpsc::Sender<SocketAddrV4>,
     stop: &AtomicBool,
-    received_bytes: &AtomicU64,
+    received: &AtomicU64,
 ) -> Result<()> {
     let listener = TcpListener::bind((address, 0)).with_context(|| format!("listen on {address}"))?;
     ready.send(SocketAddrV4::new(address, listener.local_addr()?.port())).ok();
@@ -99,9 +147,10 @@ fn serve(
             Kind::Connections => drop(echo(&mut peer)),
             Kind::Stream => {
                 while let Ok(n @ 1..) = peer.read(&mut buffer) {
-                    received_bytes.fetch_add(n as u64, Ordering::Relaxed);
+                    received.fetch_add(n as u64, Ordering::Relaxed);
                 }
             }
+            Kind::Datagrams => {}
         }
     }
     Ok(())
@@ -125,7 +174,7 @@ fn connect(to: SocketAddrV4) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn round_trip(to: SocketAddrV4) -> Result<f64> {
+fn round_trip(to: SocketAddrV4) -> Result<Vec<(Figure, f64)>> {
     let mut server = connect(to)?;
     let (begin, mut samples_us) = (Instant::now(), Vec::new());
     while begin.elapsed() < WARM_UP + SAMPLE {
@@ -135,7 +184,8 @@ fn round_trip(to: SocketAddrV4) -> Result<f64> {
             samples_us.push(asked.elapsed().as_secs_f64() * 1e6);
         }
     }
-    Ok(percentile(&mut samples_us, 0.5))
+    let (half, slow) = (percentile(&mut samples_us, 0.5), percentile(&mut samples_us, 0.99));
+    Ok(vec![(Figure::RoundTrip, half), (Figure::SlowRoundTrip, slow)])
 }
 
 fn connections(to: SocketAddrV4) -> Result<f64> {
@@ -154,7 +204,7 @@ fn connections(to: SocketAddrV4) -> Result<f64> {
     Ok(count as f64 / begin.elapsed().as_secs_f64())
 }
 
-fn stream(to: SocketAddrV4, received_bytes: &AtomicU64) -> Result<f64> {
+fn stream(to: SocketAddrV4, received: &AtomicU64) -> Result<f64> {
     let mut server = connect(to)?;
     let chunk = vec![7u8; STREAM_CHUNK_BYTES];
     let write_for = |server: &mut TcpStream, limit: Duration| -> std::io::Result<()> {
@@ -165,8 +215,54 @@ fn stream(to: SocketAddrV4, received_bytes: &AtomicU64) -> Result<f64> {
         Ok(())
     };
     write_for(&mut server, WARM_UP)?;
-    let (begin, before) = (Instant::now(), received_bytes.load(Ordering::Relaxed));
+    let (begin, before) = (Instant::now(), received.load(Ordering::Relaxed));
     write_for(&mut server, SAMPLE)?;
-    let bytes = received_bytes.load(Ordering::Relaxed) - before;
+    let bytes = received.load(Ordering::Relaxed) - before;
     Ok(bytes as f64 * 8.0 / begin.elapsed().as_secs_f64() / 1e9)
+}
+
+fn receive_datagrams(
+    address: Ipv4Addr,
+    ready: &mpsc::Sender<SocketAddrV4>,
+    stop: &AtomicBool,
+    received: &AtomicU64,
+) -> Result<()> {
+    let socket = UdpSocket::bind((address, 0)).with_context(|| format!("listen on {address}"))?;
+    socket.set_read_timeout(Some(LISTEN_LIMIT))?;
+    ready.send(SocketAddrV4::new(address, socket.local_addr()?.port())).ok();
+    let mut buffers = [[0u8; MESSAGE_BYTES]; BATCH];
+    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+    while !stop.load(Ordering::SeqCst) {
+        let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
+        let flags = MsgFlags::MSG_WAITFORONE;
+        match recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
+            Ok(messages) => received.fetch_add(messages.count() as u64, Ordering::Relaxed),
+            Err(nix::errno::Errno::EAGAIN) => continue,
+            Err(errno) => return Err(errno).context("receive datagrams"),
+        };
+    }
+    Ok(())
+}
+
+fn send_datagrams(to: SocketAddrV4, received: &AtomicU64) -> Result<f64> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(to)?;
+    let message = [7u8; MESSAGE_BYTES];
+    let slices = [[IoSlice::new(&message)]; BATCH];
+    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+    let mut send_for = |limit: Duration| -> Result<()> {
+        let begin = Instant::now();
+        while begin.elapsed() < limit {
+            let nowhere_else = [None; BATCH];
+            sendmmsg(socket.as_raw_fd(), &mut headers, &slices, nowhere_else, [], MsgFlags::empty())?;
+            // The receiving end is on the same core.
+            thread::yield_now();
+        }
+        Ok(())
+    };
+    send_for(WARM_UP)?;
+    let (begin, before) = (Instant::now(), received.load(Ordering::Relaxed));
+    send_for(SAMPLE)?;
+    let datagrams = received.load(Ordering::Relaxed) - before;
+    Ok(datagrams as f64 / begin.elapsed().as_secs_f64() / 1e3)
 }

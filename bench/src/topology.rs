@@ -123,6 +123,11 @@ impl Ground {
         self.fabric = Some(fabric);
         Ok(paths)
     }
+
+    /// The fabric, once [`Ground::fabric`] has made it.
+    pub fn made_fabric(&mut self) -> Result<&mut Fabric> {
+        self.fabric.as_mut().context("no fabric was made")
+    }
 }
 
 impl Drop for Ground {
@@ -171,11 +176,18 @@ fn load_nft(rules: &str) -> Result<()> {
     Ok(())
 }
 
-fn eni_id(pair: usize, side: u32) -> EniId {
+/// Interface of one end of a pair.
+pub fn eni_id(pair: usize, side: u32) -> EniId {
     EniId::from_bits(0x100 + pair as u128 * 2 + u128::from(side))
 }
 
-fn address(pair: usize, side: u32) -> Ipv4Addr {
+/// Hardware address of one end of a pair.
+pub fn mac(pair: usize, side: u32) -> MacAddress {
+    MacAddress([2, pair as u8, side as u8, 9, 9, 9])
+}
+
+/// Address of one end of a pair.
+pub fn address(pair: usize, side: u32) -> Ipv4Addr {
     Ipv4Addr::new(10, 9, 0, 10 + (pair as u8) * 2 + side as u8)
 }
 
@@ -189,7 +201,7 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
         intent.group_sets.insert(group_set, GroupSetIntent { vni, groups: vec![group.clone()] });
         intent.security_groups.insert(group, security_group(*rules)?);
         for side in 0..2 {
-            let (address, mac) = (address(nth, side), MacAddress([2, nth as u8, side as u8, 9, 9, 9]));
+            let (address, mac) = (address(nth, side), mac(nth, side));
             let endpoint = EndpointIntent { vni, address, mac, group_set, host: host.clone() };
             intent.endpoints.insert(eni_id(nth, side), endpoint);
             let plug = Plug::InPlace(TaskId::from_bits(u128::from(side)));

@@ -59,7 +59,7 @@ INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f
 		f->seen_ns = c->now_ns;
 		return drop(c->slot, DROP_rule_removed);
 	}
-	touch_flow(skb, c, f, state);
+	touch_flow(c, f, state);
 	if (from_high)
 		return pass(skb, c, f->ifindex[0], f->slot[0]);
 	return pass(skb, c, f->ifindex[1], f->slot[1]);
@@ -84,11 +84,11 @@ SECTION("classifier")
 int fabric_port(struct __sk_buff *skb)
 {
 	struct crossing c = {};
-	__u32 ifindex = skb->ifindex;
-	struct eni *eni = map_lookup(&enis, &ifindex);
+	__u32 row = skb->ifindex % ENI_ROWS;
+	struct eni *eni = map_lookup(&enis, &row);
 	__u16 reason;
 
-	if (!eni)
+	if (!eni || eni->ifindex != skb->ifindex)
 		return drop(0, DROP_not_programmed);
 	c.eni = eni;
 	c.slot = eni->slot;
@@ -109,7 +109,6 @@ int fabric_port(struct __sk_buff *skb)
 		return drop(c.slot, DROP_fragment);
 	if (!read_control(&c))
 		return drop(c.slot, DROP_no_policy);
-	c.now_ns = ktime_coarse_ns();
 	c.from_high = c.packet.src > c.packet.dst;
 	c.key = flow_key_of(&c.packet, eni->vni);
 	return cross(skb, &c);

@@ -66,8 +66,6 @@ take:
 
 INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c, const struct endpoint *to)
 {
-	__u32 packets = skb->gso_segs ?: 1;
-
 	f->seen_ns = c->now_ns;
 	f->epoch = c->epoch;
 	f->owner = c->slot;
@@ -76,15 +74,11 @@ INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct cr
 		f->slot[1] = c->slot;
 		f->ifindex[0] = to->ifindex;
 		f->slot[0] = to->slot;
-		f->packets[1] = packets;
-		f->bytes[1] = skb->len;
 	} else {
 		f->ifindex[0] = skb->ifindex;
 		f->slot[0] = c->slot;
 		f->ifindex[1] = to->ifindex;
 		f->slot[1] = to->slot;
-		f->packets[0] = packets;
-		f->bytes[0] = skb->len;
 	}
 }
 
@@ -107,22 +101,14 @@ INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoi
 	return !map_update(&flows, &c->key, &f, UPDATE_ANY);
 }
 
-/* Counts the packet and moves the state. Bits are only ever set, so two processors cannot undo each other. */
-INLINE void touch_flow(struct __sk_buff *skb, struct crossing *c, struct flow *f, __u32 state)
+/* Moves the clock and the state. Bits are only ever set, so two processors cannot undo each other. */
+INLINE void touch_flow(struct crossing *c, struct flow *f, __u32 state)
 {
 	__u32 after = flow_step(state, c->from_high, c->packet.proto, c->packet.tcp_flags);
-	__u32 packets = skb->gso_segs ?: 1;
 
 	f->seen_ns = c->now_ns;
 	if (after != state)
 		__sync_fetch_and_or(&f->state, after);
-	if (c->from_high) {
-		__sync_fetch_and_add(&f->packets[1], packets);
-		__sync_fetch_and_add(&f->bytes[1], skb->len);
-	} else {
-		__sync_fetch_and_add(&f->packets[0], packets);
-		__sync_fetch_and_add(&f->bytes[0], skb->len);
-	}
 }
 
 /* Asks the gate again that admitted this end's packets by rule, in the direction in which it did. */

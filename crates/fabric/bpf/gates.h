@@ -42,6 +42,7 @@ INLINE bool read_control(struct crossing *c)
 		return false;
 	c->epoch = *(volatile __u64 *)&now->epoch;
 	c->side = c->epoch & 1;
+	c->now_ns = jiffies64() * now->tick_ns;
 	return true;
 }
 

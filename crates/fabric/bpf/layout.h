@@ -28,8 +28,12 @@ struct packet {
 	__u16 header_bytes; /* Ethernet and IP headers */
 };
 
-/* An interface plugged on this host; key: index of the fabric-side device. */
+/*
+ * An interface plugged on this host. One cache line, found by the lowest bits of its fabric-side device's index; the
+ * whole index says whether the row is taken. The agent chooses indexes so that no two interfaces share a row.
+ */
 struct eni {
+	__u32 ifindex;
 	__u32 vni;
 	__be32 address, mask, router;
 	__u16 slot; /* its row of counters */
@@ -37,7 +41,9 @@ struct eni {
 	__u8 mac[6];
 	__u8 pad[2];
 	__u8 id[24]; /* EniId as text, for those who list what is plugged */
+	__u8 rest[8];
 };
+#define ENI_ROWS 8192
 enum { ENI_SOURCE_DEST_CHECK = 1 };
 
 struct endpoint_key {
@@ -105,7 +111,6 @@ struct flow {
 	__u32 state;
 	__u32 owner; /* slot that pays for it: the sender of the first packet */
 	__u32 ring_index;
-	__u64 packets[2], bytes[2]; /* sent by each end */
 };
 
 /* The rows that say which flows an interface pays for: {slot, index} -> flow key. */
@@ -142,18 +147,20 @@ struct counters {
 /* Grows with every change of policy or membership; the lowest bit is the side that counts. */
 struct control {
 	__u64 epoch;
+	__u64 tick_ns; /* length of a jiffy, so that reading the clock is one multiplication */
 };
 
 _Static_assert(sizeof(struct bitmap) == 128, "layout");
 _Static_assert(sizeof(struct packet) == 24, "layout");
-_Static_assert(sizeof(struct eni) == 52, "layout");
+_Static_assert(sizeof(struct eni) == 64, "layout");
 _Static_assert(sizeof(struct endpoint) == 20, "layout");
 _Static_assert(sizeof(struct policy) == 24, "layout");
 _Static_assert(sizeof(struct address_key) == 12, "layout");
 _Static_assert(sizeof(struct port_key) == 12, "layout");
 _Static_assert(sizeof(struct flow_key) == 16, "layout");
-_Static_assert(sizeof(struct flow) == 72, "layout");
+_Static_assert(sizeof(struct flow) == 40, "layout");
 _Static_assert(sizeof(struct fragment_key) == 16, "layout");
 _Static_assert(sizeof(struct counters) == 288, "layout");
+_Static_assert(sizeof(struct control) == 16, "layout");
 
 #endif

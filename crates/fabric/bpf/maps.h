@@ -7,17 +7,16 @@
 #include "kernel.h"
 #include "layout.h"
 
-#define ENIS_MAX 4095
-#define SLOTS_MAX (ENIS_MAX + 1) /* slot 0 counts what cannot be charged to an interface */
+#define SLOTS_MAX 4096 /* slot 0 counts what cannot be charged to an interface */
 #define GROUP_SETS_MAX 65536
 #define FLOWS_MAX (1 << 20)
 /* Live flows one interface may own, so that a flood from one cannot take the table from the others. */
 #define FLOWS_PER_ENI 65536
 
-/* Written by the agent; full: the agent refuses to plug. */
+/* Written by the agent; as many interfaces as there are slots: the agent refuses to plug another one. */
 struct {
-	uint(type, BPF_MAP_TYPE_HASH);
-	uint(max_entries, ENIS_MAX);
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, ENI_ROWS);
 	uint(pinning, PIN_BY_NAME);
 	type(key, __u32);
 	type(value, struct eni);

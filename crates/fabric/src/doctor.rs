@@ -97,8 +97,8 @@ fn try_data_path() -> Vec<Finding> {
     let veth = Netlink::open().and_then(|mut netlink| netlink.create_veth(&pair));
     let made = veth.is_ok();
     findings.push(finding("veth", said(veth, "a pair can be made"), "use a kernel with CONFIG_VETH"));
-    let cure = "use Linux 5.15 or later with CONFIG_BPF_SYSCALL, and run as root: the program needs \
-                bpf_redirect_peer and bpf_ktime_get_coarse_ns";
+    let cure = "use Linux 5.10 or later with CONFIG_BPF_SYSCALL, and run as root: the program needs \
+                bpf_redirect_peer";
     match load::try_load() {
         Ok(mut program) => {
             findings.push(finding("eBPF data path", Ok("the verifier accepts the program".to_owned()), cure));

@@ -79,6 +79,9 @@ pub enum Fault {
         #[source]
         source: std::io::Error,
     },
+    /// Asking how long a jiffy is.
+    #[error("could not read the resolution of the coarse clock; a sandbox may forbid clock_getres")]
+    Clock(#[source] std::io::Error),
     /// Waiting for packets in flight.
     #[error("could not wait for packets in flight; the kernel needs CONFIG_MEMBARRIER")]
     Grace(#[source] std::io::Error),

@@ -22,6 +22,6 @@ mod oracle;
 mod verdict;
 
 pub use drop_reason::DropReason;
-pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats};
+pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats, Trial};
 pub use fault::Fault;
 pub use stats::{EniStats, read_stats};

@@ -55,11 +55,8 @@ pub fn read_stats(instance: &str, run_dir: &Path) -> Result<Vec<(EniId, EniStats
     }
     let maps = Maps::open(&directory)?;
     let mut all = Vec::new();
-    for entry in maps.enis.iter() {
-        let (_, entry) = entry.map_err(|source| Fault::map("read", "enis", source))?;
-        if let Some(id) = entry.id() {
-            all.push((id, EniStats::of(&maps.counters(entry.slot)?)));
-        }
+    for (id, entry) in maps.enis()? {
+        all.push((id, EniStats::of(&maps.counters(entry.slot)?)));
     }
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(all)

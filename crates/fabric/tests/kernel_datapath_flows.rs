@@ -24,7 +24,7 @@ const REUSES: u32 = 2000;
 const SECOND_SYN: Duration = Duration::from_millis(900);
 const REPLACEMENTS: u32 = 8;
 /// `struct flow_key` and `struct flow` of `bpf/layout.h`.
-type Flows = HashMap<MapData, [u8; 16], [u8; 72]>;
+type Flows = HashMap<MapData, [u8; 16], [u8; 40]>;
 
 /// `web` may send anything, `db` admits TCP 5432 and UDP 53 from it. Every connection of `web` has the same port.
 fn pair() -> Lab {

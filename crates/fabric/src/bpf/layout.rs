@@ -10,12 +10,13 @@ use aya::Pod;
 use berth_types::{EniId, Ipv4Cidr};
 
 /// Changes with the meaning or size of anything in `bpf/layout.h`; another version never shares maps with this one.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// `struct eni`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Eni {
+    pub ifindex: u32,
     pub vni: u32,
     pub address: [u8; 4],
     pub mask: [u8; 4],
@@ -25,7 +26,11 @@ pub struct Eni {
     pub mac: [u8; 6],
     pub pad: [u8; 2],
     pub id: [u8; 24],
+    pub rest: [u8; 8],
 }
+
+/// Rows for interfaces; the lowest bits of the device's index choose one.
+pub const ENI_ROWS: u32 = 8192;
 
 pub const ENI_SOURCE_DEST_CHECK: u16 = 1;
 
@@ -89,8 +94,6 @@ pub struct Flow {
     pub state: u32,
     pub owner: u32,
     pub ring_index: u32,
-    pub packets: [u64; 2],
-    pub bytes: [u64; 2],
 }
 
 /// `struct ring_key`.
@@ -107,6 +110,14 @@ pub struct RingKey {
 pub struct Ring {
     pub cursor: u32,
     pub rows: u32,
+}
+
+/// `struct control`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control {
+    pub epoch: u64,
+    pub tick_ns: u64,
 }
 
 /// Drop reasons the counters have room for.
@@ -132,16 +143,17 @@ impl Counters {
 pub type Row = [u64; crate::compile::RULES_MAX / 64];
 
 const _: () = {
-    assert!(size_of::<Eni>() == 52);
+    assert!(size_of::<Eni>() == 64);
     assert!(size_of::<EndpointKey>() == 8);
     assert!(size_of::<Endpoint>() == 20);
     assert!(size_of::<Policy>() == 24);
     assert!(size_of::<MemberKey>() == 8);
     assert!(size_of::<FlowKey>() == 16);
-    assert!(size_of::<Flow>() == 72);
+    assert!(size_of::<Flow>() == 40);
     assert!(size_of::<RingKey>() == 8);
     assert!(size_of::<Ring>() == 8);
     assert!(size_of::<Counters>() == 288);
+    assert!(size_of::<Control>() == 16);
     assert!(size_of::<Row>() == 128);
     assert!(crate::DropReason::ALL.len() <= DROP_REASONS_MAX);
 };
@@ -152,9 +164,14 @@ macro_rules! plain_bytes {
         $(unsafe impl Pod for $name {})*
     };
 }
-plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Counters);
+plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Counters Control);
 
 impl Eni {
+    /// The row of a device.
+    pub fn row(ifindex: u32) -> u32 {
+        ifindex % ENI_ROWS
+    }
+
     /// The id as text; `None` if the entry is not one of ours.
     pub fn id(&self) -> Option<EniId> {
         let end = self.id.iter().position(|&b| b == 0).unwrap_or(self.id.len());
@@ -177,6 +194,14 @@ impl Eni {
 pub fn mask(cidr: Ipv4Cidr) -> [u8; 4] {
     let host_bits = cidr.broadcast().to_bits() ^ cidr.network().to_bits();
     Ipv4Addr::from_bits(!host_bits).octets()
+}
+
+/// Length of a jiffy: the kernel tells it as the resolution of its coarse clocks.
+pub fn tick_ns() -> std::io::Result<u64> {
+    let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `tick` is live and of the type the call fills.
+    let done = unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut tick) };
+    if done == 0 { Ok(tick.tv_nsec.unsigned_abs()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Waits until every packet that was being judged when this was called is done.

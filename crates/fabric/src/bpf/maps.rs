@@ -4,8 +4,11 @@ use std::path::Path;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use berth_types::EniId;
 
-use super::layout::{Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row};
+use super::layout::{
+    Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row, tick_ns,
+};
 use crate::fault::Fault;
 
 /// Ruleset and address.
@@ -17,7 +20,7 @@ pub type CidrData = [u8; 8];
 
 /// All maps of one instance.
 pub struct Maps {
-    pub enis: HashMap<MapData, u32, Eni>,
+    enis: Array<MapData, Eni>,
     pub endpoints: HashMap<MapData, EndpointKey, Endpoint>,
     pub policies: Array<MapData, Policy>,
     pub rule_addresses: LpmTrie<MapData, AddressData, Row>,
@@ -28,7 +31,8 @@ pub struct Maps {
     pub flow_ring: HashMap<MapData, RingKey, FlowKey>,
     pub rings: Array<MapData, Ring>,
     pub eni_counters: PerCpuArray<MapData, Counters>,
-    pub control: Array<MapData, u64>,
+    pub control: Array<MapData, Control>,
+    tick_ns: u64,
     /// Entries written or removed since the maps were opened.
     pub writes: u64,
 }
@@ -45,7 +49,7 @@ impl Maps {
     /// Opens the maps pinned in `directory`.
     pub fn open(directory: &Path) -> Result<Self, Fault> {
         Ok(Self {
-            enis: open!(directory, HashMap, "enis"),
+            enis: open!(directory, Array, "enis"),
             endpoints: open!(directory, HashMap, "endpoints"),
             policies: open!(directory, Array, "policies"),
             rule_addresses: open!(directory, LpmTrie, "rule_addresses"),
@@ -57,6 +61,7 @@ impl Maps {
             rings: open!(directory, Array, "rings"),
             eni_counters: open!(directory, PerCpuArray, "eni_counters"),
             control: open!(directory, Array, "control"),
+            tick_ns: tick_ns().map_err(Fault::Clock)?,
             writes: 0,
         })
     }
@@ -66,13 +71,23 @@ impl Maps {
         done.map_err(|source| Fault::map(step, map, source))
     }
 
-    pub fn put_eni(&mut self, ifindex: u32, eni: &Eni) -> Result<(), Fault> {
-        let done = self.enis.insert(ifindex, eni, 0);
+    /// The interfaces that are plugged, with their ids.
+    pub fn enis(&self) -> Result<Vec<(EniId, Eni)>, Fault> {
+        let mut found = Vec::new();
+        for entry in self.enis.iter() {
+            let entry = entry.map_err(|source| Fault::map("read", "enis", source))?;
+            found.extend(entry.id().map(|id| (id, entry)));
+        }
+        Ok(found)
+    }
+
+    pub fn put_eni(&mut self, eni: &Eni) -> Result<(), Fault> {
+        let done = self.enis.set(Eni::row(eni.ifindex), eni, 0);
         self.wrote("write", "enis", done)
     }
 
     pub fn remove_eni(&mut self, ifindex: u32) -> Result<(), Fault> {
-        let done = gone(self.enis.remove(&ifindex));
+        let done = self.enis.set(Eni::row(ifindex), Eni::default(), 0);
         self.wrote("remove from", "enis", done)
     }
 
@@ -132,12 +147,19 @@ impl Maps {
     }
 
     pub fn epoch(&self) -> Result<u64, Fault> {
-        self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))
+        let control = self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))?;
+        Ok(control.epoch)
+    }
+
+    /// Tells the program how long a jiffy is, before any interface is plugged.
+    pub fn set_clock(&mut self) -> Result<(), Fault> {
+        let control = self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))?;
+        if control.tick_ns == self.tick_ns { Ok(()) } else { self.set_epoch(control.epoch) }
     }
 
     /// The step that makes prepared changes count.
     pub fn set_epoch(&mut self, epoch: u64) -> Result<(), Fault> {
-        let done = self.control.set(0, epoch, 0);
+        let done = self.control.set(0, Control { epoch, tick_ns: self.tick_ns }, 0);
         self.wrote("write", "control", done)
     }
 

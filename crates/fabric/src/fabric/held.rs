@@ -12,13 +12,6 @@ use crate::bpf::layout::{Endpoint, EndpointKey, Eni, MemberKey, Policy};
 use crate::bpf::maps::{AddressData, CidrData, PortData};
 use crate::compile::{Bitmap, PortPrefix, Ruleset};
 
-/// An interface that is plugged here.
-#[derive(Clone, Copy, Debug)]
-pub struct Plugged {
-    pub ifindex: u32,
-    pub entry: Eni,
-}
-
 /// The contents of the maps that the agent writes.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -27,7 +20,8 @@ pub struct Held {
     pub policies: BTreeMap<GroupSetId, Policy>,
     pub endpoints: BTreeMap<EndpointKey, Endpoint>,
     pub cidrs: BTreeSet<(Vni, Ipv4Cidr)>,
-    pub plugged: BTreeMap<EniId, Plugged>,
+    /// Interfaces that are plugged here.
+    pub plugged: BTreeMap<EniId, Eni>,
 }
 
 impl Held {
@@ -48,12 +42,7 @@ impl Held {
             let key = key.map_err(|source| Fault::map("read", "vpc_cidrs", source))?;
             held.cidrs.extend(cidr_of(&key));
         }
-        for entry in maps.enis.iter() {
-            let (ifindex, entry) = entry.map_err(|source| Fault::map("read", "enis", source))?;
-            if let Some(id) = entry.id() {
-                held.plugged.insert(id, Plugged { ifindex, entry });
-            }
-        }
+        held.plugged = maps.enis()?.into_iter().collect();
         held.read_rulesets(maps)?;
         Ok(held)
     }

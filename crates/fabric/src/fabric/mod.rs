@@ -8,6 +8,7 @@ mod held;
 mod plan;
 mod plug;
 mod program;
+mod trial;
 
 #[cfg(test)]
 pub(crate) mod testing {
@@ -25,8 +26,10 @@ pub use crate::fault::Fault;
 use held::Held;
 pub use plug::Inner;
 pub use program::ProgramStats;
+pub use trial::Trial;
 
 use crate::bpf::{Maps, attach, load, pins};
+use crate::kernel::netlink::Link;
 use crate::kernel::{Namespace, Netlink, sysctl};
 use crate::stats::EniStats;
 
@@ -57,6 +60,8 @@ pub struct Fabric {
     /// `None` after a failed change: what the maps hold is read again before the next one.
     held: Option<Held>,
     compiled: Option<program::Compiled>,
+    /// Above the index of every device there is or was since the fabric was opened.
+    next_device: u32,
 }
 
 impl Fabric {
@@ -75,7 +80,9 @@ impl Fabric {
             namespace,
             held: None,
             compiled: None,
+            next_device: 0,
         };
+        fabric.maps.set_clock()?;
         fabric.forget_lost_devices()?;
         if loaded.is_new {
             fabric.replace_program()?;
@@ -88,11 +95,9 @@ impl Fabric {
     pub fn plugged(&self) -> Result<Vec<EniId>, Fault> {
         let links = self.namespace.netlink()?.links()?;
         let mut plugged = Vec::new();
-        for entry in self.maps.enis.iter() {
-            let (ifindex, entry) = entry.map_err(|source| Fault::map("read", "enis", source))?;
-            if let Some(id) = entry.id()
-                && links.iter().any(|link| link.index == ifindex && device::eni_of(&link.name).as_ref() == Some(&id))
-            {
+        for (id, entry) in self.maps.enis()? {
+            let is_its = |link: &Link| link.index == entry.ifindex && device::eni_of(&link.name).as_ref() == Some(&id);
+            if links.iter().any(is_its) {
                 plugged.push(id);
             }
         }
@@ -102,13 +107,10 @@ impl Fabric {
 
     /// Counters of a plugged interface.
     pub fn stats(&self, id: &EniId) -> Result<EniStats, Fault> {
-        for entry in self.maps.enis.iter() {
-            let (_, entry) = entry.map_err(|source| Fault::map("read", "enis", source))?;
-            if entry.id().as_ref() == Some(id) {
-                return Ok(EniStats::of(&self.maps.counters(entry.slot)?));
-            }
+        match self.maps.enis()?.into_iter().find(|(other, _)| other == id) {
+            Some((_, entry)) => Ok(EniStats::of(&self.maps.counters(entry.slot)?)),
+            None => Err(Fault::NotPlugged { eni: id.clone() }),
         }
-        Err(Fault::NotPlugged { eni: id.clone() })
     }
 
     /// Packets dropped before they could be charged to an interface.
@@ -153,6 +155,7 @@ impl Fabric {
     /// A task's namespace that is deleted takes its devices along; their entries go here.
     fn forget_lost_devices(&mut self) -> Result<(), Fault> {
         let links = self.netlink.links()?;
+        self.next_device = links.iter().map(|link| link.index + 1).max().unwrap_or_default();
         let lost: Vec<EniId> = self
             .held()?
             .plugged

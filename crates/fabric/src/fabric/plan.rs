@@ -27,7 +27,7 @@ pub enum Step {
     PutPolicy(GroupSetId, Policy),
     PutEndpoint(EndpointKey, Endpoint),
     RemoveEndpoint(EndpointKey),
-    PutEni(u32, Eni),
+    PutEni(Eni),
     SetEpoch(u64),
     /// Until the packets that were being judged are done.
     Wait,
@@ -258,8 +258,8 @@ impl Plan<'_> {
 
     fn update_enis(&mut self) {
         for plugged in self.held.plugged.values() {
-            if let Some(wanted) = self.wanted.enis.get(&plugged.ifindex).filter(|wanted| **wanted != plugged.entry) {
-                self.steps.push(Step::PutEni(plugged.ifindex, *wanted));
+            if let Some(wanted) = self.wanted.enis.get(&plugged.ifindex).filter(|wanted| *wanted != plugged) {
+                self.steps.push(Step::PutEni(*wanted));
             }
         }
     }
@@ -309,8 +309,8 @@ impl Held {
             }
             Step::PutEndpoint(key, endpoint) => drop(self.endpoints.insert(key, endpoint)),
             Step::RemoveEndpoint(key) => drop(self.endpoints.remove(&key)),
-            Step::PutEni(ifindex, entry) => {
-                self.plugged.values_mut().filter(|p| p.ifindex == ifindex).for_each(|p| p.entry = entry);
+            Step::PutEni(entry) => {
+                self.plugged.values_mut().filter(|held| held.ifindex == entry.ifindex).for_each(|held| *held = entry);
             }
             Step::SetEpoch(epoch) => self.epoch = epoch,
             Step::Wait => {}

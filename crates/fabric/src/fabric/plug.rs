@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use berth_types::EniId;
 use berth_types::intent::EniIntent;
 
-use super::held::Plugged;
 use super::{Fabric, Fault, device, program};
 use crate::bpf::attach;
 use crate::bpf::layout::Eni;
@@ -41,17 +40,21 @@ impl Fabric {
         let slot = self.slot_for(id)?;
         let name = device::name_of(id);
         let ifindex = match self.netlink.link_by_name(&name)? {
-            Some(link) => link.index,
+            Some(link) if self.is_row_free_for(id, link.index)? => link.index,
+            // Left by a process that died, before its row went to another interface.
+            Some(_) => {
+                self.netlink.delete_link(&name)?;
+                self.make_pair(id, eni, &name, inner)?
+            }
             None => self.make_pair(id, eni, &name, inner)?,
         };
-        let entry = program::entry(id, eni, slot);
-        let known = self.held()?.plugged.get(id).is_some_and(|p| p.ifindex == ifindex && p.entry == entry);
-        if !known {
+        let entry = program::entry(id, eni, slot, ifindex);
+        if self.held()?.plugged.get(id) != Some(&entry) {
             let program = &mut self.program;
             self.namespace.inside(|| attach::attach(program, &name))??;
-            self.admit(id, ifindex, entry)?;
+            self.admit(id, entry)?;
         }
-        self.point_endpoint(&entry, ifindex)
+        self.point_endpoint(&entry)
     }
 
     /// Takes an interface out: entry, flows, device pair. Nothing there is success.
@@ -79,7 +82,7 @@ impl Fabric {
         held.plugged.remove(id);
         held.epoch += 2;
         let epoch = held.epoch;
-        let key = plugged.entry.endpoint_key();
+        let key = plugged.endpoint_key();
         if let Some(endpoint) = held.endpoints.get_mut(&key).filter(|endpoint| endpoint.ifindex == plugged.ifindex) {
             (endpoint.ifindex, endpoint.slot) = (0, 0);
             let endpoint = *endpoint;
@@ -87,18 +90,35 @@ impl Fabric {
         }
         // Flows to it look again from here on, also those that are inserted while the table is being searched.
         self.maps.set_epoch(epoch)?;
-        self.maps.forget_flows(plugged.entry.slot)?;
-        self.maps.clear_counters(plugged.entry.slot)
+        self.maps.forget_flows(plugged.slot)?;
+        self.maps.clear_counters(plugged.slot)
     }
 
     fn slot_for(&mut self, id: &EniId) -> Result<u16, Fault> {
         let plugged = &self.held()?.plugged;
         if let Some(plugged) = plugged.get(id) {
-            return Ok(plugged.entry.slot);
+            return Ok(plugged.slot);
         }
-        let taken: BTreeSet<u16> = plugged.values().map(|plugged| plugged.entry.slot).collect();
+        let taken: BTreeSet<u16> = plugged.values().map(|plugged| plugged.slot).collect();
         let free = (1..SLOTS).find(|slot| !taken.contains(slot));
         free.ok_or_else(|| Fault::Full { eni: id.clone(), limit: SLOTS - 1 })
+    }
+
+    /// True if no other interface has the row of this device.
+    fn is_row_free_for(&mut self, id: &EniId, ifindex: u32) -> Result<bool, Fault> {
+        let is_taken = |(other, entry): (&EniId, &Eni)| other != id && Eni::row(entry.ifindex) == Eni::row(ifindex);
+        Ok(!self.held()?.plugged.iter().any(is_taken))
+    }
+
+    /// An index for a new device. Indexes are not used again, so that nothing old can be taken for the new one.
+    fn free_index(&mut self, id: &EniId) -> Result<u32, Fault> {
+        loop {
+            let index = self.next_device;
+            self.next_device += 1;
+            if self.is_row_free_for(id, index)? {
+                return Ok(index);
+            }
+        }
     }
 
     fn make_pair(&mut self, id: &EniId, eni: &EniIntent, name: &str, inner: Inner<'_>) -> Result<u32, Fault> {
@@ -110,8 +130,10 @@ impl Fabric {
                 (&here, name)
             }
         };
+        let index = Some(self.free_index(id)?);
         let made = self.netlink.create_veth(&VethPair {
             name,
+            index,
             mtu: Some(eni.mtu),
             up: true,
             peer_name,
@@ -131,28 +153,28 @@ impl Fabric {
     }
 
     /// Inserts the entry; counters of a new interface start at zero (they are unless a process died in between).
-    fn admit(&mut self, id: &EniId, ifindex: u32, entry: Eni) -> Result<(), Fault> {
+    fn admit(&mut self, id: &EniId, entry: Eni) -> Result<(), Fault> {
         let before = self.held()?.plugged.get(id).copied();
         match before {
-            Some(old) if old.ifindex != ifindex => self.forget(id)?,
+            Some(old) if old.ifindex != entry.ifindex => self.forget(id)?,
             Some(_) => {}
             None => self.maps.clear_counters(entry.slot)?,
         }
-        self.maps.put_eni(ifindex, &entry)?;
-        self.held()?.plugged.insert(id.clone(), Plugged { ifindex, entry });
+        self.maps.put_eni(&entry)?;
+        self.held()?.plugged.insert(id.clone(), entry);
         Ok(())
     }
 
     /// Lets packets find the interface, if its endpoint is programmed; else `program` does it later.
-    fn point_endpoint(&mut self, entry: &Eni, ifindex: u32) -> Result<(), Fault> {
+    fn point_endpoint(&mut self, entry: &Eni) -> Result<(), Fault> {
         let key = entry.endpoint_key();
         let Some(mut endpoint) = self.held()?.endpoints.get(&key).copied() else {
             return Ok(());
         };
-        if endpoint.mac != entry.mac || (endpoint.ifindex, endpoint.slot) == (ifindex, entry.slot) {
+        if endpoint.mac != entry.mac || (endpoint.ifindex, endpoint.slot) == (entry.ifindex, entry.slot) {
             return Ok(());
         }
-        (endpoint.ifindex, endpoint.slot) = (ifindex, entry.slot);
+        (endpoint.ifindex, endpoint.slot) = (entry.ifindex, entry.slot);
         self.maps.put_endpoint(key, &endpoint)?;
         self.held()?.endpoints.insert(key, endpoint);
         Ok(())

@@ -75,10 +75,10 @@ fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BT
     let endpoints = intent.endpoints.iter().map(|(id, endpoint)| {
         let key = EndpointKey { vni: endpoint.vni.0, address: endpoint.address.octets() };
         let is_here = endpoint.host == *host;
-        let plugged = held.plugged.get(id).filter(|plugged| is_here && plugged.entry.endpoint_key() == key);
+        let plugged = held.plugged.get(id).filter(|plugged| is_here && plugged.endpoint_key() == key);
         let value = Endpoint {
             ifindex: plugged.map_or(0, |plugged| plugged.ifindex),
-            slot: plugged.map_or(0, |plugged| plugged.entry.slot),
+            slot: plugged.map_or(0, |plugged| plugged.slot),
             flags: if is_here { 0 } else { ENDPOINT_OTHER_HOST },
             group_set: [endpoint.group_set.0; 2],
             mac: endpoint.mac.0,
@@ -92,14 +92,15 @@ fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BT
 /// Entries of the plugged interfaces as the intent wants them; an interface it does not name keeps its entry.
 fn enis(intent: &HostIntent, held: &Held) -> BTreeMap<u32, Eni> {
     let named = held.plugged.iter().filter_map(|(id, plugged)| {
-        intent.enis.get(id).map(|eni| (plugged.ifindex, entry(id, eni, plugged.entry.slot)))
+        intent.enis.get(id).map(|eni| (plugged.ifindex, entry(id, eni, plugged.slot, plugged.ifindex)))
     });
     named.collect()
 }
 
 /// The map entry of an interface.
-pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16) -> Eni {
+pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16, ifindex: u32) -> Eni {
     Eni {
+        ifindex,
         vni: eni.vni.0,
         address: eni.address.octets(),
         mask: layout::mask(eni.subnet_cidr),
@@ -109,6 +110,7 @@ pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16) -> Eni {
         mac: eni.mac.0,
         pad: [0; 2],
         id: Eni::id_bytes(id),
+        rest: [0; 8],
     }
 }
 
@@ -125,7 +127,7 @@ fn act(maps: &mut Maps, step: &Step) -> Result<(), Fault> {
         Step::PutPolicy(set, policy) => maps.put_policy(set.0, policy),
         Step::PutEndpoint(key, endpoint) => maps.put_endpoint(*key, endpoint),
         Step::RemoveEndpoint(key) => maps.remove_endpoint(*key),
-        Step::PutEni(ifindex, entry) => maps.put_eni(*ifindex, entry),
+        Step::PutEni(entry) => maps.put_eni(entry),
         Step::SetEpoch(epoch) => maps.set_epoch(*epoch),
         Step::Wait => layout::wait_for_packets().map_err(Fault::Grace),
     }

@@ -46,6 +46,8 @@ pub struct Link {
 pub struct VethPair<'a> {
     /// Near end, in the socket's namespace.
     pub name: &'a str,
+    /// Index of the near end; the kernel picks one if none is given.
+    pub index: Option<u32>,
     /// Hardware address of the near end; the kernel picks one if none is given.
     pub mac: Option<MacAddress>,
     /// MTU of the near end; 1500 if none is given.
@@ -102,6 +104,7 @@ impl Netlink {
         peer.attributes = end(pair.peer_name, pair.peer_mac, pair.peer_mtu);
         peer.attributes.extend(pair.peer_ns.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
         let mut message = LinkMessage::default();
+        message.header.index = pair.index.unwrap_or_default();
         message.attributes = end(pair.name, pair.mac, pair.mtu);
         message.attributes.extend(pair.bridge.map(LinkAttribute::Controller));
         if pair.up {
