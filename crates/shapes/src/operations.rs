@@ -60,6 +60,7 @@ pub enum OperationId {
     EcsDeleteTaskDefinitions,
     EcsDeregisterContainerInstance,
     EcsDeregisterTaskDefinition,
+    EcsDescribeCapacityProviders,
     EcsDescribeClusters,
     EcsDescribeContainerInstances,
     EcsDescribeTaskDefinition,
@@ -72,12 +73,15 @@ pub enum OperationId {
     EcsListTaskDefinitions,
     EcsListTasks,
     EcsPutAttributes,
+    EcsPutClusterCapacityProviders,
     EcsRegisterTaskDefinition,
     EcsRunTask,
     EcsStartTask,
     EcsStopTask,
     EcsTagResource,
     EcsUntagResource,
+    EcsUpdateCluster,
+    EcsUpdateClusterSettings,
     EcsUpdateContainerInstancesState,
     StsGetCallerIdentity,
 }
@@ -794,6 +798,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDescribeCapacityProviders,
+        service: Service::Ecs,
+        name: "DescribeCapacityProviders",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DescribeCapacityProviders",
+        also: &[],
+        handler: "ecs::describe_capacity_providers",
+        since: "0.1",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDescribeClusters,
         service: Service::Ecs,
         name: "DescribeClusters",
@@ -950,6 +967,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsPutClusterCapacityProviders,
+        service: Service::Ecs,
+        name: "PutClusterCapacityProviders",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutClusterCapacityProviders",
+        also: &[],
+        handler: "ecs::put_cluster_capacity_providers",
+        since: "0.1",
+        required_members: &["capacityProviders", "cluster", "defaultCapacityProviderStrategy"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsRegisterTaskDefinition,
         service: Service::Ecs,
         name: "RegisterTaskDefinition",
@@ -1024,6 +1054,32 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::untag_resource",
         since: "0.1",
         required_members: &["resourceArn", "tagKeys"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsUpdateCluster,
+        service: Service::Ecs,
+        name: "UpdateCluster",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateCluster",
+        also: &[],
+        handler: "ecs::update_cluster",
+        since: "0.1",
+        required_members: &["cluster"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsUpdateClusterSettings,
+        service: Service::Ecs,
+        name: "UpdateClusterSettings",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateClusterSettings",
+        also: &[],
+        handler: "ecs::update_cluster_settings",
+        since: "0.1",
+        required_members: &["cluster", "settings"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1113,6 +1169,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsDeleteTaskDefinitions, ecs, DeleteTaskDefinitionsRequest, ecs::delete_task_definitions)
 (EcsDeregisterContainerInstance, ecs, DeregisterContainerInstanceRequest, ecs::deregister_container_instance)
 (EcsDeregisterTaskDefinition, ecs, DeregisterTaskDefinitionRequest, ecs::deregister_task_definition)
+(EcsDescribeCapacityProviders, ecs, DescribeCapacityProvidersRequest, ecs::describe_capacity_providers)
 (EcsDescribeClusters, ecs, DescribeClustersRequest, ecs::describe_clusters)
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)
 (EcsDescribeTaskDefinition, ecs, DescribeTaskDefinitionRequest, ecs::describe_task_definition)
@@ -1125,12 +1182,15 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsListTaskDefinitions, ecs, ListTaskDefinitionsRequest, ecs::list_task_definitions)
 (EcsListTasks, ecs, ListTasksRequest, ecs::list_tasks)
 (EcsPutAttributes, ecs, PutAttributesRequest, ecs::put_attributes)
+(EcsPutClusterCapacityProviders, ecs, PutClusterCapacityProvidersRequest, ecs::put_cluster_capacity_providers)
 (EcsRegisterTaskDefinition, ecs, RegisterTaskDefinitionRequest, ecs::register_task_definition)
 (EcsRunTask, ecs, RunTaskRequest, ecs::run_task)
 (EcsStartTask, ecs, StartTaskRequest, ecs::start_task)
 (EcsStopTask, ecs, StopTaskRequest, ecs::stop_task)
 (EcsTagResource, ecs, TagResourceRequest, ecs::tag_resource)
 (EcsUntagResource, ecs, UntagResourceRequest, ecs::untag_resource)
+(EcsUpdateCluster, ecs, UpdateClusterRequest, ecs::update_cluster)
+(EcsUpdateClusterSettings, ecs, UpdateClusterSettingsRequest, ecs::update_cluster_settings)
 (EcsUpdateContainerInstancesState, ecs, UpdateContainerInstancesStateRequest, ecs::update_container_instances_state)
 (StsGetCallerIdentity, sts, GetCallerIdentityRequest, sts::get_caller_identity)
 } } }

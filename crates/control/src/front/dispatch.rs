@@ -102,6 +102,7 @@ operations! {
     EcsDeleteTaskDefinitions => write ecs::delete_task_definitions;
     EcsDeregisterContainerInstance => write ecs::deregister_container_instance;
     EcsDeregisterTaskDefinition => write ecs::deregister_task_definition;
+    EcsDescribeCapacityProviders => read ecs::describe_capacity_providers;
     EcsDescribeClusters => read ecs::describe_clusters;
     EcsDescribeContainerInstances => read ecs::describe_container_instances;
     EcsDescribeTaskDefinition => read ecs::describe_task_definition;
@@ -114,12 +115,15 @@ operations! {
     EcsListTaskDefinitions => read ecs::list_task_definitions;
     EcsListTasks => read ecs::list_tasks;
     EcsPutAttributes => write ecs::put_attributes;
+    EcsPutClusterCapacityProviders => write ecs::put_cluster_capacity_providers;
     EcsRegisterTaskDefinition => write ecs::register_task_definition;
     EcsRunTask => write ecs::run_task;
     EcsStartTask => write ecs::start_task;
     EcsStopTask => write ecs::stop_task;
     EcsTagResource => write ecs::tag_resource;
     EcsUntagResource => write ecs::untag_resource;
+    EcsUpdateCluster => write ecs::update_cluster;
+    EcsUpdateClusterSettings => write ecs::update_cluster_settings;
     EcsUpdateContainerInstancesState => write ecs::update_container_instances_state;
     StsGetCallerIdentity => read sts::get_caller_identity;
 }

@@ -5,7 +5,9 @@
 //! Not here: services, schedulers, load balancers.
 
 mod attribute;
+mod capacity_provider;
 mod cluster;
+mod cluster_settings;
 mod definition;
 mod expire;
 mod expression;
@@ -33,7 +35,9 @@ mod task;
 pub(crate) mod tests;
 
 pub use attribute::{delete_attributes, list_attributes, put_attributes};
+pub use capacity_provider::{describe_capacity_providers, put_cluster_capacity_providers};
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
+pub use cluster_settings::{update_cluster, update_cluster_settings};
 pub use definition::{
     delete_task_definitions, deregister_task_definition, describe_task_definition, list_task_definition_families,
     list_task_definitions, register_task_definition,

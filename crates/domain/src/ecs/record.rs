@@ -25,8 +25,23 @@ pub struct Cluster {
     pub deleted_at: Option<TimestampMs>,
     /// Setting containerInsights.
     pub container_insights: String,
+    /// Names of the capacity providers it may use.
+    pub capacity_providers: Vec<String>,
+    /// Where tasks go that name neither a strategy nor a launch type; empty means launch type EC2.
+    pub default_strategy: Vec<StrategyItem>,
     /// Tags.
     pub tags: Tags,
+}
+
+/// A capacity provider's part of a strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrategyItem {
+    /// Name of the provider.
+    pub provider: String,
+    /// Tasks it gets before the weights count.
+    pub base: u32,
+    /// Its share of the others.
+    pub weight: u32,
 }
 
 /// Highest revision a family ever used; numbers are never given twice.
@@ -225,6 +240,8 @@ pub struct Task {
     pub definition: TaskDefinitionKey,
     /// Fargate or EC2.
     pub launch_type: LaunchType,
+    /// The capacity provider a strategy chose.
+    pub capacity_provider: Option<String>,
     /// The host that runs it; `None` when it never got one.
     pub host: Option<HostId>,
     /// Its network interface.

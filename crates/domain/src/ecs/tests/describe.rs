@@ -296,7 +296,7 @@ fn clusters_are_made_once_and_deleted_when_empty() {
     note(world.write(create_cluster, json!({"clusterName": "demo"})));
     for refused in [
         json!({"clusterName": "a b"}),
-        json!({"capacityProviders": ["FARGATE"]}),
+        json!({"capacityProviders": ["mine"]}),
         json!({"serviceConnectDefaults": {"namespace": "x"}}),
         json!({"settings": [{"name": "containerInsights", "value": "maybe"}]}),
         json!({"settings": [{"name": "other", "value": "x"}]}),
@@ -317,7 +317,7 @@ fn clusters_are_made_once_and_deleted_when_empty() {
         {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}}
         {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}}
         InvalidParameterException: Invalid cluster name. A name has up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.
-        InvalidParameterException: capacityProviders is not supported by this endpoint yet.
+        InvalidParameterException: The specified capacity provider was not found. Specify a valid name or ARN and try again.
         InvalidParameterException: serviceConnectDefaults is not supported by this endpoint yet.
         InvalidParameterException: Invalid value 'maybe' for the cluster setting containerInsights.
         InvalidParameterException: Invalid cluster setting 'other'.
