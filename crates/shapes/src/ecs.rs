@@ -1652,6 +1652,86 @@ impl crate::Value for CreateClusterResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAccountSettingRequest {
+    pub name: Option<String>,
+    pub principal_arn: Option<String>,
+}
+
+impl crate::Structure for DeleteAccountSettingRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteAccountSettingRequest",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text).required(),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.principal_arn),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.principal_arn),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteAccountSettingRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAccountSettingResponse {
+    pub setting: Option<Setting>,
+}
+
+impl crate::Structure for DeleteAccountSettingResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteAccountSettingResponse",
+            members: &[crate::Member::new("setting", "setting", "setting", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.setting),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.setting),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteAccountSettingResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteAttributesRequest {
     pub attributes: Option<Vec<Attribute>>,
     pub cluster: Option<String>,
@@ -3955,6 +4035,108 @@ impl crate::Value for LinuxParameters {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAccountSettingsRequest {
+    pub effective_settings: Option<bool>,
+    pub max_results: Option<i32>,
+    pub name: Option<String>,
+    pub next_token: Option<String>,
+    pub principal_arn: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for ListAccountSettingsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ListAccountSettingsRequest",
+            members: &[
+                crate::Member::new("effectiveSettings", "effectiveSettings", "effectiveSettings", crate::Kind::Boolean),
+                crate::Member::new("maxResults", "maxResults", "maxResults", crate::Kind::Integer),
+                crate::Member::new("name", "name", "name", crate::Kind::Text),
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+                crate::Member::new("value", "value", "value", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.effective_settings),
+            1 => crate::visit::view(&self.max_results),
+            2 => crate::visit::view(&self.name),
+            3 => crate::visit::view(&self.next_token),
+            4 => crate::visit::view(&self.principal_arn),
+            5 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.effective_settings),
+            1 => crate::visit::slot(&mut self.max_results),
+            2 => crate::visit::slot(&mut self.name),
+            3 => crate::visit::slot(&mut self.next_token),
+            4 => crate::visit::slot(&mut self.principal_arn),
+            5 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ListAccountSettingsRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAccountSettingsResponse {
+    pub next_token: Option<String>,
+    pub settings: Option<Vec<Setting>>,
+}
+
+impl crate::Structure for ListAccountSettingsResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ListAccountSettingsResponse",
+            members: &[
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+                crate::Member::new("settings", "settings", "settings", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.next_token),
+            1 => crate::visit::view(&self.settings),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.next_token),
+            1 => crate::visit::slot(&mut self.settings),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ListAccountSettingsResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListAttributesRequest {
     pub attribute_name: Option<String>,
     pub attribute_value: Option<String>,
@@ -5606,6 +5788,170 @@ impl crate::Value for ProxyConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingDefaultRequest {
+    pub name: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for PutAccountSettingDefaultRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingDefaultRequest",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text).required(),
+                crate::Member::new("value", "value", "value", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingDefaultRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingDefaultResponse {
+    pub setting: Option<Setting>,
+}
+
+impl crate::Structure for PutAccountSettingDefaultResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingDefaultResponse",
+            members: &[crate::Member::new("setting", "setting", "setting", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.setting),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.setting),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingDefaultResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingRequest {
+    pub name: Option<String>,
+    pub principal_arn: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for PutAccountSettingRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingRequest",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text).required(),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+                crate::Member::new("value", "value", "value", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.principal_arn),
+            2 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.principal_arn),
+            2 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingResponse {
+    pub setting: Option<Setting>,
+}
+
+impl crate::Structure for PutAccountSettingResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingResponse",
+            members: &[crate::Member::new("setting", "setting", "setting", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.setting),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.setting),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PutAttributesRequest {
     pub attributes: Option<Vec<Attribute>>,
     pub cluster: Option<String>,
@@ -6437,6 +6783,57 @@ impl crate::Structure for Secret {
 }
 
 impl crate::Value for Secret {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Setting {
+    pub name: Option<String>,
+    pub principal_arn: Option<String>,
+    pub r#type: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for Setting {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "Setting",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+                crate::Member::new("type", "type", "type", crate::Kind::Text),
+                crate::Member::new("value", "value", "value", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.principal_arn),
+            2 => crate::visit::view(&self.r#type),
+            3 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.principal_arn),
+            2 => crate::visit::slot(&mut self.r#type),
+            3 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for Setting {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -8266,6 +8663,11 @@ impl crate::Input for CreateClusterRequest {
     type Output = CreateClusterResponse;
 }
 
+impl crate::Input for DeleteAccountSettingRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteAccountSetting;
+    type Output = DeleteAccountSettingResponse;
+}
+
 impl crate::Input for DeleteAttributesRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteAttributes;
     type Output = DeleteAttributesResponse;
@@ -8316,6 +8718,11 @@ impl crate::Input for DescribeTasksRequest {
     type Output = DescribeTasksResponse;
 }
 
+impl crate::Input for ListAccountSettingsRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsListAccountSettings;
+    type Output = ListAccountSettingsResponse;
+}
+
 impl crate::Input for ListAttributesRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsListAttributes;
     type Output = ListAttributesResponse;
@@ -8349,6 +8756,16 @@ impl crate::Input for ListTaskDefinitionsRequest {
 impl crate::Input for ListTasksRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsListTasks;
     type Output = ListTasksResponse;
+}
+
+impl crate::Input for PutAccountSettingRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsPutAccountSetting;
+    type Output = PutAccountSettingResponse;
+}
+
+impl crate::Input for PutAccountSettingDefaultRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsPutAccountSettingDefault;
+    type Output = PutAccountSettingDefaultResponse;
 }
 
 impl crate::Input for PutAttributesRequest {

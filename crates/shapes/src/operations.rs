@@ -55,6 +55,7 @@ pub enum OperationId {
     Ec2UpdateSecurityGroupRuleDescriptionsEgress,
     Ec2UpdateSecurityGroupRuleDescriptionsIngress,
     EcsCreateCluster,
+    EcsDeleteAccountSetting,
     EcsDeleteAttributes,
     EcsDeleteCluster,
     EcsDeleteTaskDefinitions,
@@ -65,6 +66,7 @@ pub enum OperationId {
     EcsDescribeContainerInstances,
     EcsDescribeTaskDefinition,
     EcsDescribeTasks,
+    EcsListAccountSettings,
     EcsListAttributes,
     EcsListClusters,
     EcsListContainerInstances,
@@ -72,6 +74,8 @@ pub enum OperationId {
     EcsListTaskDefinitionFamilies,
     EcsListTaskDefinitions,
     EcsListTasks,
+    EcsPutAccountSetting,
+    EcsPutAccountSettingDefault,
     EcsPutAttributes,
     EcsPutClusterCapacityProviders,
     EcsRegisterTaskDefinition,
@@ -733,6 +737,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDeleteAccountSetting,
+        service: Service::Ecs,
+        name: "DeleteAccountSetting",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DeleteAccountSetting",
+        also: &[],
+        handler: "ecs::delete_account_setting",
+        since: "0.1",
+        required_members: &["name"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDeleteAttributes,
         service: Service::Ecs,
         name: "DeleteAttributes",
@@ -863,6 +880,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsListAccountSettings,
+        service: Service::Ecs,
+        name: "ListAccountSettings",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:ListAccountSettings",
+        also: &[],
+        handler: "ecs::list_account_settings",
+        since: "0.1",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsListAttributes,
         service: Service::Ecs,
         name: "ListAttributes",
@@ -950,6 +980,32 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::list_tasks",
         since: "0.1",
         required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsPutAccountSetting,
+        service: Service::Ecs,
+        name: "PutAccountSetting",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutAccountSetting",
+        also: &[],
+        handler: "ecs::put_account_setting",
+        since: "0.1",
+        required_members: &["name", "value"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsPutAccountSettingDefault,
+        service: Service::Ecs,
+        name: "PutAccountSettingDefault",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutAccountSettingDefault",
+        also: &[],
+        handler: "ecs::put_account_setting_default",
+        since: "0.1",
+        required_members: &["name", "value"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1164,6 +1220,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2UpdateSecurityGroupRuleDescriptionsEgress, ec2, UpdateSecurityGroupRuleDescriptionsEgressRequest, vpc::update_security_group_rule_descriptions_egress)
 (Ec2UpdateSecurityGroupRuleDescriptionsIngress, ec2, UpdateSecurityGroupRuleDescriptionsIngressRequest, vpc::update_security_group_rule_descriptions_ingress)
 (EcsCreateCluster, ecs, CreateClusterRequest, ecs::create_cluster)
+(EcsDeleteAccountSetting, ecs, DeleteAccountSettingRequest, ecs::delete_account_setting)
 (EcsDeleteAttributes, ecs, DeleteAttributesRequest, ecs::delete_attributes)
 (EcsDeleteCluster, ecs, DeleteClusterRequest, ecs::delete_cluster)
 (EcsDeleteTaskDefinitions, ecs, DeleteTaskDefinitionsRequest, ecs::delete_task_definitions)
@@ -1174,6 +1231,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)
 (EcsDescribeTaskDefinition, ecs, DescribeTaskDefinitionRequest, ecs::describe_task_definition)
 (EcsDescribeTasks, ecs, DescribeTasksRequest, ecs::describe_tasks)
+(EcsListAccountSettings, ecs, ListAccountSettingsRequest, ecs::list_account_settings)
 (EcsListAttributes, ecs, ListAttributesRequest, ecs::list_attributes)
 (EcsListClusters, ecs, ListClustersRequest, ecs::list_clusters)
 (EcsListContainerInstances, ecs, ListContainerInstancesRequest, ecs::list_container_instances)
@@ -1181,6 +1239,8 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsListTaskDefinitionFamilies, ecs, ListTaskDefinitionFamiliesRequest, ecs::list_task_definition_families)
 (EcsListTaskDefinitions, ecs, ListTaskDefinitionsRequest, ecs::list_task_definitions)
 (EcsListTasks, ecs, ListTasksRequest, ecs::list_tasks)
+(EcsPutAccountSetting, ecs, PutAccountSettingRequest, ecs::put_account_setting)
+(EcsPutAccountSettingDefault, ecs, PutAccountSettingDefaultRequest, ecs::put_account_setting_default)
 (EcsPutAttributes, ecs, PutAttributesRequest, ecs::put_attributes)
 (EcsPutClusterCapacityProviders, ecs, PutClusterCapacityProvidersRequest, ecs::put_cluster_capacity_providers)
 (EcsRegisterTaskDefinition, ecs, RegisterTaskDefinitionRequest, ecs::register_task_definition)

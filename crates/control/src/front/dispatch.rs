@@ -97,6 +97,7 @@ operations! {
     Ec2UpdateSecurityGroupRuleDescriptionsEgress => write vpc::update_security_group_rule_descriptions_egress;
     Ec2UpdateSecurityGroupRuleDescriptionsIngress => write vpc::update_security_group_rule_descriptions_ingress;
     EcsCreateCluster => write ecs::create_cluster;
+    EcsDeleteAccountSetting => write ecs::delete_account_setting;
     EcsDeleteAttributes => write ecs::delete_attributes;
     EcsDeleteCluster => write ecs::delete_cluster;
     EcsDeleteTaskDefinitions => write ecs::delete_task_definitions;
@@ -107,6 +108,7 @@ operations! {
     EcsDescribeContainerInstances => read ecs::describe_container_instances;
     EcsDescribeTaskDefinition => read ecs::describe_task_definition;
     EcsDescribeTasks => read ecs::describe_tasks;
+    EcsListAccountSettings => read ecs::list_account_settings;
     EcsListAttributes => read ecs::list_attributes;
     EcsListClusters => read ecs::list_clusters;
     EcsListContainerInstances => read ecs::list_container_instances;
@@ -114,6 +116,8 @@ operations! {
     EcsListTaskDefinitionFamilies => read ecs::list_task_definition_families;
     EcsListTaskDefinitions => read ecs::list_task_definitions;
     EcsListTasks => read ecs::list_tasks;
+    EcsPutAccountSetting => write ecs::put_account_setting;
+    EcsPutAccountSettingDefault => write ecs::put_account_setting_default;
     EcsPutAttributes => write ecs::put_attributes;
     EcsPutClusterCapacityProviders => write ecs::put_cluster_capacity_providers;
     EcsRegisterTaskDefinition => write ecs::register_task_definition;

@@ -18,7 +18,7 @@ use super::load::Progress;
 use super::record::{Cluster, ClusterName, Host, InstanceStatus};
 use super::reference::{cluster_arn, cluster_name, cluster_not_found};
 use super::refuse::{at_most, invalid, parameter_not_yet};
-use super::tag;
+use super::{account_setting, tag};
 use crate::vpc::record::Tags;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
@@ -39,7 +39,8 @@ pub fn create_cluster(
             "Invalid cluster name. A name has up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.",
         ));
     }
-    let container_insights = container_insights(req.settings.as_deref())?.unwrap_or("disabled".to_owned());
+    let container_insights = container_insights(req.settings.as_deref())?;
+    let container_insights = container_insights.unwrap_or_else(|| account_setting::container_insights(snap, env));
     let capacity_providers = associated(req.capacity_providers.as_deref())?;
     let default_strategy = strategy(req.default_capacity_provider_strategy.as_deref(), &capacity_providers)?;
     let tags = tag::read(req.tags.as_deref())?;

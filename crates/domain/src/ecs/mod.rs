@@ -4,6 +4,7 @@
 //! address, its interface and its place on a host from the moment it is accepted until the host has let go of them.
 //! Not here: services, schedulers, load balancers.
 
+mod account_setting;
 mod attribute;
 mod capacity_provider;
 mod cluster;
@@ -34,6 +35,9 @@ mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use account_setting::{
+    delete_account_setting, list_account_settings, put_account_setting, put_account_setting_default,
+};
 pub use attribute::{delete_attributes, list_attributes, put_attributes};
 pub use capacity_provider::{describe_capacity_providers, put_cluster_capacity_providers};
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};

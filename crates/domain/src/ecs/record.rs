@@ -1,6 +1,7 @@
 //! Stored records of ECS.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use berth_types::intent::{Desired, LaunchType};
@@ -42,6 +43,30 @@ pub struct StrategyItem {
     pub base: u32,
     /// Its share of the others.
     pub weight: u32,
+}
+
+/// Whose setting it is, and which.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountSettingKey {
+    /// ARN of a principal; the root's setting holds for the account.
+    pub principal: String,
+    /// e.g. `containerInsights`.
+    pub name: String,
+}
+
+impl fmt::Display for AccountSettingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.principal, self.name)
+    }
+}
+
+/// An account setting somebody set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountSetting {
+    /// Whose, and which.
+    pub key: AccountSettingKey,
+    /// Its value.
+    pub value: String,
 }
 
 /// Highest revision a family ever used; numbers are never given twice.
@@ -521,7 +546,7 @@ macro_rules! keyed {
     };
 }
 
-keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName);
+keyed!(AccountSetting, key => AccountSettingKey; Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName);
 
 impl Stored for TaskDefinition {
     type Key = TaskDefinitionKey;

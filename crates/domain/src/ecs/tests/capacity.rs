@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::{World, fargate_definition, hello, merged, run_request};
 use crate::ecs::{
-    create_cluster, describe_capacity_providers, describe_clusters, put_cluster_capacity_providers,
-    register_task_definition, run_task, update_cluster, update_cluster_settings,
+    create_cluster, delete_account_setting, describe_capacity_providers, describe_clusters, list_account_settings,
+    put_account_setting, put_account_setting_default, put_cluster_capacity_providers, register_task_definition,
+    run_task, update_cluster, update_cluster_settings,
 };
 
 fn item(provider: &str, base: i32, weight: i32) -> Value {
@@ -152,4 +153,60 @@ fn settings_of_a_cluster_are_changed_and_told() {
         InvalidParameterException: serviceConnectDefaults is not supported by this endpoint yet.
         [{"name":"containerInsights","value":"enabled"}]"#]]
     .assert_eq(&found);
+}
+
+#[test]
+fn a_setting_holds_for_a_principal_or_the_account() {
+    let mut world = World::new();
+    let user = "arn:aws:iam::111122223333:user/ann";
+    let mut found = String::new();
+    let mut note = |answer: Result<Value, String>| {
+        let shown = answer.map_or_else(
+            |words| words,
+            |answer| {
+                let one = [answer["setting"].clone()];
+                let settings = answer["settings"].as_array().map_or(&one[..], Vec::as_slice).iter();
+                let settings = settings.map(|it| format!("{}={} {}", it["name"], it["value"], it["principalArn"]));
+                settings.collect::<Vec<_>>().join(", ")
+            },
+        );
+        found.push_str(&format!("{shown}\n"));
+    };
+    let insights = |value: &str| json!({"name": "containerInsights", "value": value});
+    note(world.read(list_account_settings, json!({})));
+    note(world.write(put_account_setting_default, insights("enabled")));
+    note(world.write(put_account_setting, merged(insights("enhanced"), json!({"principalArn": user}))));
+    note(world.read(list_account_settings, json!({"principalArn": user})));
+    note(world.read(list_account_settings, json!({"principalArn": user, "effectiveSettings": true})));
+    note(world.read(list_account_settings, json!({"effectiveSettings": true, "name": "containerInsights"})));
+    note(world.read(list_account_settings, merged(insights("disabled"), json!({"effectiveSettings": true}))));
+    note(world.write(delete_account_setting, json!({"name": "containerInsights", "principalArn": user})));
+    for wrong in [
+        insights("some"),
+        json!({"name": "taskLongArnFormat", "value": "disabled"}),
+        json!({"name": "colour", "value": "red"}),
+        json!({"name": "guardDutyActivate", "value": "on"}),
+        merged(insights("enabled"), json!({"principalArn": "arn:aws:iam::999999999999:user/bob"})),
+    ] {
+        note(world.write(put_account_setting, wrong));
+    }
+    note(world.read(list_account_settings, json!({"value": "enabled"})));
+    let created = world.write(create_cluster, json!({"clusterName": "watched"})).unwrap();
+    found.push_str(&created["cluster"]["settings"].to_string());
+    expect![[r#"
+
+        "containerInsights"="enabled" "arn:aws:iam::111122223333:root"
+        "containerInsights"="enhanced" "arn:aws:iam::111122223333:user/ann"
+        "containerInsights"="enhanced" "arn:aws:iam::111122223333:user/ann"
+        "awsvpcTrunking"="disabled" "arn:aws:iam::111122223333:user/ann", "containerInsights"="enhanced" "arn:aws:iam::111122223333:user/ann", "containerInstanceLongArnFormat"="enabled" "arn:aws:iam::111122223333:user/ann", "defaultLogDriverMode"="non-blocking" "arn:aws:iam::111122223333:user/ann", "fargateEventWindows"="disabled" "arn:aws:iam::111122223333:user/ann", "fargateFIPSMode"="disabled" "arn:aws:iam::111122223333:user/ann", "fargateTaskRetirementWaitPeriod"="7" "arn:aws:iam::111122223333:user/ann", "serviceLongArnFormat"="enabled" "arn:aws:iam::111122223333:user/ann", "tagResourceAuthorization"="off" "arn:aws:iam::111122223333:user/ann", "taskLongArnFormat"="enabled" "arn:aws:iam::111122223333:user/ann"
+        "containerInsights"="enabled" "arn:aws:iam::111122223333:root"
+
+        "containerInsights"="enabled" "arn:aws:iam::111122223333:user/ann"
+        InvalidParameterException: Invalid value 'some' for setting containerInsights. Must be one of [disabled, enabled, enhanced]
+        InvalidParameterException: Invalid value 'disabled' for setting taskLongArnFormat. Must be one of [enabled]
+        InvalidParameterException: Invalid setting name 'colour'.
+        InvalidParameterException: guardDutyActivate is managed by AWS and cannot be changed.
+        InvalidParameterException: Invalid principalArn 'arn:aws:iam::999999999999:user/bob'.
+        InvalidParameterException: name must be specified when value is.
+        [{"name":"containerInsights","value":"enabled"}]"#]].assert_eq(&found);
 }
