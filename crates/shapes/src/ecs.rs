@@ -3247,6 +3247,93 @@ impl crate::Value for FirelensConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetTaskProtectionRequest {
+    pub cluster: Option<String>,
+    pub tasks: Option<Vec<String>>,
+}
+
+impl crate::Structure for GetTaskProtectionRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "GetTaskProtectionRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new("tasks", "tasks", "tasks", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for GetTaskProtectionRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetTaskProtectionResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub protected_tasks: Option<Vec<ProtectedTask>>,
+}
+
+impl crate::Structure for GetTaskProtectionResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "GetTaskProtectionResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("protectedTasks", "protectedTasks", "protectedTasks", crate::Kind::List)
+                    .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.protected_tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.protected_tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for GetTaskProtectionResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HealthCheck {
     pub command: Option<Vec<String>>,
     pub interval: Option<i32>,
@@ -5731,6 +5818,53 @@ impl crate::Structure for PortMapping {
 }
 
 impl crate::Value for PortMapping {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProtectedTask {
+    pub expiration_date: Option<crate::Timestamp>,
+    pub protection_enabled: Option<bool>,
+    pub task_arn: Option<String>,
+}
+
+impl crate::Structure for ProtectedTask {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ProtectedTask",
+            members: &[
+                crate::Member::new("expirationDate", "expirationDate", "expirationDate", crate::Kind::Timestamp),
+                crate::Member::new("protectionEnabled", "protectionEnabled", "protectionEnabled", crate::Kind::Boolean),
+                crate::Member::new("taskArn", "taskArn", "taskArn", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.expiration_date),
+            1 => crate::visit::view(&self.protection_enabled),
+            2 => crate::visit::view(&self.task_arn),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.expiration_date),
+            1 => crate::visit::slot(&mut self.protection_enabled),
+            2 => crate::visit::slot(&mut self.task_arn),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ProtectedTask {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -8438,6 +8572,102 @@ impl crate::Value for UpdateContainerInstancesStateResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTaskProtectionRequest {
+    pub cluster: Option<String>,
+    pub expires_in_minutes: Option<i32>,
+    pub protection_enabled: Option<bool>,
+    pub tasks: Option<Vec<String>>,
+}
+
+impl crate::Structure for UpdateTaskProtectionRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateTaskProtectionRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new("expiresInMinutes", "expiresInMinutes", "expiresInMinutes", crate::Kind::Integer),
+                crate::Member::new("protectionEnabled", "protectionEnabled", "protectionEnabled", crate::Kind::Boolean)
+                    .required(),
+                crate::Member::new("tasks", "tasks", "tasks", crate::Kind::List).items("member").required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.expires_in_minutes),
+            2 => crate::visit::view(&self.protection_enabled),
+            3 => crate::visit::view(&self.tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.expires_in_minutes),
+            2 => crate::visit::slot(&mut self.protection_enabled),
+            3 => crate::visit::slot(&mut self.tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateTaskProtectionRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTaskProtectionResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub protected_tasks: Option<Vec<ProtectedTask>>,
+}
+
+impl crate::Structure for UpdateTaskProtectionResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateTaskProtectionResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("protectedTasks", "protectedTasks", "protectedTasks", crate::Kind::List)
+                    .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.protected_tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.protected_tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateTaskProtectionResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct VCpuCountRangeRequest {
     pub max: Option<i32>,
     pub min: Option<i32>,
@@ -8718,6 +8948,11 @@ impl crate::Input for DescribeTasksRequest {
     type Output = DescribeTasksResponse;
 }
 
+impl crate::Input for GetTaskProtectionRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsGetTaskProtection;
+    type Output = GetTaskProtectionResponse;
+}
+
 impl crate::Input for ListAccountSettingsRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsListAccountSettings;
     type Output = ListAccountSettingsResponse;
@@ -8821,6 +9056,11 @@ impl crate::Input for UpdateClusterSettingsRequest {
 impl crate::Input for UpdateContainerInstancesStateRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateContainerInstancesState;
     type Output = UpdateContainerInstancesStateResponse;
+}
+
+impl crate::Input for UpdateTaskProtectionRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateTaskProtection;
+    type Output = UpdateTaskProtectionResponse;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -66,6 +66,7 @@ pub enum OperationId {
     EcsDescribeContainerInstances,
     EcsDescribeTaskDefinition,
     EcsDescribeTasks,
+    EcsGetTaskProtection,
     EcsListAccountSettings,
     EcsListAttributes,
     EcsListClusters,
@@ -87,6 +88,7 @@ pub enum OperationId {
     EcsUpdateCluster,
     EcsUpdateClusterSettings,
     EcsUpdateContainerInstancesState,
+    EcsUpdateTaskProtection,
     StsGetCallerIdentity,
 }
 
@@ -880,6 +882,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsGetTaskProtection,
+        service: Service::Ecs,
+        name: "GetTaskProtection",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:GetTaskProtection",
+        also: &[],
+        handler: "ecs::get_task_protection",
+        since: "0.1",
+        required_members: &["cluster"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsListAccountSettings,
         service: Service::Ecs,
         name: "ListAccountSettings",
@@ -1153,6 +1168,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsUpdateTaskProtection,
+        service: Service::Ecs,
+        name: "UpdateTaskProtection",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateTaskProtection",
+        also: &[],
+        handler: "ecs::update_task_protection",
+        since: "0.1",
+        required_members: &["cluster", "protectionEnabled", "tasks"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::StsGetCallerIdentity,
         service: Service::Sts,
         name: "GetCallerIdentity",
@@ -1231,6 +1259,7 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)
 (EcsDescribeTaskDefinition, ecs, DescribeTaskDefinitionRequest, ecs::describe_task_definition)
 (EcsDescribeTasks, ecs, DescribeTasksRequest, ecs::describe_tasks)
+(EcsGetTaskProtection, ecs, GetTaskProtectionRequest, ecs::get_task_protection)
 (EcsListAccountSettings, ecs, ListAccountSettingsRequest, ecs::list_account_settings)
 (EcsListAttributes, ecs, ListAttributesRequest, ecs::list_attributes)
 (EcsListClusters, ecs, ListClustersRequest, ecs::list_clusters)
@@ -1252,5 +1281,6 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsUpdateCluster, ecs, UpdateClusterRequest, ecs::update_cluster)
 (EcsUpdateClusterSettings, ecs, UpdateClusterSettingsRequest, ecs::update_cluster_settings)
 (EcsUpdateContainerInstancesState, ecs, UpdateContainerInstancesStateRequest, ecs::update_container_instances_state)
+(EcsUpdateTaskProtection, ecs, UpdateTaskProtectionRequest, ecs::update_task_protection)
 (StsGetCallerIdentity, sts, GetCallerIdentityRequest, sts::get_caller_identity)
 } } }

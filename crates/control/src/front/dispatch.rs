@@ -108,6 +108,7 @@ operations! {
     EcsDescribeContainerInstances => read ecs::describe_container_instances;
     EcsDescribeTaskDefinition => read ecs::describe_task_definition;
     EcsDescribeTasks => read ecs::describe_tasks;
+    EcsGetTaskProtection => read ecs::get_task_protection;
     EcsListAccountSettings => read ecs::list_account_settings;
     EcsListAttributes => read ecs::list_attributes;
     EcsListClusters => read ecs::list_clusters;
@@ -129,6 +130,7 @@ operations! {
     EcsUpdateCluster => write ecs::update_cluster;
     EcsUpdateClusterSettings => write ecs::update_cluster_settings;
     EcsUpdateContainerInstancesState => write ecs::update_container_instances_state;
+    EcsUpdateTaskProtection => write ecs::update_task_protection;
     StsGetCallerIdentity => read sts::get_caller_identity;
 }
 

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{World, hello, merged, run_request};
 use crate::ecs::{
     create_cluster, delete_cluster, describe_clusters, describe_container_instances, describe_tasks, expire,
-    list_clusters, list_container_instances, list_tags_for_resource, list_tasks, run_task, stop_task, tag_resource,
-    untag_resource,
+    get_task_protection, list_clusters, list_container_instances, list_tags_for_resource, list_tasks, run_task,
+    stop_task, tag_resource, untag_resource, update_task_protection,
 };
 
 fn line(world: &mut World, task: &str) -> String {
@@ -554,4 +554,30 @@ fn tags_are_put_read_and_taken_away() {
         InvalidParameterException: The specified ARN is not valid. Specify the ARN of an ECS resource and try again.
     "#]]
     .assert_eq(&found);
+}
+
+#[test]
+fn a_task_without_a_service_cannot_be_protected() {
+    let mut world = World::with_host();
+    let task = world.run(json!({}))[0].to_string();
+    let mut found = String::new();
+    let mut note = |answer: Result<Value, String>| {
+        found.push_str(&format!("{}\n", answer.map_or_else(|words| words, |answer| answer.to_string())));
+    };
+    let both = json!({"cluster": "default", "tasks": [task, "f".repeat(32)]});
+    note(world.read(get_task_protection, both.clone()));
+    note(world.read(get_task_protection, json!({"cluster": "default"})));
+    note(world.write(update_task_protection, merged(both.clone(), json!({"protectionEnabled": true}))));
+    note(world.write(update_task_protection, both.clone()));
+    let minutes = json!({"protectionEnabled": true, "expiresInMinutes": 2881});
+    note(world.write(update_task_protection, merged(both, minutes)));
+    note(world.write(update_task_protection, json!({"cluster": "default", "protectionEnabled": true})));
+    expect![[r#"
+        {"failures":[{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab","detail":"The task is not part of an Amazon ECS service.","reason":"TASK_NOT_VALID"},{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/ffffffffffffffffffffffffffffffff","reason":"MISSING"}],"protectedTasks":[]}
+        {"failures":[],"protectedTasks":[]}
+        {"failures":[{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab","detail":"The task is not part of an Amazon ECS service.","reason":"TASK_NOT_VALID"},{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/ffffffffffffffffffffffffffffffff","reason":"MISSING"}],"protectedTasks":[]}
+        InvalidParameterException: protectionEnabled must be specified.
+        InvalidParameterException: expiresInMinutes must be between 1 and 2880.
+        InvalidParameterException: Tasks cannot be empty.
+    "#]].assert_eq(&found);
 }
