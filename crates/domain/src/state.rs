@@ -12,7 +12,8 @@ use berth_types::{
 use imbl::OrdMap;
 
 use crate::ecs::record::{
-    Cluster, ClusterName, FamilyName, Host, Task, TaskDefinition, TaskDefinitionFamily, TaskDefinitionKey,
+    AccountSetting, AccountSettingKey, Cluster, ClusterName, FamilyName, Host, Task, TaskDefinition,
+    TaskDefinitionFamily, TaskDefinitionKey,
 };
 use crate::index::{Index, Single, Stored};
 use crate::sts::record::{AccessKey, AccessKeyId};
@@ -196,6 +197,8 @@ records! {
     route_tables: RouteTableId => RouteTable = "route-table" v 1;
     /// What the first start made, so that it is made once.
     default_network: Single => DefaultNetwork = "default-network" v 1;
+    /// ECS account settings.
+    account_settings: AccountSettingKey => AccountSetting = "account-setting" v 1;
     /// ECS clusters.
     clusters: ClusterName => Cluster = "cluster" v 1;
     /// Highest revision ever used by a family.

@@ -3,6 +3,92 @@
 //! Shapes of `ecs`.
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AcceleratorCountRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+impl crate::Structure for AcceleratorCountRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "AcceleratorCountRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Integer),
+                crate::Member::new("min", "min", "min", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for AcceleratorCountRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AcceleratorTotalMemoryMiBRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+impl crate::Structure for AcceleratorTotalMemoryMiBRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "AcceleratorTotalMemoryMiBRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Integer),
+                crate::Member::new("min", "min", "min", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for AcceleratorTotalMemoryMiBRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attachment {
     pub details: Option<Vec<KeyValuePair>>,
     pub id: Option<String>,
@@ -105,6 +191,105 @@ impl crate::Value for Attribute {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoRepairConfiguration {
+    pub actions_status: Option<String>,
+}
+
+impl crate::Structure for AutoRepairConfiguration {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "AutoRepairConfiguration",
+            members: &[crate::Member::new("actionsStatus", "actionsStatus", "actionsStatus", crate::Kind::Text)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.actions_status),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.actions_status),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for AutoRepairConfiguration {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutoScalingGroupProvider {
+    pub auto_scaling_group_arn: Option<String>,
+    pub managed_draining: Option<String>,
+    pub managed_scaling: Option<ManagedScaling>,
+    pub managed_termination_protection: Option<String>,
+}
+
+impl crate::Structure for AutoScalingGroupProvider {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "AutoScalingGroupProvider",
+            members: &[
+                crate::Member::new(
+                    "autoScalingGroupArn",
+                    "autoScalingGroupArn",
+                    "autoScalingGroupArn",
+                    crate::Kind::Text,
+                )
+                .required(),
+                crate::Member::new("managedDraining", "managedDraining", "managedDraining", crate::Kind::Text),
+                crate::Member::new("managedScaling", "managedScaling", "managedScaling", crate::Kind::Structure),
+                crate::Member::new(
+                    "managedTerminationProtection",
+                    "managedTerminationProtection",
+                    "managedTerminationProtection",
+                    crate::Kind::Text,
+                ),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.auto_scaling_group_arn),
+            1 => crate::visit::view(&self.managed_draining),
+            2 => crate::visit::view(&self.managed_scaling),
+            3 => crate::visit::view(&self.managed_termination_protection),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.auto_scaling_group_arn),
+            1 => crate::visit::slot(&mut self.managed_draining),
+            2 => crate::visit::slot(&mut self.managed_scaling),
+            3 => crate::visit::slot(&mut self.managed_termination_protection),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for AutoScalingGroupProvider {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct AwsVpcConfiguration {
     pub assign_public_ip: Option<String>,
     pub security_groups: Option<Vec<String>>,
@@ -153,6 +338,139 @@ impl crate::Value for AwsVpcConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct BaselineEbsBandwidthMbpsRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+impl crate::Structure for BaselineEbsBandwidthMbpsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "BaselineEbsBandwidthMbpsRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Integer),
+                crate::Member::new("min", "min", "min", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for BaselineEbsBandwidthMbpsRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityProvider {
+    pub auto_scaling_group_provider: Option<AutoScalingGroupProvider>,
+    pub capacity_provider_arn: Option<String>,
+    pub cluster: Option<String>,
+    pub managed_instances_provider: Option<ManagedInstancesProvider>,
+    pub name: Option<String>,
+    pub status: Option<String>,
+    pub tags: Option<Vec<Tag>>,
+    pub r#type: Option<String>,
+    pub update_status: Option<String>,
+    pub update_status_reason: Option<String>,
+}
+
+impl crate::Structure for CapacityProvider {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "CapacityProvider",
+            members: &[
+                crate::Member::new(
+                    "autoScalingGroupProvider",
+                    "autoScalingGroupProvider",
+                    "autoScalingGroupProvider",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "capacityProviderArn",
+                    "capacityProviderArn",
+                    "capacityProviderArn",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new(
+                    "managedInstancesProvider",
+                    "managedInstancesProvider",
+                    "managedInstancesProvider",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("name", "name", "name", crate::Kind::Text),
+                crate::Member::new("status", "status", "status", crate::Kind::Text),
+                crate::Member::new("tags", "tags", "tags", crate::Kind::List).items("member"),
+                crate::Member::new("type", "type", "type", crate::Kind::Text),
+                crate::Member::new("updateStatus", "updateStatus", "updateStatus", crate::Kind::Text),
+                crate::Member::new("updateStatusReason", "updateStatusReason", "updateStatusReason", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.auto_scaling_group_provider),
+            1 => crate::visit::view(&self.capacity_provider_arn),
+            2 => crate::visit::view(&self.cluster),
+            3 => crate::visit::view(&self.managed_instances_provider),
+            4 => crate::visit::view(&self.name),
+            5 => crate::visit::view(&self.status),
+            6 => crate::visit::view(&self.tags),
+            7 => crate::visit::view(&self.r#type),
+            8 => crate::visit::view(&self.update_status),
+            9 => crate::visit::view(&self.update_status_reason),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.auto_scaling_group_provider),
+            1 => crate::visit::slot(&mut self.capacity_provider_arn),
+            2 => crate::visit::slot(&mut self.cluster),
+            3 => crate::visit::slot(&mut self.managed_instances_provider),
+            4 => crate::visit::slot(&mut self.name),
+            5 => crate::visit::slot(&mut self.status),
+            6 => crate::visit::slot(&mut self.tags),
+            7 => crate::visit::slot(&mut self.r#type),
+            8 => crate::visit::slot(&mut self.update_status),
+            9 => crate::visit::slot(&mut self.update_status_reason),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for CapacityProvider {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CapacityProviderStrategyItem {
     pub base: Option<i32>,
     pub capacity_provider: Option<String>,
@@ -191,6 +509,59 @@ impl crate::Structure for CapacityProviderStrategyItem {
 }
 
 impl crate::Value for CapacityProviderStrategyItem {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CapacityReservationRequest {
+    pub reservation_group_arn: Option<String>,
+    pub reservation_preference: Option<String>,
+}
+
+impl crate::Structure for CapacityReservationRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "CapacityReservationRequest",
+            members: &[
+                crate::Member::new(
+                    "reservationGroupArn",
+                    "reservationGroupArn",
+                    "reservationGroupArn",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new(
+                    "reservationPreference",
+                    "reservationPreference",
+                    "reservationPreference",
+                    crate::Kind::Text,
+                ),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.reservation_group_arn),
+            1 => crate::visit::view(&self.reservation_preference),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.reservation_group_arn),
+            1 => crate::visit::slot(&mut self.reservation_preference),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for CapacityReservationRequest {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -1281,6 +1652,86 @@ impl crate::Value for CreateClusterResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAccountSettingRequest {
+    pub name: Option<String>,
+    pub principal_arn: Option<String>,
+}
+
+impl crate::Structure for DeleteAccountSettingRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteAccountSettingRequest",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text).required(),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.principal_arn),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.principal_arn),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteAccountSettingRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeleteAccountSettingResponse {
+    pub setting: Option<Setting>,
+}
+
+impl crate::Structure for DeleteAccountSettingResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DeleteAccountSettingResponse",
+            members: &[crate::Member::new("setting", "setting", "setting", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.setting),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.setting),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DeleteAccountSettingResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeleteAttributesRequest {
     pub attributes: Option<Vec<Attribute>>,
     pub cluster: Option<String>,
@@ -1681,6 +2132,110 @@ impl crate::Structure for DeregisterTaskDefinitionResponse {
 }
 
 impl crate::Value for DeregisterTaskDefinitionResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeCapacityProvidersRequest {
+    pub capacity_providers: Option<Vec<String>>,
+    pub cluster: Option<String>,
+    pub include: Option<Vec<String>>,
+    pub max_results: Option<i32>,
+    pub next_token: Option<String>,
+}
+
+impl crate::Structure for DescribeCapacityProvidersRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DescribeCapacityProvidersRequest",
+            members: &[
+                crate::Member::new("capacityProviders", "capacityProviders", "capacityProviders", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("include", "include", "include", crate::Kind::List).items("member"),
+                crate::Member::new("maxResults", "maxResults", "maxResults", crate::Kind::Integer),
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.capacity_providers),
+            1 => crate::visit::view(&self.cluster),
+            2 => crate::visit::view(&self.include),
+            3 => crate::visit::view(&self.max_results),
+            4 => crate::visit::view(&self.next_token),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.capacity_providers),
+            1 => crate::visit::slot(&mut self.cluster),
+            2 => crate::visit::slot(&mut self.include),
+            3 => crate::visit::slot(&mut self.max_results),
+            4 => crate::visit::slot(&mut self.next_token),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DescribeCapacityProvidersRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DescribeCapacityProvidersResponse {
+    pub capacity_providers: Option<Vec<CapacityProvider>>,
+    pub failures: Option<Vec<Failure>>,
+    pub next_token: Option<String>,
+}
+
+impl crate::Structure for DescribeCapacityProvidersResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DescribeCapacityProvidersResponse",
+            members: &[
+                crate::Member::new("capacityProviders", "capacityProviders", "capacityProviders", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.capacity_providers),
+            1 => crate::visit::view(&self.failures),
+            2 => crate::visit::view(&self.next_token),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.capacity_providers),
+            1 => crate::visit::slot(&mut self.failures),
+            2 => crate::visit::slot(&mut self.next_token),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DescribeCapacityProvidersResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -2692,6 +3247,93 @@ impl crate::Value for FirelensConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetTaskProtectionRequest {
+    pub cluster: Option<String>,
+    pub tasks: Option<Vec<String>>,
+}
+
+impl crate::Structure for GetTaskProtectionRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "GetTaskProtectionRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new("tasks", "tasks", "tasks", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for GetTaskProtectionRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GetTaskProtectionResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub protected_tasks: Option<Vec<ProtectedTask>>,
+}
+
+impl crate::Structure for GetTaskProtectionResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "GetTaskProtectionResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("protectedTasks", "protectedTasks", "protectedTasks", crate::Kind::List)
+                    .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.protected_tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.protected_tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for GetTaskProtectionResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HealthCheck {
     pub command: Option<Vec<String>>,
     pub interval: Option<i32>,
@@ -2913,6 +3555,43 @@ impl crate::Value for InferenceAcceleratorOverride {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct InfrastructureOptimization {
+    pub scale_in_after: Option<i32>,
+}
+
+impl crate::Structure for InfrastructureOptimization {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "InfrastructureOptimization",
+            members: &[crate::Member::new("scaleInAfter", "scaleInAfter", "scaleInAfter", crate::Kind::Integer)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.scale_in_after),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.scale_in_after),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for InfrastructureOptimization {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InstanceHealthCheckResult {
     pub last_status_change: Option<crate::Timestamp>,
     pub last_updated: Option<crate::Timestamp>,
@@ -2958,6 +3637,327 @@ impl crate::Structure for InstanceHealthCheckResult {
 }
 
 impl crate::Value for InstanceHealthCheckResult {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceLaunchTemplate {
+    pub capacity_option_type: Option<String>,
+    pub capacity_reservations: Option<CapacityReservationRequest>,
+    pub ec2_instance_profile_arn: Option<String>,
+    pub fips_enabled: Option<bool>,
+    pub instance_metadata_tags_propagation: Option<bool>,
+    pub instance_requirements: Option<InstanceRequirementsRequest>,
+    pub local_storage_configuration: Option<ManagedInstancesLocalStorageConfiguration>,
+    pub monitoring: Option<String>,
+    pub network_configuration: Option<ManagedInstancesNetworkConfiguration>,
+    pub storage_configuration: Option<ManagedInstancesStorageConfiguration>,
+}
+
+impl crate::Structure for InstanceLaunchTemplate {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "InstanceLaunchTemplate",
+            members: &[
+                crate::Member::new("capacityOptionType", "capacityOptionType", "capacityOptionType", crate::Kind::Text),
+                crate::Member::new(
+                    "capacityReservations",
+                    "capacityReservations",
+                    "capacityReservations",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "ec2InstanceProfileArn",
+                    "ec2InstanceProfileArn",
+                    "ec2InstanceProfileArn",
+                    crate::Kind::Text,
+                )
+                .required(),
+                crate::Member::new("fipsEnabled", "fipsEnabled", "fipsEnabled", crate::Kind::Boolean),
+                crate::Member::new(
+                    "instanceMetadataTagsPropagation",
+                    "instanceMetadataTagsPropagation",
+                    "instanceMetadataTagsPropagation",
+                    crate::Kind::Boolean,
+                ),
+                crate::Member::new(
+                    "instanceRequirements",
+                    "instanceRequirements",
+                    "instanceRequirements",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "localStorageConfiguration",
+                    "localStorageConfiguration",
+                    "localStorageConfiguration",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("monitoring", "monitoring", "monitoring", crate::Kind::Text),
+                crate::Member::new(
+                    "networkConfiguration",
+                    "networkConfiguration",
+                    "networkConfiguration",
+                    crate::Kind::Structure,
+                )
+                .required(),
+                crate::Member::new(
+                    "storageConfiguration",
+                    "storageConfiguration",
+                    "storageConfiguration",
+                    crate::Kind::Structure,
+                ),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.capacity_option_type),
+            1 => crate::visit::view(&self.capacity_reservations),
+            2 => crate::visit::view(&self.ec2_instance_profile_arn),
+            3 => crate::visit::view(&self.fips_enabled),
+            4 => crate::visit::view(&self.instance_metadata_tags_propagation),
+            5 => crate::visit::view(&self.instance_requirements),
+            6 => crate::visit::view(&self.local_storage_configuration),
+            7 => crate::visit::view(&self.monitoring),
+            8 => crate::visit::view(&self.network_configuration),
+            9 => crate::visit::view(&self.storage_configuration),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.capacity_option_type),
+            1 => crate::visit::slot(&mut self.capacity_reservations),
+            2 => crate::visit::slot(&mut self.ec2_instance_profile_arn),
+            3 => crate::visit::slot(&mut self.fips_enabled),
+            4 => crate::visit::slot(&mut self.instance_metadata_tags_propagation),
+            5 => crate::visit::slot(&mut self.instance_requirements),
+            6 => crate::visit::slot(&mut self.local_storage_configuration),
+            7 => crate::visit::slot(&mut self.monitoring),
+            8 => crate::visit::slot(&mut self.network_configuration),
+            9 => crate::visit::slot(&mut self.storage_configuration),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for InstanceLaunchTemplate {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InstanceRequirementsRequest {
+    pub accelerator_count: Option<AcceleratorCountRequest>,
+    pub accelerator_manufacturers: Option<Vec<String>>,
+    pub accelerator_names: Option<Vec<String>>,
+    pub accelerator_total_memory_mib: Option<AcceleratorTotalMemoryMiBRequest>,
+    pub accelerator_types: Option<Vec<String>>,
+    pub allowed_instance_types: Option<Vec<String>>,
+    pub bare_metal: Option<String>,
+    pub baseline_ebs_bandwidth_mbps: Option<BaselineEbsBandwidthMbpsRequest>,
+    pub burstable_performance: Option<String>,
+    pub cpu_manufacturers: Option<Vec<String>>,
+    pub excluded_instance_types: Option<Vec<String>>,
+    pub instance_generations: Option<Vec<String>>,
+    pub local_storage: Option<String>,
+    pub local_storage_types: Option<Vec<String>>,
+    pub max_spot_price_as_percentage_of_optimal_on_demand_price: Option<i32>,
+    pub memory_gib_per_v_cpu: Option<MemoryGiBPerVCpuRequest>,
+    pub memory_mib: Option<MemoryMiBRequest>,
+    pub network_bandwidth_gbps: Option<NetworkBandwidthGbpsRequest>,
+    pub network_interface_count: Option<NetworkInterfaceCountRequest>,
+    pub on_demand_max_price_percentage_over_lowest_price: Option<i32>,
+    pub require_hibernate_support: Option<bool>,
+    pub spot_max_price_percentage_over_lowest_price: Option<i32>,
+    pub total_local_storage_gb: Option<TotalLocalStorageGBRequest>,
+    pub v_cpu_count: Option<VCpuCountRangeRequest>,
+}
+
+impl crate::Structure for InstanceRequirementsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "InstanceRequirementsRequest",
+            members: &[
+                crate::Member::new("acceleratorCount", "acceleratorCount", "acceleratorCount", crate::Kind::Structure),
+                crate::Member::new(
+                    "acceleratorManufacturers",
+                    "acceleratorManufacturers",
+                    "acceleratorManufacturers",
+                    crate::Kind::List,
+                )
+                .items("member"),
+                crate::Member::new("acceleratorNames", "acceleratorNames", "acceleratorNames", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new(
+                    "acceleratorTotalMemoryMiB",
+                    "acceleratorTotalMemoryMiB",
+                    "acceleratorTotalMemoryMiB",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("acceleratorTypes", "acceleratorTypes", "acceleratorTypes", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new(
+                    "allowedInstanceTypes",
+                    "allowedInstanceTypes",
+                    "allowedInstanceTypes",
+                    crate::Kind::List,
+                )
+                .items("member"),
+                crate::Member::new("bareMetal", "bareMetal", "bareMetal", crate::Kind::Text),
+                crate::Member::new(
+                    "baselineEbsBandwidthMbps",
+                    "baselineEbsBandwidthMbps",
+                    "baselineEbsBandwidthMbps",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "burstablePerformance",
+                    "burstablePerformance",
+                    "burstablePerformance",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new("cpuManufacturers", "cpuManufacturers", "cpuManufacturers", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new(
+                    "excludedInstanceTypes",
+                    "excludedInstanceTypes",
+                    "excludedInstanceTypes",
+                    crate::Kind::List,
+                )
+                .items("member"),
+                crate::Member::new(
+                    "instanceGenerations",
+                    "instanceGenerations",
+                    "instanceGenerations",
+                    crate::Kind::List,
+                )
+                .items("member"),
+                crate::Member::new("localStorage", "localStorage", "localStorage", crate::Kind::Text),
+                crate::Member::new("localStorageTypes", "localStorageTypes", "localStorageTypes", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new(
+                    "maxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+                    "maxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+                    "maxSpotPriceAsPercentageOfOptimalOnDemandPrice",
+                    crate::Kind::Integer,
+                ),
+                crate::Member::new("memoryGiBPerVCpu", "memoryGiBPerVCpu", "memoryGiBPerVCpu", crate::Kind::Structure),
+                crate::Member::new("memoryMiB", "memoryMiB", "memoryMiB", crate::Kind::Structure).required(),
+                crate::Member::new(
+                    "networkBandwidthGbps",
+                    "networkBandwidthGbps",
+                    "networkBandwidthGbps",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "networkInterfaceCount",
+                    "networkInterfaceCount",
+                    "networkInterfaceCount",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "onDemandMaxPricePercentageOverLowestPrice",
+                    "onDemandMaxPricePercentageOverLowestPrice",
+                    "onDemandMaxPricePercentageOverLowestPrice",
+                    crate::Kind::Integer,
+                ),
+                crate::Member::new(
+                    "requireHibernateSupport",
+                    "requireHibernateSupport",
+                    "requireHibernateSupport",
+                    crate::Kind::Boolean,
+                ),
+                crate::Member::new(
+                    "spotMaxPricePercentageOverLowestPrice",
+                    "spotMaxPricePercentageOverLowestPrice",
+                    "spotMaxPricePercentageOverLowestPrice",
+                    crate::Kind::Integer,
+                ),
+                crate::Member::new(
+                    "totalLocalStorageGB",
+                    "totalLocalStorageGB",
+                    "totalLocalStorageGB",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("vCpuCount", "vCpuCount", "vCpuCount", crate::Kind::Structure).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.accelerator_count),
+            1 => crate::visit::view(&self.accelerator_manufacturers),
+            2 => crate::visit::view(&self.accelerator_names),
+            3 => crate::visit::view(&self.accelerator_total_memory_mib),
+            4 => crate::visit::view(&self.accelerator_types),
+            5 => crate::visit::view(&self.allowed_instance_types),
+            6 => crate::visit::view(&self.bare_metal),
+            7 => crate::visit::view(&self.baseline_ebs_bandwidth_mbps),
+            8 => crate::visit::view(&self.burstable_performance),
+            9 => crate::visit::view(&self.cpu_manufacturers),
+            10 => crate::visit::view(&self.excluded_instance_types),
+            11 => crate::visit::view(&self.instance_generations),
+            12 => crate::visit::view(&self.local_storage),
+            13 => crate::visit::view(&self.local_storage_types),
+            14 => crate::visit::view(&self.max_spot_price_as_percentage_of_optimal_on_demand_price),
+            15 => crate::visit::view(&self.memory_gib_per_v_cpu),
+            16 => crate::visit::view(&self.memory_mib),
+            17 => crate::visit::view(&self.network_bandwidth_gbps),
+            18 => crate::visit::view(&self.network_interface_count),
+            19 => crate::visit::view(&self.on_demand_max_price_percentage_over_lowest_price),
+            20 => crate::visit::view(&self.require_hibernate_support),
+            21 => crate::visit::view(&self.spot_max_price_percentage_over_lowest_price),
+            22 => crate::visit::view(&self.total_local_storage_gb),
+            23 => crate::visit::view(&self.v_cpu_count),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.accelerator_count),
+            1 => crate::visit::slot(&mut self.accelerator_manufacturers),
+            2 => crate::visit::slot(&mut self.accelerator_names),
+            3 => crate::visit::slot(&mut self.accelerator_total_memory_mib),
+            4 => crate::visit::slot(&mut self.accelerator_types),
+            5 => crate::visit::slot(&mut self.allowed_instance_types),
+            6 => crate::visit::slot(&mut self.bare_metal),
+            7 => crate::visit::slot(&mut self.baseline_ebs_bandwidth_mbps),
+            8 => crate::visit::slot(&mut self.burstable_performance),
+            9 => crate::visit::slot(&mut self.cpu_manufacturers),
+            10 => crate::visit::slot(&mut self.excluded_instance_types),
+            11 => crate::visit::slot(&mut self.instance_generations),
+            12 => crate::visit::slot(&mut self.local_storage),
+            13 => crate::visit::slot(&mut self.local_storage_types),
+            14 => crate::visit::slot(&mut self.max_spot_price_as_percentage_of_optimal_on_demand_price),
+            15 => crate::visit::slot(&mut self.memory_gib_per_v_cpu),
+            16 => crate::visit::slot(&mut self.memory_mib),
+            17 => crate::visit::slot(&mut self.network_bandwidth_gbps),
+            18 => crate::visit::slot(&mut self.network_interface_count),
+            19 => crate::visit::slot(&mut self.on_demand_max_price_percentage_over_lowest_price),
+            20 => crate::visit::slot(&mut self.require_hibernate_support),
+            21 => crate::visit::slot(&mut self.spot_max_price_percentage_over_lowest_price),
+            22 => crate::visit::slot(&mut self.total_local_storage_gb),
+            23 => crate::visit::slot(&mut self.v_cpu_count),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for InstanceRequirementsRequest {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -3112,6 +4112,108 @@ impl crate::Structure for LinuxParameters {
 }
 
 impl crate::Value for LinuxParameters {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAccountSettingsRequest {
+    pub effective_settings: Option<bool>,
+    pub max_results: Option<i32>,
+    pub name: Option<String>,
+    pub next_token: Option<String>,
+    pub principal_arn: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for ListAccountSettingsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ListAccountSettingsRequest",
+            members: &[
+                crate::Member::new("effectiveSettings", "effectiveSettings", "effectiveSettings", crate::Kind::Boolean),
+                crate::Member::new("maxResults", "maxResults", "maxResults", crate::Kind::Integer),
+                crate::Member::new("name", "name", "name", crate::Kind::Text),
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+                crate::Member::new("value", "value", "value", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.effective_settings),
+            1 => crate::visit::view(&self.max_results),
+            2 => crate::visit::view(&self.name),
+            3 => crate::visit::view(&self.next_token),
+            4 => crate::visit::view(&self.principal_arn),
+            5 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.effective_settings),
+            1 => crate::visit::slot(&mut self.max_results),
+            2 => crate::visit::slot(&mut self.name),
+            3 => crate::visit::slot(&mut self.next_token),
+            4 => crate::visit::slot(&mut self.principal_arn),
+            5 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ListAccountSettingsRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListAccountSettingsResponse {
+    pub next_token: Option<String>,
+    pub settings: Option<Vec<Setting>>,
+}
+
+impl crate::Structure for ListAccountSettingsResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ListAccountSettingsResponse",
+            members: &[
+                crate::Member::new("nextToken", "nextToken", "nextToken", crate::Kind::Text),
+                crate::Member::new("settings", "settings", "settings", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.next_token),
+            1 => crate::visit::view(&self.settings),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.next_token),
+            1 => crate::visit::slot(&mut self.settings),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ListAccountSettingsResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -3898,6 +5000,274 @@ impl crate::Value for ManagedAgent {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedInstancesLocalStorageConfiguration {
+    pub use_local_storage: Option<bool>,
+}
+
+impl crate::Structure for ManagedInstancesLocalStorageConfiguration {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ManagedInstancesLocalStorageConfiguration",
+            members: &[crate::Member::new(
+                "useLocalStorage",
+                "useLocalStorage",
+                "useLocalStorage",
+                crate::Kind::Boolean,
+            )],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.use_local_storage),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.use_local_storage),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ManagedInstancesLocalStorageConfiguration {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedInstancesNetworkConfiguration {
+    pub security_groups: Option<Vec<String>>,
+    pub subnets: Option<Vec<String>>,
+}
+
+impl crate::Structure for ManagedInstancesNetworkConfiguration {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ManagedInstancesNetworkConfiguration",
+            members: &[
+                crate::Member::new("securityGroups", "securityGroups", "securityGroups", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("subnets", "subnets", "subnets", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.security_groups),
+            1 => crate::visit::view(&self.subnets),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.security_groups),
+            1 => crate::visit::slot(&mut self.subnets),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ManagedInstancesNetworkConfiguration {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedInstancesProvider {
+    pub auto_repair_configuration: Option<AutoRepairConfiguration>,
+    pub infrastructure_optimization: Option<InfrastructureOptimization>,
+    pub infrastructure_role_arn: Option<String>,
+    pub instance_launch_template: Option<InstanceLaunchTemplate>,
+    pub propagate_tags: Option<String>,
+}
+
+impl crate::Structure for ManagedInstancesProvider {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ManagedInstancesProvider",
+            members: &[
+                crate::Member::new(
+                    "autoRepairConfiguration",
+                    "autoRepairConfiguration",
+                    "autoRepairConfiguration",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "infrastructureOptimization",
+                    "infrastructureOptimization",
+                    "infrastructureOptimization",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new(
+                    "infrastructureRoleArn",
+                    "infrastructureRoleArn",
+                    "infrastructureRoleArn",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new(
+                    "instanceLaunchTemplate",
+                    "instanceLaunchTemplate",
+                    "instanceLaunchTemplate",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("propagateTags", "propagateTags", "propagateTags", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.auto_repair_configuration),
+            1 => crate::visit::view(&self.infrastructure_optimization),
+            2 => crate::visit::view(&self.infrastructure_role_arn),
+            3 => crate::visit::view(&self.instance_launch_template),
+            4 => crate::visit::view(&self.propagate_tags),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.auto_repair_configuration),
+            1 => crate::visit::slot(&mut self.infrastructure_optimization),
+            2 => crate::visit::slot(&mut self.infrastructure_role_arn),
+            3 => crate::visit::slot(&mut self.instance_launch_template),
+            4 => crate::visit::slot(&mut self.propagate_tags),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ManagedInstancesProvider {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedInstancesStorageConfiguration {
+    pub storage_size_gib: Option<i32>,
+}
+
+impl crate::Structure for ManagedInstancesStorageConfiguration {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ManagedInstancesStorageConfiguration",
+            members: &[crate::Member::new("storageSizeGiB", "storageSizeGiB", "storageSizeGiB", crate::Kind::Integer)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.storage_size_gib),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.storage_size_gib),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ManagedInstancesStorageConfiguration {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedScaling {
+    pub instance_warmup_period: Option<i32>,
+    pub maximum_scaling_step_size: Option<i32>,
+    pub minimum_scaling_step_size: Option<i32>,
+    pub status: Option<String>,
+    pub target_capacity: Option<i32>,
+}
+
+impl crate::Structure for ManagedScaling {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ManagedScaling",
+            members: &[
+                crate::Member::new(
+                    "instanceWarmupPeriod",
+                    "instanceWarmupPeriod",
+                    "instanceWarmupPeriod",
+                    crate::Kind::Integer,
+                ),
+                crate::Member::new(
+                    "maximumScalingStepSize",
+                    "maximumScalingStepSize",
+                    "maximumScalingStepSize",
+                    crate::Kind::Integer,
+                ),
+                crate::Member::new(
+                    "minimumScalingStepSize",
+                    "minimumScalingStepSize",
+                    "minimumScalingStepSize",
+                    crate::Kind::Integer,
+                ),
+                crate::Member::new("status", "status", "status", crate::Kind::Text),
+                crate::Member::new("targetCapacity", "targetCapacity", "targetCapacity", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.instance_warmup_period),
+            1 => crate::visit::view(&self.maximum_scaling_step_size),
+            2 => crate::visit::view(&self.minimum_scaling_step_size),
+            3 => crate::visit::view(&self.status),
+            4 => crate::visit::view(&self.target_capacity),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.instance_warmup_period),
+            1 => crate::visit::slot(&mut self.maximum_scaling_step_size),
+            2 => crate::visit::slot(&mut self.minimum_scaling_step_size),
+            3 => crate::visit::slot(&mut self.status),
+            4 => crate::visit::slot(&mut self.target_capacity),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ManagedScaling {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedStorageConfiguration {
     pub fargate_ephemeral_storage_kms_key_id: Option<String>,
     pub kms_key_id: Option<String>,
@@ -3946,6 +5316,92 @@ impl crate::Value for ManagedStorageConfiguration {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemoryGiBPerVCpuRequest {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+impl crate::Structure for MemoryGiBPerVCpuRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "MemoryGiBPerVCpuRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Double),
+                crate::Member::new("min", "min", "min", crate::Kind::Double),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for MemoryGiBPerVCpuRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MemoryMiBRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+impl crate::Structure for MemoryMiBRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "MemoryMiBRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Integer),
+                crate::Member::new("min", "min", "min", crate::Kind::Integer).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for MemoryMiBRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MountPoint {
     pub container_path: Option<String>,
     pub read_only: Option<bool>,
@@ -3983,6 +5439,49 @@ impl crate::Structure for MountPoint {
 }
 
 impl crate::Value for MountPoint {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkBandwidthGbpsRequest {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+impl crate::Structure for NetworkBandwidthGbpsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "NetworkBandwidthGbpsRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Double),
+                crate::Member::new("min", "min", "min", crate::Kind::Double),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for NetworkBandwidthGbpsRequest {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -4141,6 +5640,49 @@ impl crate::Value for NetworkInterface {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct NetworkInterfaceCountRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+impl crate::Structure for NetworkInterfaceCountRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "NetworkInterfaceCountRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Integer),
+                crate::Member::new("min", "min", "min", crate::Kind::Integer),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for NetworkInterfaceCountRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlacementConstraint {
     pub expression: Option<String>,
     pub r#type: Option<String>,
@@ -4286,6 +5828,53 @@ impl crate::Value for PortMapping {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProtectedTask {
+    pub expiration_date: Option<crate::Timestamp>,
+    pub protection_enabled: Option<bool>,
+    pub task_arn: Option<String>,
+}
+
+impl crate::Structure for ProtectedTask {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ProtectedTask",
+            members: &[
+                crate::Member::new("expirationDate", "expirationDate", "expirationDate", crate::Kind::Timestamp),
+                crate::Member::new("protectionEnabled", "protectionEnabled", "protectionEnabled", crate::Kind::Boolean),
+                crate::Member::new("taskArn", "taskArn", "taskArn", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.expiration_date),
+            1 => crate::visit::view(&self.protection_enabled),
+            2 => crate::visit::view(&self.task_arn),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.expiration_date),
+            1 => crate::visit::slot(&mut self.protection_enabled),
+            2 => crate::visit::slot(&mut self.task_arn),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ProtectedTask {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProxyConfiguration {
     pub container_name: Option<String>,
     pub properties: Option<Vec<KeyValuePair>>,
@@ -4323,6 +5912,170 @@ impl crate::Structure for ProxyConfiguration {
 }
 
 impl crate::Value for ProxyConfiguration {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingDefaultRequest {
+    pub name: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for PutAccountSettingDefaultRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingDefaultRequest",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text).required(),
+                crate::Member::new("value", "value", "value", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingDefaultRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingDefaultResponse {
+    pub setting: Option<Setting>,
+}
+
+impl crate::Structure for PutAccountSettingDefaultResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingDefaultResponse",
+            members: &[crate::Member::new("setting", "setting", "setting", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.setting),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.setting),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingDefaultResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingRequest {
+    pub name: Option<String>,
+    pub principal_arn: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for PutAccountSettingRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingRequest",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text).required(),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+                crate::Member::new("value", "value", "value", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.principal_arn),
+            2 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.principal_arn),
+            2 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutAccountSettingResponse {
+    pub setting: Option<Setting>,
+}
+
+impl crate::Structure for PutAccountSettingResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutAccountSettingResponse",
+            members: &[crate::Member::new("setting", "setting", "setting", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.setting),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.setting),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutAccountSettingResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -4405,6 +6158,99 @@ impl crate::Structure for PutAttributesResponse {
 }
 
 impl crate::Value for PutAttributesResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutClusterCapacityProvidersRequest {
+    pub capacity_providers: Option<Vec<String>>,
+    pub cluster: Option<String>,
+    pub default_capacity_provider_strategy: Option<Vec<CapacityProviderStrategyItem>>,
+}
+
+impl crate::Structure for PutClusterCapacityProvidersRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutClusterCapacityProvidersRequest",
+            members: &[
+                crate::Member::new("capacityProviders", "capacityProviders", "capacityProviders", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new(
+                    "defaultCapacityProviderStrategy",
+                    "defaultCapacityProviderStrategy",
+                    "defaultCapacityProviderStrategy",
+                    crate::Kind::List,
+                )
+                .items("member")
+                .required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.capacity_providers),
+            1 => crate::visit::view(&self.cluster),
+            2 => crate::visit::view(&self.default_capacity_provider_strategy),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.capacity_providers),
+            1 => crate::visit::slot(&mut self.cluster),
+            2 => crate::visit::slot(&mut self.default_capacity_provider_strategy),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutClusterCapacityProvidersRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PutClusterCapacityProvidersResponse {
+    pub cluster: Option<Cluster>,
+}
+
+impl crate::Structure for PutClusterCapacityProvidersResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PutClusterCapacityProvidersResponse",
+            members: &[crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PutClusterCapacityProvidersResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -5071,6 +6917,57 @@ impl crate::Structure for Secret {
 }
 
 impl crate::Value for Secret {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Setting {
+    pub name: Option<String>,
+    pub principal_arn: Option<String>,
+    pub r#type: Option<String>,
+    pub value: Option<String>,
+}
+
+impl crate::Structure for Setting {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "Setting",
+            members: &[
+                crate::Member::new("name", "name", "name", crate::Kind::Text),
+                crate::Member::new("principalArn", "principalArn", "principalArn", crate::Kind::Text),
+                crate::Member::new("type", "type", "type", crate::Kind::Text),
+                crate::Member::new("value", "value", "value", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.name),
+            1 => crate::visit::view(&self.principal_arn),
+            2 => crate::visit::view(&self.r#type),
+            3 => crate::visit::view(&self.value),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.name),
+            1 => crate::visit::slot(&mut self.principal_arn),
+            2 => crate::visit::slot(&mut self.r#type),
+            3 => crate::visit::slot(&mut self.value),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for Setting {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -6250,6 +8147,49 @@ impl crate::Value for Tmpfs {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct TotalLocalStorageGBRequest {
+    pub max: Option<f64>,
+    pub min: Option<f64>,
+}
+
+impl crate::Structure for TotalLocalStorageGBRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "TotalLocalStorageGBRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Double),
+                crate::Member::new("min", "min", "min", crate::Kind::Double),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for TotalLocalStorageGBRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ulimit {
     pub hard_limit: Option<i32>,
     pub name: Option<String>,
@@ -6366,6 +8306,179 @@ impl crate::Value for UntagResourceResponse {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateClusterRequest {
+    pub cluster: Option<String>,
+    pub configuration: Option<ClusterConfiguration>,
+    pub service_connect_defaults: Option<ClusterServiceConnectDefaultsRequest>,
+    pub settings: Option<Vec<ClusterSetting>>,
+}
+
+impl crate::Structure for UpdateClusterRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateClusterRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new("configuration", "configuration", "configuration", crate::Kind::Structure),
+                crate::Member::new(
+                    "serviceConnectDefaults",
+                    "serviceConnectDefaults",
+                    "serviceConnectDefaults",
+                    crate::Kind::Structure,
+                ),
+                crate::Member::new("settings", "settings", "settings", crate::Kind::List).items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.configuration),
+            2 => crate::visit::view(&self.service_connect_defaults),
+            3 => crate::visit::view(&self.settings),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.configuration),
+            2 => crate::visit::slot(&mut self.service_connect_defaults),
+            3 => crate::visit::slot(&mut self.settings),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateClusterRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateClusterResponse {
+    pub cluster: Option<Cluster>,
+}
+
+impl crate::Structure for UpdateClusterResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateClusterResponse",
+            members: &[crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateClusterResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateClusterSettingsRequest {
+    pub cluster: Option<String>,
+    pub settings: Option<Vec<ClusterSetting>>,
+}
+
+impl crate::Structure for UpdateClusterSettingsRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateClusterSettingsRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new("settings", "settings", "settings", crate::Kind::List).items("member").required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.settings),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.settings),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateClusterSettingsRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateClusterSettingsResponse {
+    pub cluster: Option<Cluster>,
+}
+
+impl crate::Structure for UpdateClusterSettingsResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateClusterSettingsResponse",
+            members: &[crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Structure)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateClusterSettingsResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct UpdateContainerInstancesStateRequest {
     pub cluster: Option<String>,
     pub container_instances: Option<Vec<String>>,
@@ -6449,6 +8562,145 @@ impl crate::Structure for UpdateContainerInstancesStateResponse {
 }
 
 impl crate::Value for UpdateContainerInstancesStateResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTaskProtectionRequest {
+    pub cluster: Option<String>,
+    pub expires_in_minutes: Option<i32>,
+    pub protection_enabled: Option<bool>,
+    pub tasks: Option<Vec<String>>,
+}
+
+impl crate::Structure for UpdateTaskProtectionRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateTaskProtectionRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text).required(),
+                crate::Member::new("expiresInMinutes", "expiresInMinutes", "expiresInMinutes", crate::Kind::Integer),
+                crate::Member::new("protectionEnabled", "protectionEnabled", "protectionEnabled", crate::Kind::Boolean)
+                    .required(),
+                crate::Member::new("tasks", "tasks", "tasks", crate::Kind::List).items("member").required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.expires_in_minutes),
+            2 => crate::visit::view(&self.protection_enabled),
+            3 => crate::visit::view(&self.tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.expires_in_minutes),
+            2 => crate::visit::slot(&mut self.protection_enabled),
+            3 => crate::visit::slot(&mut self.tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateTaskProtectionRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct UpdateTaskProtectionResponse {
+    pub failures: Option<Vec<Failure>>,
+    pub protected_tasks: Option<Vec<ProtectedTask>>,
+}
+
+impl crate::Structure for UpdateTaskProtectionResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "UpdateTaskProtectionResponse",
+            members: &[
+                crate::Member::new("failures", "failures", "failures", crate::Kind::List).items("member"),
+                crate::Member::new("protectedTasks", "protectedTasks", "protectedTasks", crate::Kind::List)
+                    .items("member"),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.failures),
+            1 => crate::visit::view(&self.protected_tasks),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.failures),
+            1 => crate::visit::slot(&mut self.protected_tasks),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for UpdateTaskProtectionResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct VCpuCountRangeRequest {
+    pub max: Option<i32>,
+    pub min: Option<i32>,
+}
+
+impl crate::Structure for VCpuCountRangeRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "VCpuCountRangeRequest",
+            members: &[
+                crate::Member::new("max", "max", "max", crate::Kind::Integer),
+                crate::Member::new("min", "min", "min", crate::Kind::Integer).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.max),
+            1 => crate::visit::view(&self.min),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.max),
+            1 => crate::visit::slot(&mut self.min),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for VCpuCountRangeRequest {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -6641,6 +8893,11 @@ impl crate::Input for CreateClusterRequest {
     type Output = CreateClusterResponse;
 }
 
+impl crate::Input for DeleteAccountSettingRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteAccountSetting;
+    type Output = DeleteAccountSettingResponse;
+}
+
 impl crate::Input for DeleteAttributesRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDeleteAttributes;
     type Output = DeleteAttributesResponse;
@@ -6666,6 +8923,11 @@ impl crate::Input for DeregisterTaskDefinitionRequest {
     type Output = DeregisterTaskDefinitionResponse;
 }
 
+impl crate::Input for DescribeCapacityProvidersRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDescribeCapacityProviders;
+    type Output = DescribeCapacityProvidersResponse;
+}
+
 impl crate::Input for DescribeClustersRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDescribeClusters;
     type Output = DescribeClustersResponse;
@@ -6684,6 +8946,16 @@ impl crate::Input for DescribeTaskDefinitionRequest {
 impl crate::Input for DescribeTasksRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsDescribeTasks;
     type Output = DescribeTasksResponse;
+}
+
+impl crate::Input for GetTaskProtectionRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsGetTaskProtection;
+    type Output = GetTaskProtectionResponse;
+}
+
+impl crate::Input for ListAccountSettingsRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsListAccountSettings;
+    type Output = ListAccountSettingsResponse;
 }
 
 impl crate::Input for ListAttributesRequest {
@@ -6721,9 +8993,24 @@ impl crate::Input for ListTasksRequest {
     type Output = ListTasksResponse;
 }
 
+impl crate::Input for PutAccountSettingRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsPutAccountSetting;
+    type Output = PutAccountSettingResponse;
+}
+
+impl crate::Input for PutAccountSettingDefaultRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsPutAccountSettingDefault;
+    type Output = PutAccountSettingDefaultResponse;
+}
+
 impl crate::Input for PutAttributesRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsPutAttributes;
     type Output = PutAttributesResponse;
+}
+
+impl crate::Input for PutClusterCapacityProvidersRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsPutClusterCapacityProviders;
+    type Output = PutClusterCapacityProvidersResponse;
 }
 
 impl crate::Input for RegisterTaskDefinitionRequest {
@@ -6756,9 +9043,24 @@ impl crate::Input for UntagResourceRequest {
     type Output = UntagResourceResponse;
 }
 
+impl crate::Input for UpdateClusterRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateCluster;
+    type Output = UpdateClusterResponse;
+}
+
+impl crate::Input for UpdateClusterSettingsRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateClusterSettings;
+    type Output = UpdateClusterSettingsResponse;
+}
+
 impl crate::Input for UpdateContainerInstancesStateRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateContainerInstancesState;
     type Output = UpdateContainerInstancesStateResponse;
+}
+
+impl crate::Input for UpdateTaskProtectionRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsUpdateTaskProtection;
+    type Output = UpdateTaskProtectionResponse;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -55,15 +55,19 @@ pub enum OperationId {
     Ec2UpdateSecurityGroupRuleDescriptionsEgress,
     Ec2UpdateSecurityGroupRuleDescriptionsIngress,
     EcsCreateCluster,
+    EcsDeleteAccountSetting,
     EcsDeleteAttributes,
     EcsDeleteCluster,
     EcsDeleteTaskDefinitions,
     EcsDeregisterContainerInstance,
     EcsDeregisterTaskDefinition,
+    EcsDescribeCapacityProviders,
     EcsDescribeClusters,
     EcsDescribeContainerInstances,
     EcsDescribeTaskDefinition,
     EcsDescribeTasks,
+    EcsGetTaskProtection,
+    EcsListAccountSettings,
     EcsListAttributes,
     EcsListClusters,
     EcsListContainerInstances,
@@ -71,14 +75,20 @@ pub enum OperationId {
     EcsListTaskDefinitionFamilies,
     EcsListTaskDefinitions,
     EcsListTasks,
+    EcsPutAccountSetting,
+    EcsPutAccountSettingDefault,
     EcsPutAttributes,
+    EcsPutClusterCapacityProviders,
     EcsRegisterTaskDefinition,
     EcsRunTask,
     EcsStartTask,
     EcsStopTask,
     EcsTagResource,
     EcsUntagResource,
+    EcsUpdateCluster,
+    EcsUpdateClusterSettings,
     EcsUpdateContainerInstancesState,
+    EcsUpdateTaskProtection,
     StsGetCallerIdentity,
 }
 
@@ -729,6 +739,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDeleteAccountSetting,
+        service: Service::Ecs,
+        name: "DeleteAccountSetting",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DeleteAccountSetting",
+        also: &[],
+        handler: "ecs::delete_account_setting",
+        since: "0.1",
+        required_members: &["name"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDeleteAttributes,
         service: Service::Ecs,
         name: "DeleteAttributes",
@@ -794,6 +817,19 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsDescribeCapacityProviders,
+        service: Service::Ecs,
+        name: "DescribeCapacityProviders",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:DescribeCapacityProviders",
+        also: &[],
+        handler: "ecs::describe_capacity_providers",
+        since: "0.1",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsDescribeClusters,
         service: Service::Ecs,
         name: "DescribeClusters",
@@ -842,6 +878,32 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::describe_tasks",
         since: "0.1",
         required_members: &["tasks"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsGetTaskProtection,
+        service: Service::Ecs,
+        name: "GetTaskProtection",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:GetTaskProtection",
+        also: &[],
+        handler: "ecs::get_task_protection",
+        since: "0.1",
+        required_members: &["cluster"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsListAccountSettings,
+        service: Service::Ecs,
+        name: "ListAccountSettings",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:ListAccountSettings",
+        also: &[],
+        handler: "ecs::list_account_settings",
+        since: "0.1",
+        required_members: &[],
         result_wrapper: "",
         has_output: true,
     },
@@ -937,6 +999,32 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsPutAccountSetting,
+        service: Service::Ecs,
+        name: "PutAccountSetting",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutAccountSetting",
+        also: &[],
+        handler: "ecs::put_account_setting",
+        since: "0.1",
+        required_members: &["name", "value"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsPutAccountSettingDefault,
+        service: Service::Ecs,
+        name: "PutAccountSettingDefault",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutAccountSettingDefault",
+        also: &[],
+        handler: "ecs::put_account_setting_default",
+        since: "0.1",
+        required_members: &["name", "value"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsPutAttributes,
         service: Service::Ecs,
         name: "PutAttributes",
@@ -946,6 +1034,19 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::put_attributes",
         since: "0.1",
         required_members: &["attributes"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsPutClusterCapacityProviders,
+        service: Service::Ecs,
+        name: "PutClusterCapacityProviders",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:PutClusterCapacityProviders",
+        also: &[],
+        handler: "ecs::put_cluster_capacity_providers",
+        since: "0.1",
+        required_members: &["capacityProviders", "cluster", "defaultCapacityProviderStrategy"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1028,6 +1129,32 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::EcsUpdateCluster,
+        service: Service::Ecs,
+        name: "UpdateCluster",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateCluster",
+        also: &[],
+        handler: "ecs::update_cluster",
+        since: "0.1",
+        required_members: &["cluster"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsUpdateClusterSettings,
+        service: Service::Ecs,
+        name: "UpdateClusterSettings",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateClusterSettings",
+        also: &[],
+        handler: "ecs::update_cluster_settings",
+        since: "0.1",
+        required_members: &["cluster", "settings"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::EcsUpdateContainerInstancesState,
         service: Service::Ecs,
         name: "UpdateContainerInstancesState",
@@ -1037,6 +1164,19 @@ pub static OPERATIONS: &[Operation] = &[
         handler: "ecs::update_container_instances_state",
         since: "0.1",
         required_members: &["containerInstances", "status"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::EcsUpdateTaskProtection,
+        service: Service::Ecs,
+        name: "UpdateTaskProtection",
+        protocol: Protocol::AwsJson11,
+        action: "ecs:UpdateTaskProtection",
+        also: &[],
+        handler: "ecs::update_task_protection",
+        since: "0.1",
+        required_members: &["cluster", "protectionEnabled", "tasks"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1108,15 +1248,19 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (Ec2UpdateSecurityGroupRuleDescriptionsEgress, ec2, UpdateSecurityGroupRuleDescriptionsEgressRequest, vpc::update_security_group_rule_descriptions_egress)
 (Ec2UpdateSecurityGroupRuleDescriptionsIngress, ec2, UpdateSecurityGroupRuleDescriptionsIngressRequest, vpc::update_security_group_rule_descriptions_ingress)
 (EcsCreateCluster, ecs, CreateClusterRequest, ecs::create_cluster)
+(EcsDeleteAccountSetting, ecs, DeleteAccountSettingRequest, ecs::delete_account_setting)
 (EcsDeleteAttributes, ecs, DeleteAttributesRequest, ecs::delete_attributes)
 (EcsDeleteCluster, ecs, DeleteClusterRequest, ecs::delete_cluster)
 (EcsDeleteTaskDefinitions, ecs, DeleteTaskDefinitionsRequest, ecs::delete_task_definitions)
 (EcsDeregisterContainerInstance, ecs, DeregisterContainerInstanceRequest, ecs::deregister_container_instance)
 (EcsDeregisterTaskDefinition, ecs, DeregisterTaskDefinitionRequest, ecs::deregister_task_definition)
+(EcsDescribeCapacityProviders, ecs, DescribeCapacityProvidersRequest, ecs::describe_capacity_providers)
 (EcsDescribeClusters, ecs, DescribeClustersRequest, ecs::describe_clusters)
 (EcsDescribeContainerInstances, ecs, DescribeContainerInstancesRequest, ecs::describe_container_instances)
 (EcsDescribeTaskDefinition, ecs, DescribeTaskDefinitionRequest, ecs::describe_task_definition)
 (EcsDescribeTasks, ecs, DescribeTasksRequest, ecs::describe_tasks)
+(EcsGetTaskProtection, ecs, GetTaskProtectionRequest, ecs::get_task_protection)
+(EcsListAccountSettings, ecs, ListAccountSettingsRequest, ecs::list_account_settings)
 (EcsListAttributes, ecs, ListAttributesRequest, ecs::list_attributes)
 (EcsListClusters, ecs, ListClustersRequest, ecs::list_clusters)
 (EcsListContainerInstances, ecs, ListContainerInstancesRequest, ecs::list_container_instances)
@@ -1124,13 +1268,19 @@ macro_rules! for_each_operation { ($with:ident) => { $with! {
 (EcsListTaskDefinitionFamilies, ecs, ListTaskDefinitionFamiliesRequest, ecs::list_task_definition_families)
 (EcsListTaskDefinitions, ecs, ListTaskDefinitionsRequest, ecs::list_task_definitions)
 (EcsListTasks, ecs, ListTasksRequest, ecs::list_tasks)
+(EcsPutAccountSetting, ecs, PutAccountSettingRequest, ecs::put_account_setting)
+(EcsPutAccountSettingDefault, ecs, PutAccountSettingDefaultRequest, ecs::put_account_setting_default)
 (EcsPutAttributes, ecs, PutAttributesRequest, ecs::put_attributes)
+(EcsPutClusterCapacityProviders, ecs, PutClusterCapacityProvidersRequest, ecs::put_cluster_capacity_providers)
 (EcsRegisterTaskDefinition, ecs, RegisterTaskDefinitionRequest, ecs::register_task_definition)
 (EcsRunTask, ecs, RunTaskRequest, ecs::run_task)
 (EcsStartTask, ecs, StartTaskRequest, ecs::start_task)
 (EcsStopTask, ecs, StopTaskRequest, ecs::stop_task)
 (EcsTagResource, ecs, TagResourceRequest, ecs::tag_resource)
 (EcsUntagResource, ecs, UntagResourceRequest, ecs::untag_resource)
+(EcsUpdateCluster, ecs, UpdateClusterRequest, ecs::update_cluster)
+(EcsUpdateClusterSettings, ecs, UpdateClusterSettingsRequest, ecs::update_cluster_settings)
 (EcsUpdateContainerInstancesState, ecs, UpdateContainerInstancesStateRequest, ecs::update_container_instances_state)
+(EcsUpdateTaskProtection, ecs, UpdateTaskProtectionRequest, ecs::update_task_protection)
 (StsGetCallerIdentity, sts, GetCallerIdentityRequest, sts::get_caller_identity)
 } } }

@@ -53,6 +53,8 @@ fn cluster(name: &str) -> Cluster {
         created_at: TimestampMs(0),
         deleted_at: None,
         container_insights: "disabled".to_owned(),
+        capacity_providers: Vec::new(),
+        default_strategy: Vec::new(),
         tags: std::collections::BTreeMap::new(),
     }
 }

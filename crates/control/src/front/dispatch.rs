@@ -97,15 +97,19 @@ operations! {
     Ec2UpdateSecurityGroupRuleDescriptionsEgress => write vpc::update_security_group_rule_descriptions_egress;
     Ec2UpdateSecurityGroupRuleDescriptionsIngress => write vpc::update_security_group_rule_descriptions_ingress;
     EcsCreateCluster => write ecs::create_cluster;
+    EcsDeleteAccountSetting => write ecs::delete_account_setting;
     EcsDeleteAttributes => write ecs::delete_attributes;
     EcsDeleteCluster => write ecs::delete_cluster;
     EcsDeleteTaskDefinitions => write ecs::delete_task_definitions;
     EcsDeregisterContainerInstance => write ecs::deregister_container_instance;
     EcsDeregisterTaskDefinition => write ecs::deregister_task_definition;
+    EcsDescribeCapacityProviders => read ecs::describe_capacity_providers;
     EcsDescribeClusters => read ecs::describe_clusters;
     EcsDescribeContainerInstances => read ecs::describe_container_instances;
     EcsDescribeTaskDefinition => read ecs::describe_task_definition;
     EcsDescribeTasks => read ecs::describe_tasks;
+    EcsGetTaskProtection => read ecs::get_task_protection;
+    EcsListAccountSettings => read ecs::list_account_settings;
     EcsListAttributes => read ecs::list_attributes;
     EcsListClusters => read ecs::list_clusters;
     EcsListContainerInstances => read ecs::list_container_instances;
@@ -113,14 +117,20 @@ operations! {
     EcsListTaskDefinitionFamilies => read ecs::list_task_definition_families;
     EcsListTaskDefinitions => read ecs::list_task_definitions;
     EcsListTasks => read ecs::list_tasks;
+    EcsPutAccountSetting => write ecs::put_account_setting;
+    EcsPutAccountSettingDefault => write ecs::put_account_setting_default;
     EcsPutAttributes => write ecs::put_attributes;
+    EcsPutClusterCapacityProviders => write ecs::put_cluster_capacity_providers;
     EcsRegisterTaskDefinition => write ecs::register_task_definition;
     EcsRunTask => write ecs::run_task;
     EcsStartTask => write ecs::start_task;
     EcsStopTask => write ecs::stop_task;
     EcsTagResource => write ecs::tag_resource;
     EcsUntagResource => write ecs::untag_resource;
+    EcsUpdateCluster => write ecs::update_cluster;
+    EcsUpdateClusterSettings => write ecs::update_cluster_settings;
     EcsUpdateContainerInstancesState => write ecs::update_container_instances_state;
+    EcsUpdateTaskProtection => write ecs::update_task_protection;
     StsGetCallerIdentity => read sts::get_caller_identity;
 }
 

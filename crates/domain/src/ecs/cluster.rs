@@ -1,6 +1,6 @@
 //! Clusters: names under which tasks run and hosts register.
 //!
-//! A deleted cluster stays visible as INACTIVE until one with its name is created. Not here: capacity providers.
+//! A deleted cluster stays visible as INACTIVE until one with its name is created.
 
 use std::sync::Arc;
 
@@ -11,12 +11,14 @@ use berth_shapes::ecs::{
 };
 use berth_types::intent::LaunchType;
 
+use super::capacity_provider::{associated, show_strategy, strategy};
+use super::cluster_settings::container_insights;
 use super::list::{Asked, Order, page};
 use super::load::Progress;
 use super::record::{Cluster, ClusterName, Host, InstanceStatus};
 use super::reference::{cluster_arn, cluster_name, cluster_not_found};
 use super::refuse::{at_most, invalid, parameter_not_yet};
-use super::tag;
+use super::{account_setting, tag};
 use crate::vpc::record::Tags;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
@@ -37,12 +39,15 @@ pub fn create_cluster(
             "Invalid cluster name. A name has up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.",
         ));
     }
-    let container_insights = container_insights(req)?;
+    let container_insights = container_insights(req.settings.as_deref())?;
+    let container_insights = container_insights.unwrap_or_else(|| account_setting::container_insights(snap, env));
+    let capacity_providers = associated(req.capacity_providers.as_deref())?;
+    let default_strategy = strategy(req.default_capacity_provider_strategy.as_deref(), &capacity_providers)?;
     let tags = tag::read(req.tags.as_deref())?;
     if let Some(cluster) = snap.clusters.get(&name).filter(|cluster| cluster.deleted_at.is_none()) {
         return Ok(Change::none(CreateClusterResponse { cluster: Some(show(snap, cluster, Include::created(), env)) }));
     }
-    let cluster = Cluster { name, created_at: env.now, deleted_at: None, container_insights, tags };
+    let cluster = Cluster { container_insights, capacity_providers, default_strategy, tags, ..plain(name, env) };
     let shown = show(snap, &cluster, Include::created(), env);
     let mut draft = Draft::of(snap);
     draft.put(cluster);
@@ -56,9 +61,21 @@ pub fn ensure_default_cluster(snap: &Snapshot, env: &Env) -> Change<()> {
         return Change::none(());
     }
     let mut draft = Draft::of(snap);
-    let container_insights = "disabled".to_owned();
-    draft.put(Cluster { name, created_at: env.now, deleted_at: None, container_insights, tags: Tags::new() });
+    draft.put(plain(name, env));
     draft.change(())
+}
+
+/// A new cluster of which nothing but the name was said.
+fn plain(name: ClusterName, env: &Env) -> Cluster {
+    Cluster {
+        name,
+        created_at: env.now,
+        deleted_at: None,
+        container_insights: "disabled".to_owned(),
+        capacity_providers: Vec::new(),
+        default_strategy: Vec::new(),
+        tags: Tags::new(),
+    }
 }
 
 /// DescribeClusters.
@@ -146,11 +163,6 @@ fn is_registered(host: &Host) -> bool {
 
 fn refuse_unsupported(req: &CreateClusterRequest) -> Result<(), Refusal> {
     let given = [
-        ("capacityProviders", req.capacity_providers.as_ref().is_some_and(|list| !list.is_empty())),
-        (
-            "defaultCapacityProviderStrategy",
-            req.default_capacity_provider_strategy.as_ref().is_some_and(|list| !list.is_empty()),
-        ),
         ("configuration", req.configuration.is_some()),
         ("serviceConnectDefaults", req.service_connect_defaults.is_some()),
     ];
@@ -158,23 +170,6 @@ fn refuse_unsupported(req: &CreateClusterRequest) -> Result<(), Refusal> {
         Some((member, _)) => Err(parameter_not_yet(member)),
         None => Ok(()),
     }
-}
-
-fn container_insights(req: &CreateClusterRequest) -> Result<String, Refusal> {
-    let mut value = "disabled".to_owned();
-    for setting in req.settings.iter().flatten() {
-        match (setting.name.as_deref(), setting.value.as_deref()) {
-            (Some("containerInsights"), Some(given @ ("enabled" | "enhanced" | "disabled"))) => {
-                value = given.to_owned()
-            }
-            (Some("containerInsights"), given) => {
-                let given = given.unwrap_or_default();
-                return Err(invalid(format!("Invalid value '{given}' for the cluster setting containerInsights.")));
-            }
-            (name, _) => return Err(invalid(format!("Invalid cluster setting '{}'.", name.unwrap_or_default()))),
-        }
-    }
-    Ok(value)
 }
 
 /// What is answered besides the basic members.
@@ -198,7 +193,7 @@ impl Include {
                 "STATISTICS" => include.statistics = true,
                 "TAGS" => include.tags = true,
                 "SETTINGS" => include.settings = true,
-                // A cluster has neither: capacity providers and configurations are refused.
+                // A cluster has neither: only providers of Auto Scaling groups attach something, configurations are refused.
                 "ATTACHMENTS" | "CONFIGURATIONS" => {}
                 other => return Err(invalid(format!("Invalid include value '{other}'."))),
             }
@@ -251,6 +246,11 @@ fn count(n: usize) -> Option<i32> {
     Some(i32::try_from(n).unwrap_or(i32::MAX))
 }
 
+/// A cluster as operations that change it answer it.
+pub(super) fn show_changed(snap: &Snapshot, cluster: &Cluster, env: &Env) -> shape::Cluster {
+    show(snap, cluster, Include::created(), env)
+}
+
 fn show(snap: &Snapshot, cluster: &Cluster, include: Include, env: &Env) -> shape::Cluster {
     let counts = Counts::of(snap, &cluster.name);
     let status = if cluster.deleted_at.is_some() { "INACTIVE" } else { "ACTIVE" };
@@ -260,10 +260,10 @@ fn show(snap: &Snapshot, cluster: &Cluster, include: Include, env: &Env) -> shap
     };
     shape::Cluster {
         active_services_count: Some(0),
-        capacity_providers: Some(Vec::new()),
+        capacity_providers: Some(cluster.capacity_providers.clone()),
         cluster_arn: Some(cluster_arn(&cluster.name, env)),
         cluster_name: Some(cluster.name.0.clone()),
-        default_capacity_provider_strategy: Some(Vec::new()),
+        default_capacity_provider_strategy: Some(show_strategy(&cluster.default_strategy)),
         pending_tasks_count: count(counts.pending.iter().sum()),
         registered_container_instances_count: count(instances(snap, &cluster.name).count()),
         running_tasks_count: count(counts.running.iter().sum()),

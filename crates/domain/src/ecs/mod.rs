@@ -4,8 +4,11 @@
 //! address, its interface and its place on a host from the moment it is accepted until the host has let go of them.
 //! Not here: services, schedulers, load balancers.
 
+mod account_setting;
 mod attribute;
+mod capacity_provider;
 mod cluster;
+mod cluster_settings;
 mod definition;
 mod expire;
 mod expression;
@@ -21,6 +24,7 @@ mod overrides;
 mod phase;
 mod placement;
 mod placement_request;
+mod protection;
 pub mod record;
 mod reference;
 mod refuse;
@@ -32,8 +36,13 @@ mod task;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use account_setting::{
+    delete_account_setting, list_account_settings, put_account_setting, put_account_setting_default,
+};
 pub use attribute::{delete_attributes, list_attributes, put_attributes};
+pub use capacity_provider::{describe_capacity_providers, put_cluster_capacity_providers};
 pub use cluster::{create_cluster, delete_cluster, describe_clusters, ensure_default_cluster, list_clusters};
+pub use cluster_settings::{update_cluster, update_cluster_settings};
 pub use definition::{
     delete_task_definitions, deregister_task_definition, describe_task_definition, list_task_definition_families,
     list_task_definitions, register_task_definition,
@@ -44,6 +53,7 @@ pub use instance::{describe_container_instances, list_container_instances};
 pub use instance_state::{deregister_container_instance, update_container_instances_state};
 pub use observe::{observe_eni, observe_task};
 pub use phase::Seen;
+pub use protection::{get_task_protection, update_task_protection};
 pub use reference::{cluster_arn, task_arn};
 pub use run_task::run_task;
 pub use start_task::start_task;

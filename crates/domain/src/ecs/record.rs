@@ -1,6 +1,7 @@
 //! Stored records of ECS.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use berth_types::intent::{Desired, LaunchType};
@@ -25,8 +26,47 @@ pub struct Cluster {
     pub deleted_at: Option<TimestampMs>,
     /// Setting containerInsights.
     pub container_insights: String,
+    /// Names of the capacity providers it may use.
+    pub capacity_providers: Vec<String>,
+    /// Where tasks go that name neither a strategy nor a launch type; empty means launch type EC2.
+    pub default_strategy: Vec<StrategyItem>,
     /// Tags.
     pub tags: Tags,
+}
+
+/// A capacity provider's part of a strategy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrategyItem {
+    /// Name of the provider.
+    pub provider: String,
+    /// Tasks it gets before the weights count.
+    pub base: u32,
+    /// Its share of the others.
+    pub weight: u32,
+}
+
+/// Whose setting it is, and which.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountSettingKey {
+    /// ARN of a principal; the root's setting holds for the account.
+    pub principal: String,
+    /// e.g. `containerInsights`.
+    pub name: String,
+}
+
+impl fmt::Display for AccountSettingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.principal, self.name)
+    }
+}
+
+/// An account setting somebody set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AccountSetting {
+    /// Whose, and which.
+    pub key: AccountSettingKey,
+    /// Its value.
+    pub value: String,
 }
 
 /// Highest revision a family ever used; numbers are never given twice.
@@ -225,6 +265,8 @@ pub struct Task {
     pub definition: TaskDefinitionKey,
     /// Fargate or EC2.
     pub launch_type: LaunchType,
+    /// The capacity provider a strategy chose.
+    pub capacity_provider: Option<String>,
     /// The host that runs it; `None` when it never got one.
     pub host: Option<HostId>,
     /// Its network interface.
@@ -504,7 +546,7 @@ macro_rules! keyed {
     };
 }
 
-keyed!(Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName);
+keyed!(AccountSetting, key => AccountSettingKey; Cluster, name => ClusterName; TaskDefinitionFamily, name => FamilyName);
 
 impl Stored for TaskDefinition {
     type Key = TaskDefinitionKey;

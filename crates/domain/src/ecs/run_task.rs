@@ -17,11 +17,12 @@ use super::overrides::{self, Overridden, cannot_assume};
 use super::placement::{Wanted, check_instances, ec2_host, fargate_host, need};
 use super::placement_request::{Constraint, Placement, member_of};
 use super::record::{
-    Cluster, Host, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop, TaskTimes,
+    Cluster, Host, StrategyItem, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop,
+    TaskTimes,
 };
 use super::reference::{active_cluster, startable, task_arn};
 use super::refuse::{client, invalid, parameter_not_yet};
-use super::{show_task, tag};
+use super::{capacity_provider, show_task, tag};
 use crate::page::checksum;
 use crate::vpc::record::Tags;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
@@ -47,8 +48,9 @@ pub fn run_task(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Chan
     }
     let mut draft = Draft::of(snap);
     let (mut tasks, mut failures) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        match start(&mut draft, &prepared, env) {
+    let providers = providers(&prepared.strategy, count)?;
+    for provider in providers {
+        match start(&mut draft, &prepared, provider, env) {
             Ok(task) => tasks.push(show_task::accepted(&draft, &task, env)),
             Err(lacking) => failures.extend(lacking),
         }
@@ -61,6 +63,8 @@ pub(super) struct Prepared {
     pub definition: Arc<TaskDefinition>,
     pub template: Task,
     launch: Launch,
+    /// Empty when a launch type decides.
+    strategy: Vec<StrategyItem>,
 }
 
 impl Prepared {
@@ -87,9 +91,10 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Refusal> {
     let definition = startable(snap, req.task_definition.as_deref(), env)?;
     refuse_unsupported(req)?;
-    let launch = launch(snap, req, cluster, &definition)?;
+    let (launch_type, strategy) = capacity(req, cluster)?;
+    let launch = launch(snap, req, cluster, &definition, launch_type)?;
     let template = template(req, cluster, &definition, &launch, token, env)?;
-    Ok(Prepared { definition, template, launch })
+    Ok(Prepared { definition, template, launch, strategy })
 }
 
 /// What the request means, checked.
@@ -100,20 +105,46 @@ struct Launch {
     overridden: Overridden,
 }
 
+/// The launch type, and the strategy that chooses among its providers: the request's, else the cluster's. All providers
+/// there are run tasks of launch type FARGATE.
+fn capacity(req: &RunTaskRequest, cluster: &Cluster) -> Result<(LaunchType, Vec<StrategyItem>), Refusal> {
+    let asked = req.capacity_provider_strategy.as_deref().filter(|asked| !asked.is_empty());
+    match (req.launch_type.as_deref(), asked) {
+        (Some(_), Some(_)) => Err(invalid(
+            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+        )),
+        (None, Some(asked)) => {
+            Ok((LaunchType::Fargate, capacity_provider::strategy(Some(asked), &cluster.capacity_providers)?))
+        }
+        (None, None) if !cluster.default_strategy.is_empty() => {
+            Ok((LaunchType::Fargate, cluster.default_strategy.clone()))
+        }
+        (None | Some("EC2"), None) => Ok((LaunchType::Ec2, Vec::new())),
+        (Some("FARGATE"), None) => Ok((LaunchType::Fargate, Vec::new())),
+        (Some(other @ ("EXTERNAL" | "MANAGED_INSTANCES")), None) => {
+            Err(parameter_not_yet(format!("launchType {other}")))
+        }
+        (Some(other), None) => Err(invalid(format!("'{other}' is not a valid value for launchType."))),
+    }
+}
+
+/// The provider of each task.
+fn providers(strategy: &[StrategyItem], count: i32) -> Result<Vec<Option<String>>, Refusal> {
+    let count = usize::try_from(count).unwrap_or(0);
+    if strategy.is_empty() {
+        return Ok(vec![None; count]);
+    }
+    let providers = capacity_provider::distribute(strategy, count)?;
+    Ok(providers.into_iter().map(Some).collect())
+}
+
 fn launch(
     snap: &Snapshot,
     req: &RunTaskRequest,
     cluster: &Cluster,
     definition: &TaskDefinition,
+    launch_type: LaunchType,
 ) -> Result<Launch, Refusal> {
-    let launch_type = match req.launch_type.as_deref() {
-        None | Some("EC2") => LaunchType::Ec2,
-        Some("FARGATE") => LaunchType::Fargate,
-        Some(other @ ("EXTERNAL" | "MANAGED_INSTANCES")) => {
-            return Err(parameter_not_yet(format!("launchType {other}")));
-        }
-        Some(other) => return Err(invalid(format!("'{other}' is not a valid value for launchType."))),
-    };
     if !definition.compatibilities.iter().any(|name| name == launch_type.as_str()) {
         return Err(invalid(format!("Task definition does not support launch_type {}.", launch_type.as_str())));
     }
@@ -179,14 +210,7 @@ fn placement(req: &RunTaskRequest, launch_type: LaunchType, definition: &TaskDef
 }
 
 fn refuse_unsupported(req: &RunTaskRequest) -> Result<(), Refusal> {
-    let strategy = req.capacity_provider_strategy.as_ref().is_some_and(|list| !list.is_empty());
-    if strategy && req.launch_type.is_some() {
-        return Err(invalid(
-            "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
-        ));
-    }
     let given = [
-        ("capacityProviderStrategy", strategy),
         ("enableExecuteCommand", req.enable_execute_command == Some(true)),
         ("volumeConfigurations", req.volume_configurations.as_ref().is_some_and(|list| !list.is_empty())),
         ("referenceId", req.reference_id.is_some()),
@@ -249,6 +273,7 @@ fn template(
         cluster: cluster.name.clone(),
         definition: definition.key.clone(),
         launch_type: launch.launch_type,
+        capacity_provider: None,
         host: None,
         network: network::precreated(subnet, &launch.network.groups, env),
         desired: Desired::Running,
@@ -288,25 +313,31 @@ fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskC
 }
 
 /// Starts one task on a host of its choice.
-fn start(draft: &mut Draft, prepared: &Prepared, env: &Env) -> Result<Task, Vec<Failure>> {
+fn start(draft: &mut Draft, prepared: &Prepared, provider: Option<String>, env: &Env) -> Result<Task, Vec<Failure>> {
     let wanted = prepared.wanted();
     let host = match prepared.launch.launch_type {
         LaunchType::Fargate => fargate_host(draft, &wanted)?,
         LaunchType::Ec2 => ec2_host(draft, &wanted, env)?,
     };
     let host = host.clone();
-    Ok(start_on(draft, &host, prepared, env))
+    Ok(start_on(draft, &host, prepared, provider, env))
 }
 
 /// Starts one task on this host: chooses its subnet, makes and attaches its interface.
-pub(super) fn start_on(draft: &mut Draft, host: &Host, prepared: &Prepared, env: &Env) -> Task {
+pub(super) fn start_on(
+    draft: &mut Draft,
+    host: &Host,
+    prepared: &Prepared,
+    capacity_provider: Option<String>,
+    env: &Env,
+) -> Task {
     let Prepared { template, launch, .. } = prepared;
     // A host serves every zone for Fargate.
     let zone = match launch.launch_type {
         LaunchType::Fargate => None,
         LaunchType::Ec2 => Some(host.availability_zone.as_str()),
     };
-    let mut task = template.clone();
+    let mut task = Task { capacity_provider, ..template.clone() };
     task.id = TaskId::from_bits(env.fresh_bits());
     for container in &mut task.containers {
         container.id = uuid_text(env.fresh_bits());

@@ -41,6 +41,7 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     shape::Task {
         attachments: Some(vec![attachment(&task.network)]),
         attributes: Some(processor.into_iter().map(|value| attribute("ecs.cpu-architecture", value)).collect()),
+        capacity_provider_name: task.capacity_provider.clone(),
         availability_zone: Some(task.network.availability_zone.clone()),
         cluster_arn: Some(cluster_arn(&task.cluster, env)),
         connectivity: connectivity.map(str::to_owned),

@@ -35,7 +35,7 @@ pub fn start_task(snap: &Snapshot, req: &StartTaskRequest, env: &Env) -> Result<
         match failure {
             Some(failure) => failures.push(failure),
             None => {
-                let task = start_on(&mut draft, &host, &prepared, env);
+                let task = start_on(&mut draft, &host, &prepared, None, env);
                 tasks.push(show_task::accepted(&draft, &task, env));
             }
         }

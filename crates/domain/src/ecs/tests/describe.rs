@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{World, hello, merged, run_request};
 use crate::ecs::{
     create_cluster, delete_cluster, describe_clusters, describe_container_instances, describe_tasks, expire,
-    list_clusters, list_container_instances, list_tags_for_resource, list_tasks, run_task, stop_task, tag_resource,
-    untag_resource,
+    get_task_protection, list_clusters, list_container_instances, list_tags_for_resource, list_tasks, run_task,
+    stop_task, tag_resource, untag_resource, update_task_protection,
 };
 
 fn line(world: &mut World, task: &str) -> String {
@@ -296,7 +296,7 @@ fn clusters_are_made_once_and_deleted_when_empty() {
     note(world.write(create_cluster, json!({"clusterName": "demo"})));
     for refused in [
         json!({"clusterName": "a b"}),
-        json!({"capacityProviders": ["FARGATE"]}),
+        json!({"capacityProviders": ["mine"]}),
         json!({"serviceConnectDefaults": {"namespace": "x"}}),
         json!({"settings": [{"name": "containerInsights", "value": "maybe"}]}),
         json!({"settings": [{"name": "other", "value": "x"}]}),
@@ -317,7 +317,7 @@ fn clusters_are_made_once_and_deleted_when_empty() {
         {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}}
         {"cluster":{"activeServicesCount":0,"capacityProviders":[],"clusterArn":"arn:aws:ecs:us-west-2:111122223333:cluster/demo","clusterName":"demo","defaultCapacityProviderStrategy":[],"pendingTasksCount":0,"registeredContainerInstancesCount":0,"runningTasksCount":0,"settings":[{"name":"containerInsights","value":"enabled"}],"statistics":[],"status":"ACTIVE","tags":[{"key":"a","value":"b"}]}}
         InvalidParameterException: Invalid cluster name. A name has up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens.
-        InvalidParameterException: capacityProviders is not supported by this endpoint yet.
+        InvalidParameterException: The specified capacity provider was not found. Specify a valid name or ARN and try again.
         InvalidParameterException: serviceConnectDefaults is not supported by this endpoint yet.
         InvalidParameterException: Invalid value 'maybe' for the cluster setting containerInsights.
         InvalidParameterException: Invalid cluster setting 'other'.
@@ -554,4 +554,30 @@ fn tags_are_put_read_and_taken_away() {
         InvalidParameterException: The specified ARN is not valid. Specify the ARN of an ECS resource and try again.
     "#]]
     .assert_eq(&found);
+}
+
+#[test]
+fn a_task_without_a_service_cannot_be_protected() {
+    let mut world = World::with_host();
+    let task = world.run(json!({}))[0].to_string();
+    let mut found = String::new();
+    let mut note = |answer: Result<Value, String>| {
+        found.push_str(&format!("{}\n", answer.map_or_else(|words| words, |answer| answer.to_string())));
+    };
+    let both = json!({"cluster": "default", "tasks": [task, "f".repeat(32)]});
+    note(world.read(get_task_protection, both.clone()));
+    note(world.read(get_task_protection, json!({"cluster": "default"})));
+    note(world.write(update_task_protection, merged(both.clone(), json!({"protectionEnabled": true}))));
+    note(world.write(update_task_protection, both.clone()));
+    let minutes = json!({"protectionEnabled": true, "expiresInMinutes": 2881});
+    note(world.write(update_task_protection, merged(both, minutes)));
+    note(world.write(update_task_protection, json!({"cluster": "default", "protectionEnabled": true})));
+    expect![[r#"
+        {"failures":[{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab","detail":"The task is not part of an Amazon ECS service.","reason":"TASK_NOT_VALID"},{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/ffffffffffffffffffffffffffffffff","reason":"MISSING"}],"protectedTasks":[]}
+        {"failures":[],"protectedTasks":[]}
+        {"failures":[{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/eeab027755e2294d2d1ec32f9e72e0ab","detail":"The task is not part of an Amazon ECS service.","reason":"TASK_NOT_VALID"},{"arn":"arn:aws:ecs:us-west-2:111122223333:task/default/ffffffffffffffffffffffffffffffff","reason":"MISSING"}],"protectedTasks":[]}
+        InvalidParameterException: protectionEnabled must be specified.
+        InvalidParameterException: expiresInMinutes must be between 1 and 2880.
+        InvalidParameterException: Tasks cannot be empty.
+    "#]].assert_eq(&found);
 }

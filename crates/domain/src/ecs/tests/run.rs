@@ -100,7 +100,7 @@ fn what_cannot_be_run() {
         odd size: InvalidParameterException: Task definition does not support launch_type FARGATE.
         launch type: InvalidParameterException: 'LAMBDA' is not a valid value for launchType.
         launch type and strategy: InvalidParameterException: Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.
-        strategy: InvalidParameterException: capacityProviderStrategy is not supported by this endpoint yet.
+        strategy: InvalidParameterException: The specified capacity provider strategy cannot contain a capacity provider that is not associated with the cluster. Associate the capacity provider with the cluster and try again.
         no instances: InvalidParameterException: No Container Instances were found in your cluster.
         unknown container: InvalidParameterException: Override for container named x is not a container in the TaskDefinition.
         override files: InvalidParameterException: overrides.containerOverrides[0].environmentFiles is not supported by this endpoint yet.
