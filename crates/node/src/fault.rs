@@ -114,6 +114,18 @@ impl Fault {
         matches!(self, Self::Containerd { status, .. } if status.code() == tonic::Code::NotFound)
     }
 
+    /// True if trying again can help: containerd went away in the middle of a call, or was not there.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            Self::Containerd { status, .. } => {
+                // A broken connection has no code of its own: what the transport reports is passed on as its source.
+                status.code() == tonic::Code::Unavailable || std::error::Error::source(status.as_ref()).is_some()
+            }
+            Self::ContainerdSilent { .. } => true,
+            _ => false,
+        }
+    }
+
     /// True if containerd holds a thing of this name already.
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Containerd { status, .. } if status.code() == tonic::Code::AlreadyExists)

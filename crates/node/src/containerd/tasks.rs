@@ -43,8 +43,19 @@ pub(crate) struct Io {
 }
 
 impl Containerd {
-    /// Makes everything around the process; answers its id.
+    /// Makes everything around the process; answers its id. The caller has seen that there is no process.
     pub async fn create_task(&self, id: &str, rootfs: Mounts, io: Io) -> Result<u32, Fault> {
+        match self.try_create_task(id, rootfs.clone(), io.clone()).await {
+            // A containerd killed in the middle of this call left a shim without a process.
+            Err(fault) if fault.is_taken() => {
+                crate::fault::absent_is_fine(self.delete_task(id).await)?;
+                self.try_create_task(id, rootfs, io).await
+            }
+            other => other,
+        }
+    }
+
+    async fn try_create_task(&self, id: &str, rootfs: Mounts, io: Io) -> Result<u32, Fault> {
         let stderr = if io.terminal { String::new() } else { io.output.clone() };
         let request = self.request(CreateTaskRequest {
             container_id: id.to_owned(),

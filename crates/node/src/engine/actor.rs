@@ -23,6 +23,8 @@ use crate::{Fault, clock, journal};
 
 /// Events a task may have waiting.
 pub(super) const EVENTS_MAX: usize = 64;
+/// Half the pause before a work that failed is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(125);
 /// Longest pause between tries of a work that failed.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -265,7 +267,14 @@ impl Actor {
                     cancel: self.cancel.clone(),
                     is_resumed: self.is_resumed,
                 };
-                tokio::spawn(async move { launch.run().await.map_err(WorkFault::Launch) })
+                let pause = self.pause();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = launch.cancel.cancelled() => {}
+                    }
+                    launch.run().await.map_err(WorkFault::Launch)
+                })
             }
             Work::Stop => {
                 self.reach(TaskStage::Stopping);
@@ -292,7 +301,7 @@ impl Actor {
     fn pause(&self) -> Duration {
         match self.failures {
             0 => Duration::ZERO,
-            n => Duration::from_secs(1 << n.min(5)).min(RETRY_PAUSE_MAX),
+            n => (RETRY_PAUSE * (1 << n.min(10))).min(RETRY_PAUSE_MAX),
         }
     }
 
@@ -303,8 +312,17 @@ impl Actor {
             self.note(event).await;
         }
         match (work, result) {
-            (Work::Launch, Ok(())) => self.reach(TaskStage::Running),
+            (Work::Launch, Ok(())) => {
+                self.failures = 0;
+                self.reach(TaskStage::Running);
+            }
             (Work::Launch, Err(WorkFault::Launch(LaunchFault::Cancelled))) => {}
+            (Work::Launch, Err(WorkFault::Launch(LaunchFault::Interrupted(fault)))) => {
+                self.failures += 1;
+                // What the interrupted launch has made must be looked for.
+                self.is_resumed = true;
+                tracing::warn!(task = %self.record.id, %fault, "the launch is tried again");
+            }
             (Work::Launch, Err(WorkFault::Launch(LaunchFault::Failed { reason, container }))) => {
                 tracing::warn!(task = %self.record.id, reason, "task failed to start");
                 if let Some(container) = container.and_then(|index| self.record.containers.get_mut(index)) {

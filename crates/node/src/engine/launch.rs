@@ -27,6 +27,8 @@ const ENI_LIMIT: Duration = Duration::from_secs(180);
 pub(super) enum LaunchFault {
     /// It was asked to end.
     Cancelled,
+    /// A step failed that may succeed when it is tried again.
+    Interrupted(Fault),
     /// A step failed.
     Failed {
         /// In AWS's words.
@@ -37,12 +39,18 @@ pub(super) enum LaunchFault {
 }
 
 impl LaunchFault {
-    fn task(kind: &str, fault: impl std::fmt::Display) -> Self {
-        Self::Failed { reason: format!("{kind}: {fault}"), container: None }
+    fn task(kind: &str, fault: Fault) -> Self {
+        match fault.is_transient() {
+            true => Self::Interrupted(fault),
+            false => Self::Failed { reason: format!("{kind}: {fault}"), container: None },
+        }
     }
 
-    fn container(kind: &str, index: usize, fault: impl std::fmt::Display) -> Self {
-        Self::Failed { reason: format!("{kind}: {fault}"), container: Some(index) }
+    fn container(kind: &str, index: usize, fault: Fault) -> Self {
+        match fault.is_transient() {
+            true => Self::Interrupted(fault),
+            false => Self::Failed { reason: format!("{kind}: {fault}"), container: Some(index) },
+        }
     }
 }
 
@@ -63,7 +71,7 @@ impl Launch {
         let (network, images) = tokio::join!(self.network(), self.images());
         // When both failed the pull is what the user can mend.
         let images = match images {
-            Err(fault @ LaunchFault::Failed { .. }) => return Err(fault),
+            Err(fault @ (LaunchFault::Failed { .. } | LaunchFault::Interrupted(_))) => return Err(fault),
             other => other,
         };
         let (held, eni) = network?;
@@ -104,13 +112,15 @@ impl Launch {
                 self.tell(Progress::Attached).await;
                 Ok((held, eni))
             }
+            Err(fault) if fault.is_transient() => {
+                self.cancel.cancel();
+                Err(LaunchFault::Interrupted(fault))
+            }
             Err(fault) => {
                 self.tell(Progress::NotAttached(fault.to_string())).await;
                 self.cancel.cancel();
-                Err(LaunchFault::task(
-                    "ResourceInitializationError",
-                    format!("network setup of the task failed: {fault}"),
-                ))
+                let reason = format!("ResourceInitializationError: network setup of the task failed: {fault}");
+                Err(LaunchFault::Failed { reason, container: None })
             }
         }
     }
@@ -225,7 +235,7 @@ impl Launch {
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
         let (spec, labels) = self
             .specification(index, image, held, eni, &mounts)
-            .map_err(|fault| LaunchFault::container("CannotCreateContainerError", index, fault))?;
+            .map_err(|why| LaunchFault::container("CannotCreateContainerError", index, Fault::Specification(why)))?;
         let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
         let terminal = self.record.wanted(&container.name).is_some_and(|wanted| wanted.pseudo_terminal);
