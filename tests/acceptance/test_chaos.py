@@ -108,7 +108,7 @@ def test_nothing_is_lost_whatever_is_killed(berth, ec2, vpc, survivors, ec2_clus
     """100 random moments; survivors and their connection live, answered tasks end as they should."""
     with capsys.disabled():
         print(f"chaos: seed {SEED}, {ROUNDS} rounds", flush=True)
-    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.200.0/24", AvailabilityZone="us-west-2a")
+    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.210.0/24", AvailabilityZone="us-west-2a")
     subnet = subnet["Subnet"]["SubnetId"]
     chaos = Chaos(berth, ec2_cluster, td_idle, subnet, vpc.sgnone)
     one, two = survivors
