@@ -39,10 +39,11 @@ pub enum StopCause {
 }
 
 /// State of a container as AWS shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ContainerStatus {
     /// Not started yet.
+    #[default]
     Pending,
     /// Started.
     Running,
@@ -51,7 +52,7 @@ pub enum ContainerStatus {
 }
 
 /// One container of a task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContainerReport {
     /// Name in the task definition.
     pub name: String,

@@ -4,14 +4,15 @@
 //! tasks run on, and they come back with the same id.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use berth_types::HostId;
 use berth_types::link::{Hello, PROTOCOL_VERSION};
-use berth_types::report::{EniReport, EniState};
+use berth_types::report::{ContainerReport, ContainerStatus, EniReport, EniState, TaskReport, TaskStage};
 
 use super::definition::LOG_DRIVERS;
 use super::observe::{observe_eni, observe_task};
-use super::record::{ClusterName, Host};
+use super::record::{ClusterName, Host, Task, TaskContainer};
 use super::reference::host_tasks;
 use super::refuse::invalid;
 use crate::vpc::{self, record::AttachmentStatus};
@@ -102,6 +103,10 @@ fn take_in(draft: &mut Draft, hello: &Hello, env: &Env) {
         let change = observe_task(draft, &hello.host, report, env);
         draft.take(change);
     }
+    for report in forgotten_tasks(draft, hello) {
+        let change = observe_task(draft, &hello.host, &report, env);
+        draft.take(change);
+    }
     let is_detaching = |eni: &&berth_types::EniId| {
         let attachment = draft.enis.get(*eni).and_then(|eni| eni.attachment.as_ref());
         attachment.is_some_and(|attachment| attachment.status == AttachmentStatus::Detaching)
@@ -113,6 +118,35 @@ fn take_in(draft: &mut Draft, hello: &Hello, env: &Env) {
     for eni in gone {
         let change = observe_eni(draft, &hello.host, &EniReport { eni, state: EniState::Gone }, env);
         draft.take(change);
+    }
+}
+
+/// Tasks whose containers this host had begun, but which it does not know any more: it was taken down and came back, or
+/// it lost its files. Such a task is over; it is never run a second time.
+fn forgotten_tasks(snap: &Snapshot, hello: &Hello) -> Vec<TaskReport> {
+    let is_begun = |task: &Arc<Task>| task.stage.is_some_and(|stage| stage >= TaskStage::Pending);
+    let is_named = |task: &Arc<Task>| hello.tasks.iter().any(|report| report.task == task.id);
+    let forgotten = host_tasks(snap, &hello.host).filter(|task| is_begun(task) && !is_named(task));
+    forgotten
+        .map(|task| TaskReport {
+            task: task.id.clone(),
+            stage: TaskStage::Stopped,
+            stop: None,
+            containers: task.containers.iter().map(vanished).collect(),
+            pull_started_at: None,
+            pull_stopped_at: None,
+            execution_stopped_at: None,
+        })
+        .collect()
+}
+
+fn vanished(container: &TaskContainer) -> ContainerReport {
+    let reason = "ContainerVanishedError: the host does not know the container any more";
+    ContainerReport {
+        name: container.name.clone(),
+        status: ContainerStatus::Stopped,
+        reason: (container.status != ContainerStatus::Stopped).then(|| reason.to_owned()),
+        ..ContainerReport::default()
     }
 }
 

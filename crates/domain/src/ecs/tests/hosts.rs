@@ -48,6 +48,22 @@ fn a_host_keeps_its_cluster_while_it_runs_tasks() {
 }
 
 #[test]
+fn a_host_that_forgot_a_task_it_ran_does_not_run_it_again() {
+    let mut world = World::with_host();
+    let (ran, fresh) = (world.run(json!({}))[0].clone(), world.run(json!({}))[0].clone());
+    world.eni(&ran, EniState::Attached);
+    world.stage(&ran, TaskStage::Running, None);
+    assert_eq!(world.status(&ran), TaskStatus::Running);
+    world.connect(&hello(1));
+    assert_eq!(world.status(&ran), TaskStatus::Stopped);
+    let stopped = &world.snap.tasks[&ran];
+    assert_eq!(stopped.stop.as_ref().unwrap().reason, "Essential container in task exited");
+    assert!(stopped.containers[0].reason.as_ref().unwrap().starts_with("ContainerVanishedError: "));
+    assert_eq!(world.status(&fresh), TaskStatus::Provisioning, "what never began is begun now");
+    assert_eq!(world.snap.enis.len(), 1);
+}
+
+#[test]
 fn hello_makes_up_for_lost_reports() {
     let mut world = World::with_host();
     let task = world.run(json!({}))[0].clone();
