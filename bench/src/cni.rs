@@ -1,5 +1,6 @@
-//! The CNI chain as the agent runs it: `ecs-bridge` (which runs `ecs-ipam`), then `ecs-eni`; beside the `bridge` and
-//! `host-local` plugins of the CNI project when Debian's package `containernetworking-plugins` is there.
+//! The CNI chain as the agent runs it: `ecs-eni`, then `ecs-bridge` (which runs `ecs-ipam`); beside the plugins of the CNI
+//! project that do the same work, `host-device` with `static` and `bridge` with `host-local`, when Debian's package
+//! `containernetworking-plugins` is there. Both move a device into the container, which is most of the time.
 
 use std::io::Write;
 use std::path::Path;
@@ -86,18 +87,27 @@ fn official_chain(folder: &Path, round: u32, times: &mut Times) -> Result<()> {
     let task = Namespace::create(&path)?;
     let plugins = Path::new(OFFICIAL);
     let leases = folder.join("host-local");
+    let (device, far) = (format!("dev{round}"), format!("away{round}"));
+    let mut netlink = berth_fabric::kernel::netlink::Netlink::open()?;
+    netlink.create_veth(&VethPair { name: &far, peer_name: &device, ..VethPair::default() })?;
+    let host_device = format!(
+        r#"{{"cniVersion":"0.4.0","name":"bench","type":"host-device","device":"{device}","ipam":{{"type":"static","addresses":[{{"address":"10.9.0.10/24","gateway":"10.9.0.1"}}],"routes":[{{"dst":"0.0.0.0/0"}}]}}}}"#
+    );
     let config = format!(
         r#"{{"cniVersion":"0.4.0","name":"bench{round}","type":"bridge","bridge":"cni0","isGateway":true,"ipam":{{"type":"host-local","subnet":"10.88.0.0/16","dataDir":"{}"}}}}"#,
         leases.display()
     );
     let begin = Instant::now();
-    plugin(&plugins.join("bridge"), plugins, "ADD", &path, "eth0", folder, &config)?;
+    plugin(&plugins.join("host-device"), plugins, "ADD", &path, "eth0", folder, &host_device)?;
+    plugin(&plugins.join("bridge"), plugins, "ADD", &path, "eth1", folder, &config)?;
     times.add_ms.push(begin.elapsed().as_secs_f64() * 1e3);
     let begin = Instant::now();
-    plugin(&plugins.join("bridge"), plugins, "DEL", &path, "eth0", folder, &config)?;
+    plugin(&plugins.join("bridge"), plugins, "DEL", &path, "eth1", folder, &config)?;
+    plugin(&plugins.join("host-device"), plugins, "DEL", &path, "eth0", folder, &host_device)?;
     times.del_ms.push(begin.elapsed().as_secs_f64() * 1e3);
     drop(task);
     Namespace::delete(&path)?;
+    netlink.delete_link(&far)?;
     Ok(())
 }
 
@@ -142,7 +152,7 @@ fn report(mut ours: Times, official: Option<Times>) {
     };
     let mut rows = vec![row("ecs-eni + ecs-bridge + ecs-ipam", &mut ours)];
     let ratio = official.map(|mut official| {
-        rows.push(row("bridge + host-local (CNI project)", &mut official));
+        rows.push(row("host-device + bridge + host-local", &mut official));
         table::ratio(table::percentile(&mut ours.add_ms, 0.5), table::percentile(&mut official.add_ms, 0.5))
     });
     table::print(&["chain", "ADD p50 ms", "p99", "DEL p50 ms", "p99"], &rows);

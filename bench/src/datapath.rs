@@ -1,7 +1,8 @@
 //! Task to task through the fabric, beside a raw veth pair and a Linux bridge with nftables.
 //!
-//! Each round runs every path back to back; the best sample of all rounds counts, because noise only slows things
-//! down. The raw pair is measured twice: how far the two are apart is the error of the run.
+//! Each round runs every path back to back. Two readings of the same samples: the best of all rounds, because noise
+//! only slows things down, and the median of the ratios within each round, because noise that lasts hits all paths of
+//! a round. The raw pair is measured twice: how far the two are apart is the error of the run.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::sample::{Figure, Kind, take};
 use crate::table;
 use crate::topology::{Ground, PathUnderTest};
 
-type Best = BTreeMap<(&'static str, Figure), f64>;
+/// One value per round.
+type Samples = BTreeMap<(&'static str, Figure), Vec<f64>>;
 
 /// Measures and prints. Empty lists mean every path and every kind.
 pub fn run(rounds: u32, only: &[String], kinds: &[Kind]) -> Result<()> {
@@ -20,24 +22,29 @@ pub fn run(rounds: u32, only: &[String], kinds: &[Kind]) -> Result<()> {
         vec![ground.raw("raw")?, ground.raw("raw2")?, ground.bridge("nft1", 1)?, ground.bridge("nft1000", 1000)?];
     paths.extend(ground.fabric(&[("fabric1", 1, 1500), ("fabric1000", 1000, 1500), ("fabric9001", 1, 9001)])?);
     paths.retain(|path| path.name == "raw" || only.is_empty() || only.iter().any(|name| name == path.name));
-    let mut best = Best::new();
+    let mut samples = Samples::new();
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         for kind in Kind::ALL.into_iter().filter(|kind| kinds.is_empty() || kinds.contains(kind)) {
             for path in &paths {
                 for (figure, value) in take(kind, &path.client, &path.server, path.address)? {
-                    let best = best.entry((path.name, figure)).or_insert(value);
-                    *best = figure.better(*best, value);
+                    samples.entry((path.name, figure)).or_default().push(value);
                 }
             }
         }
     }
-    report(&paths, &best);
+    report(&paths, &samples);
     Ok(())
 }
 
-fn report(paths: &[PathUnderTest], best: &Best) {
-    let value = |name, figure| best.get(&(name, figure)).copied().unwrap_or(f64::NAN);
+fn report(paths: &[PathUnderTest], samples: &Samples) {
+    let all = |name, figure| samples.get(&(name, figure)).map(Vec::as_slice).unwrap_or_default();
+    let value =
+        |name, figure: Figure| all(name, figure).iter().copied().reduce(|a, b| figure.better(a, b)).unwrap_or(f64::NAN);
+    let median = |name, other, figure| {
+        let mut ratios: Vec<f64> = all(name, figure).iter().zip(all(other, figure)).map(|(a, b)| a / b).collect();
+        table::percentile(&mut ratios, 0.5)
+    };
     let row = |path: &PathUnderTest| {
         let mut cells = vec![path.name.to_owned()];
         for figure in Figure::ALL {
@@ -49,8 +56,16 @@ fn report(paths: &[PathUnderTest], best: &Best) {
     let header: Vec<&str> =
         ["path"].into_iter().chain(Figure::ALL.iter().flat_map(|figure| [figure.heading(), "x raw"])).collect();
     table::print(&header, &paths.iter().map(row).collect::<Vec<_>>());
+    println!("\nmedians of the ratios to raw within each round");
+    let row = |path: &PathUnderTest| {
+        let ratios = Figure::ALL.iter().map(|figure| format!("{:.3}", median(path.name, "raw", *figure)));
+        [path.name.to_owned()].into_iter().chain(ratios).collect()
+    };
+    let header: Vec<&str> = ["path"].into_iter().chain(Figure::ALL.iter().map(|figure| figure.heading())).collect();
+    table::print(&header, &paths.iter().map(row).collect::<Vec<_>>());
     let rules = table::ratio(value("fabric1000", Figure::Connections), value("fabric1", Figure::Connections));
-    println!("\nconnections/s with 1,000 rules against 1 rule: {rules} (goal >= 0.97)");
+    let rules_median = median("fabric1000", "fabric1", Figure::Connections);
+    println!("\nconnections/s with 1,000 rules against 1 rule: {rules}, median {rules_median:.3} (goal >= 0.97)");
     println!(
         "goals against raw: RTT <= 1.08, p99 <= 1.10, connections >= 0.90, stream >= 0.94 (MTU 1500), >= 1.10 (MTU \
          9001), UDP >= 0.92"

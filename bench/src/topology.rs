@@ -36,6 +36,7 @@ pub struct Ground {
     folder: PathBuf,
     names: Vec<String>,
     fabric: Option<Fabric>,
+    intent: Option<HostIntent>,
 }
 
 const CIDR: &str = "10.9.0.0/24";
@@ -47,10 +48,11 @@ impl Ground {
     pub fn new() -> Result<Self> {
         let folder = PathBuf::from(format!("/run/berth-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        Ok(Self { folder, names: Vec::new(), fabric: None })
+        Ok(Self { folder, names: Vec::new(), fabric: None, intent: None })
     }
 
-    fn namespace(&mut self, name: &str) -> Result<Namespace> {
+    /// A namespace with `lo` up and the settings of the benchmark.
+    pub fn namespace(&mut self, name: &str) -> Result<Namespace> {
         let namespace = Namespace::create(&self.folder.join(name))?;
         self.names.push(name.to_owned());
         let settings = [("net.ipv4.tcp_tw_reuse", "1"), ("net.ipv4.ip_local_port_range", "1024 65535")];
@@ -121,7 +123,13 @@ impl Ground {
             paths.push(PathUnderTest { name, client, server, address: address(nth, 1) });
         }
         self.fabric = Some(fabric);
+        self.intent = Some(intent);
         Ok(paths)
+    }
+
+    /// What the fabric was programmed with.
+    pub fn intent(&self) -> Result<HostIntent> {
+        self.intent.clone().context("no fabric was made")
     }
 
     /// The fabric, once [`Ground::fabric`] has made it.

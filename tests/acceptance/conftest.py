@@ -146,11 +146,16 @@ class Berth:
         return self.client("ec2")
 
     def ctr(self, *words):
-        done = subprocess.run(
-            ["ctr", "--address", self.run / "containerd/containerd.sock", "--namespace", "berth", *words],
-            capture_output=True, text=True, timeout=60, check=True,
-        )  # fmt: skip
-        return done.stdout
+        """What containerd's own client says; one that was killed is given time to come back."""
+
+        def said():
+            done = subprocess.run(
+                ["ctr", "--address", self.run / "containerd/containerd.sock", "--namespace", "berth", *words],
+                capture_output=True, text=True, timeout=60,
+            )  # fmt: skip
+            return (done.stdout,) if done.returncode == 0 else print(done.stderr)
+
+        return eventually(said, 20, f"ctr {' '.join(words)} failed")[0]
 
     def container_pids(self):
         """Process ids of running containers by runtime id."""

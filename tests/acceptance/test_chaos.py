@@ -21,6 +21,7 @@ from packets import peer_in
 ROUNDS = int(os.environ.get("BERTH_CHAOS_ROUNDS", "100"))
 SEED = int(os.environ.get("BERTH_CHAOS_SEED", random.SystemRandom().randrange(1 << 32)))
 TASKS_MAX = 8
+PREPARED_BARE = 4  # namespaces prepared for the EC2 launch type, which the plugins will wire
 KINDS = ["server", "node", "containerd", "shim"]
 
 
@@ -53,7 +54,8 @@ class Chaos:
                 cluster=self.cluster, taskDefinition=self.definition, launchType=kind, networkConfiguration=network,
                 count=self.random.randint(1, 2),
             )  # fmt: skip
-            self.accepted |= {task["taskArn"]: Task(self.berth, self.cluster, task["taskArn"]) for task in answer["tasks"]}
+            arns = [task["taskArn"] for task in answer["tasks"]]
+            self.accepted |= {arn: Task(self.berth, self.cluster, arn) for arn in arns}
 
     def stop(self):
         going = sorted(set(self.accepted) - self.stop_asked)
@@ -104,13 +106,15 @@ def lock_holder(berth, role):
         return int((berth.run / "lock" / role).read_text())
 
 
-def test_nothing_is_lost_whatever_is_killed(berth, ec2, vpc, survivors, ec2_cluster, td_idle, capsys):
+def test_nothing_is_lost_whatever_is_killed(berth, ec2, vpc, survivors, ec2_cluster, td_idle, runner, capsys):
     """100 random moments; survivors and their connection live, answered tasks end as they should."""
     with capsys.disabled():
         print(f"chaos: seed {SEED}, {ROUNDS} rounds", flush=True)
-    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.200.0/24", AvailabilityZone="us-west-2a")
+    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.210.0/24", AvailabilityZone="us-west-2a")
     subnet = subnet["Subnet"]["SubnetId"]
     chaos = Chaos(berth, ec2_cluster, td_idle, subnet, vpc.sgnone)
+    # Whatever happens, they are stopped in the end.
+    runner.started = chaos.accepted.values()
     one, two = survivors
     pids = [task.pid() for task in survivors]
     with peer_in(one) as peer:
@@ -180,7 +184,7 @@ def leftovers(berth, ids):
     pauses = {name for name in containers if "internalecspause" in name}
     running = set(berth.container_pids())
     snapshots = {line.split()[0] for line in berth.ctr("snapshot", "ls").splitlines()[1:] if line.split()[-1] == "Active"}
-    counts = {"namespaces": len(names), "pauses": len(pauses), "bridge ports": bridge_ports()}
+    counts = {"namespaces": len(names), "pauses": len(pauses), "bridge ports": bridge_ports() + PREPARED_BARE}
     unequal = [] if len(set(counts.values())) == 1 else [counts]
     return mounts + folders + unequal + sorted(containers ^ running) + sorted(snapshots - containers)
 

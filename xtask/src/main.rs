@@ -21,7 +21,7 @@ usage: cargo xtask TASK
   test [SUITE...]          the test suites: fast, kernel, acceptance (all when none is named; the last two need root)
   gen [--check]            generate shapes, operation table and docs/coverage.md from operations.toml and coverage.toml
   image NAME --out FILE    make a container image of the test kit as an OCI archive: nginx, busybox, web, api
-  bench [ARGS]             measure this machine (root); see docs/performance.md
+  bench [SUITE...]         measure this machine (root): units, datapath, cni, launch, api; see docs/performance.md
   dist                     build the release and pack it into target/dist/
 ";
 

@@ -48,11 +48,10 @@ pub fn test(suites: &[&str]) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
 }
 
-/// Measures this machine.
+/// Measures this machine: the suites named, or all.
 pub fn bench(args: &[&str]) -> Result<()> {
     needs_root("the benchmarks")?;
-    cargo(&["build", "--release", "--package", "berth", "--bins"])?;
-    cargo(&[&["run", "--release", "--quiet", "--package", "bench", "--"], args].concat())
+    run(Command::new(repository().join("scripts/bench")).args(args).current_dir(repository()))
 }
 
 fn fast() -> Result<()> {

@@ -125,7 +125,7 @@ pub struct NodeOptions {
     /// program
     #[arg(long, env = "BERTH_CNI", value_name = "DIR")]
     pub cni: Option<PathBuf>,
-    /// Namespaces kept ready for Fargate tasks
+    /// Namespaces kept ready for Fargate tasks; half as many are for the EC2 launch type
     #[arg(long, env = "BERTH_PREPARED_NAMESPACES", default_value_t = 8, value_name = "COUNT")]
     pub prepared_namespaces: usize,
     /// Tasks do not reach the instance metadata address 169.254.169.254

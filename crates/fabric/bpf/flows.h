@@ -22,17 +22,12 @@ INLINE bool opens_flow(const struct packet *p)
 	return p->proto != PROTO_ICMP || icmp_kind(p->icmp_type) == ICMP_REQUEST;
 }
 
-/* True if the row holds no live flow of this owner; a dead one is removed. */
-INLINE bool ring_row_is_free(struct ring_key *row, __u64 now_ns)
+/* True if the flow of this row is not alive or not this row's any more; a dead one is removed. */
+INLINE bool ring_row_is_free(const struct ring_key *row, const struct flow_key *key, __u64 now_ns)
 {
-	struct flow_key *key = map_lookup(&flow_ring, row);
-	struct flow_key copy;
-	struct flow *f;
+	struct flow_key copy = *key;
+	struct flow *f = map_lookup(&flows, &copy);
 
-	if (!key)
-		return true;
-	copy = *key;
-	f = map_lookup(&flows, &copy);
 	if (!f || f->owner != row->slot || f->ring_index != row->index)
 		return true;
 	if (!flow_reclaimable(now_ns, f->seen_ns, f->state, copy.vni_proto & 0xff))
@@ -45,6 +40,7 @@ INLINE bool ring_row_is_free(struct ring_key *row, __u64 now_ns)
 NOINLINE int claim_row(struct ring_key *row, struct crossing *c)
 {
 	struct ring *ring = map_lookup(&rings, &row->slot);
+	struct flow_key *key;
 	__u32 rows;
 
 	c->reason = DROP_flow_quota;
@@ -53,13 +49,18 @@ NOINLINE int claim_row(struct ring_key *row, struct crossing *c)
 	rows = ring->rows;
 	for (int probe = 0; probe < RING_PROBES && rows; probe++) {
 		row->index = __sync_fetch_and_add(&ring->cursor, 1) % rows;
-		if (ring_row_is_free(row, c->now_ns))
-			goto take;
+		key = map_lookup(&flow_ring, row);
+		if (key && ring_row_is_free(row, key, c->now_ns)) {
+			*key = c->key;
+			return true;
+		}
+		if (!key)
+			goto add;
 	}
 	if (rows >= FLOWS_PER_ENI)
 		return false;
 	row->index = __sync_fetch_and_add(&ring->rows, 1);
-take:
+add:
 	c->reason = DROP_flow_table_full;
 	return !map_update(&flow_ring, row, &c->key, UPDATE_ANY);
 }

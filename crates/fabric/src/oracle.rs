@@ -127,9 +127,15 @@ mod tests {
     prop_compose! {
         fn any_rule()(
             ingress in any::<bool>(),
-            protocol in prop_oneof![Just(None), Just(Some(6u8)), Just(Some(17)), Just(Some(1)), Just(Some(47))],
-            whole in any::<bool>(),
-            (first, length) in (0u16..40, 0u16..20),
+            protocol in prop_oneof![
+                1 => Just(None), 9 => Just(Some(6u8)), 2 => Just(Some(17)), 2 => Just(Some(1)), 1 => Just(Some(47)),
+            ],
+            whole in proptest::bool::weighted(0.2),
+            // Ranges that share prefixes, and any other.
+            (first, length) in prop_oneof![
+                (0u16..4, 1u32..5).prop_map(|(n, bits)| (n << bits, (1 << bits) - 1)),
+                (0u16..40, 0u16..20),
+            ],
             (kind, code) in (0u8..4, proptest::option::of(0u8..3)),
             peer in prop_oneof![
                 Just(RulePeer::Cidr(Ipv4Cidr::containing(Ipv4Addr::UNSPECIFIED, 0).unwrap())),
@@ -170,8 +176,8 @@ mod tests {
     prop_compose! {
         fn any_question()(
             ingress in any::<bool>(), own in 1u16..7, peer in any::<u8>(), peer_set in 0u16..7,
-            protocol in prop_oneof![Just(6u8), Just(17), Just(1), Just(47), Just(50)],
-            port in 0u16..64, kind in 0u16..4, code in 0u16..3,
+            protocol in prop_oneof![6 => Just(6u8), 2 => Just(17), 2 => Just(1), 1 => Just(47), 1 => Just(50)],
+            port in 0u16..32, kind in 0u16..4, code in 0u16..3,
         ) -> Question {
             Question {
                 direction: if ingress { Direction::Ingress } else { Direction::Egress },
@@ -260,7 +266,7 @@ mod tests {
 
     prop_compose! {
         fn any_crossing()(
-            from in 0u8..4, to in 0u8..4, port in 0u16..64, protocol in prop_oneof![Just(6u8), Just(17)],
+            from in 0u8..4, to in 0u8..4, port in 0u16..32, protocol in prop_oneof![Just(6u8), Just(17)],
         ) -> Crossing {
             Crossing { from, to, protocol, port }
         }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::Fault;
 
-/// Prepared namespaces kept for Fargate tasks unless said otherwise.
+/// Prepared namespaces kept for Fargate tasks unless said otherwise; half as many are kept for the EC2 launch type.
 pub const PREPARED_NAMESPACES: usize = 8;
 
 /// A registry asked instead of another.
@@ -64,7 +64,7 @@ pub struct NodeConfig {
     pub log_driver: PathBuf,
     /// What the host can hold; measured when absent.
     pub capacity: Option<Capacity>,
-    /// Prepared namespaces to keep for Fargate tasks.
+    /// Prepared namespaces to keep for Fargate tasks, and half as many for tasks of the EC2 launch type.
     pub prepared_namespaces: usize,
     /// Region told to tasks.
     pub region: String,

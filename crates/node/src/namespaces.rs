@@ -1,5 +1,6 @@
 //! Network namespaces of tasks, each held by a pause container. Some are prepared ahead, so that a launch is a matter
-//! of address, identity and policy; the others are made when they are needed.
+//! of address, identity and policy; the others are made when they are needed. Those for Fargate tasks are wired to the
+//! bridge already, those for the EC2 launch type (half as many) are left to the plugins.
 //!
 //! Every namespace is in the journal before it is made, with its owner once it has one.
 
@@ -71,6 +72,23 @@ struct State {
     ready: Vec<String>,
 }
 
+impl State {
+    /// The prepared namespaces of a kind.
+    fn ready_of(&self, is_wired: bool) -> impl Iterator<Item = &String> {
+        let kind = if is_wired { Wiring::Library } else { Wiring::Bare };
+        self.ready.iter().filter(move |name| self.records.get(*name).is_some_and(|record| record.wiring == kind))
+    }
+
+    /// Gives a prepared namespace to a task.
+    fn take_ready(&mut self, is_wired: bool, task: &TaskId) -> Option<Record> {
+        let name = self.ready_of(is_wired).next()?.clone();
+        self.ready.retain(|ready| *ready != name);
+        let record = self.records.get_mut(&name)?;
+        record.owner = Some(task.clone());
+        Some(record.clone())
+    }
+}
+
 impl Namespaces {
     pub fn new(
         config: NodeConfig,
@@ -95,7 +113,8 @@ impl Namespaces {
             let is_free = record.owner.is_none();
             if is_free {
                 let state = self.containerd.task_state(&record.pause_id).await?;
-                let is_whole = matches!(state, TaskState::Running(_)) && record.bridge_address.is_some();
+                let is_wired = record.bridge_address.is_some() || record.wiring == Wiring::Bare;
+                let is_whole = matches!(state, TaskState::Running(_)) && is_wired;
                 match is_whole && self.config.netns_dir().join(&name).exists() {
                     true => self.state().ready.push(name.clone()),
                     false => broken.push(name.clone()),
@@ -112,12 +131,8 @@ impl Namespaces {
             let mut state = self.state();
             let owned = state.records.values().find(|record| record.owner.as_ref() == Some(task)).cloned();
             let prepared = match owned {
-                None if is_wired => state.ready.pop().and_then(|name| {
-                    let record = state.records.get_mut(&name)?;
-                    record.owner = Some(task.clone());
-                    Some(record.clone())
-                }),
-                None | Some(_) => None,
+                None => state.take_ready(is_wired, task),
+                Some(_) => None,
             };
             (owned, prepared)
         };
@@ -248,20 +263,23 @@ pub(crate) async fn keep_prepared(
             let free = state.records.values().filter(|record| record.owner.is_none());
             let broken: Vec<String> =
                 free.map(|record| record.name.clone()).filter(|name| !state.ready.contains(name)).collect();
-            (broken, pool.config.prepared_namespaces.saturating_sub(state.ready.len()))
+            let (wired, bare) = (pool.config.prepared_namespaces, pool.config.prepared_namespaces / 2);
+            let is_missing = |is_wired, wanted| state.ready_of(is_wired).count() < wanted;
+            let missing = if is_missing(true, wired) { Some(true) } else { is_missing(false, bare).then_some(false) };
+            (broken, missing)
         };
         for name in broken {
             if let Err(fault) = pool.remove(&network, &name).await {
                 tracing::error!(namespace = name, %fault, "a prepared namespace stays");
             }
         }
-        if missing == 0 {
+        let Some(is_wired) = missing else {
             tokio::select! {
                 () = pool.wanted.notified() => continue,
                 () = shutdown.cancelled() => return Ok(()),
             }
-        }
-        let record = pool.fresh(true, None);
+        };
+        let record = pool.fresh(is_wired, None);
         let name = record.name.clone();
         // A node that ends in the middle finds the record and removes what there is.
         match pool.make(&network, record).await {
