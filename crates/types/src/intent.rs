@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mode::{ContainerLink, NetworkMode, Protocol};
 use crate::{
     EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, Vni, VpcId,
 };
@@ -207,11 +208,15 @@ pub struct TaskIntent {
     pub availability_zone: String,
     /// Run it or end it.
     pub desired: Desired,
-    /// Its interface, an entry of `HostIntent::enis` while attached.
-    pub eni: EniId,
+    /// How its containers reach the network.
+    #[serde(default)]
+    pub network_mode: NetworkMode,
+    /// Its interface, an entry of `HostIntent::enis` while attached; in network mode awsvpc only.
+    #[serde(default)]
+    pub eni: Option<EniId>,
     /// Host name inside the task: the interface's private DNS name, if it has one.
     pub hostname: Option<String>,
-    /// Name servers and search domains for `/etc/resolv.conf`.
+    /// Name servers and search domains for `/etc/resolv.conf`; outside of awsvpc the host's own hold where none is given.
     pub dns: DnsIntent,
     /// Hard limit of all containers together, CPU units (1024 = one core).
     pub cpu_units: Option<u32>,
@@ -271,8 +276,11 @@ pub struct ContainerIntent {
     pub labels: BTreeMap<String, String>,
     /// Volumes of the task mounted into the container.
     pub mounts: Vec<MountIntent>,
-    /// Ports the definition names, for metadata.
+    /// Ports the definition names: published in network mode bridge, told of in every mode.
     pub ports: Vec<PortIntent>,
+    /// Containers of the task it knows by name (network mode bridge).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<ContainerLink>,
 }
 
 /// A task volume seen in a container.
@@ -289,10 +297,16 @@ pub struct MountIntent {
 /// A port a container listens on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PortIntent {
-    /// Port number.
+    /// Port number; of a range the first.
     pub container_port: u16,
-    /// `tcp` or `udp`.
-    pub protocol: String,
+    /// Last port of a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_container_port: Option<u16>,
+    /// Port of the host; the host chooses when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_port: Option<u16>,
+    /// Protocol.
+    pub protocol: Protocol,
 }
 
 /// Difference between two maps.

@@ -8,6 +8,7 @@ pub mod arn;
 pub mod ids;
 pub mod intent;
 pub mod link;
+pub mod mode;
 pub mod net;
 pub mod report;
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::mode::NetworkBinding;
 use crate::{EniId, TaskId, TimestampMs};
 
 /// Where a task stands on its host.
@@ -66,6 +67,9 @@ pub struct ContainerReport {
     pub exit_code: Option<i32>,
     /// Error text in AWS's words, e.g. `OutOfMemoryError: Container killed due to memory usage`.
     pub reason: Option<String>,
+    /// Ports of the host that lead to it, once it was started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network_bindings: Vec<NetworkBinding>,
 }
 
 /// A task as its host sees it.

@@ -6,9 +6,11 @@ use berth_shapes::ecs::{
     ListContainerInstancesRequest, ListContainerInstancesResponse, Resource, VersionInfo,
 };
 use berth_types::intent::LaunchType;
+use berth_types::mode::{HostPort, Protocol};
 
 use super::cluster::instances;
 use super::list::{Asked, Order, page};
+use super::placement::RESERVED_PORTS;
 use super::record::{Host, InstanceStatus, TaskStatus};
 use super::reference::{active_cluster, host_tasks, instance, instance_arn};
 use super::refuse::{at_most, invalid};
@@ -17,9 +19,6 @@ use crate::{Env, Refusal, Snapshot};
 
 /// Container instances one call may name.
 const DESCRIBED_MAX: usize = 100;
-
-/// Ports no task can have, as the agent of AWS reserves them.
-const RESERVED_PORTS: [&str; 5] = ["22", "2376", "2375", "51678", "51679"];
 
 /// ListContainerInstances: all but the INACTIVE ones, unless a status is asked for.
 pub fn list_container_instances(
@@ -103,10 +102,11 @@ pub(super) fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance
         ec2_instance_id: Some(host.instance.to_string()),
         pending_tasks_count: count(&[TaskStatus::Provisioning, TaskStatus::Pending]),
         registered_at: host.registered_at.map(|at| Timestamp(at.0)),
-        registered_resources: Some(resources(cpu, memory)),
+        registered_resources: Some(resources(cpu, memory, [])),
         remaining_resources: Some(resources(
             cpu.saturating_sub(taken.cpu_units),
             memory.saturating_sub(taken.memory_mib),
+            snap.index().loads.ports_on(&host.id),
         )),
         running_tasks_count: count(&[TaskStatus::Running]),
         status: host.instance_status().map(|status| status.as_str().to_owned()),
@@ -120,7 +120,9 @@ pub(super) fn show(snap: &Snapshot, host: &Host, env: &Env) -> ContainerInstance
     }
 }
 
-fn resources(cpu_units: u64, memory_mib: u64) -> Vec<Resource> {
+/// As AWS lists them: of ports those that are taken, those no task can have first.
+fn resources(cpu_units: u64, memory_mib: u64, taken: impl IntoIterator<Item = HostPort>) -> Vec<Resource> {
+    let (tcp, udp): (Vec<_>, Vec<_>) = taken.into_iter().partition(|port| port.protocol == Protocol::Tcp);
     let integer = |name: &str, value: u64| Resource {
         double_value: Some(0.0),
         integer_value: i32::try_from(value).ok(),
@@ -129,18 +131,18 @@ fn resources(cpu_units: u64, memory_mib: u64) -> Vec<Resource> {
         r#type: Some("INTEGER".to_owned()),
         string_set_value: None,
     };
-    let ports = |name: &str, used: &[&str]| Resource {
+    let ports = |name: &str, used: Vec<u16>| Resource {
         double_value: Some(0.0),
         integer_value: Some(0),
         long_value: Some(0),
         name: Some(name.to_owned()),
         r#type: Some("STRINGSET".to_owned()),
-        string_set_value: Some(used.iter().map(|port| (*port).to_owned()).collect()),
+        string_set_value: Some(used.iter().map(u16::to_string).collect()),
     };
     vec![
         integer("CPU", cpu_units),
         integer("MEMORY", memory_mib),
-        ports("PORTS", &RESERVED_PORTS),
-        ports("PORTS_UDP", &[]),
+        ports("PORTS", RESERVED_PORTS.into_iter().chain(tcp.iter().map(|port| port.port)).collect()),
+        ports("PORTS_UDP", udp.iter().map(|port| port.port).collect()),
     ]
 }

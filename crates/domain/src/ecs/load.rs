@@ -4,6 +4,7 @@
 
 use berth_types::HostId;
 use berth_types::intent::LaunchType;
+use berth_types::mode::{HostPort, Protocol};
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +55,8 @@ pub struct Loads {
     by_host: OrdMap<(HostId, LaunchType), Load>,
     /// Tasks of launch type EC2 by host and group.
     groups: OrdMap<(HostId, String), usize>,
+    /// Ports of hosts that tasks take for themselves.
+    ports: OrdSet<(HostId, HostPort)>,
     /// Every known host, by the memory promised to Fargate tasks on it.
     by_promised_memory: OrdSet<(u64, HostId)>,
 }
@@ -78,6 +81,27 @@ impl Loads {
     /// Number of EC2 tasks of a group on a host.
     pub fn in_group(&self, host: &HostId, group: &str) -> usize {
         self.groups.get(&(host.clone(), group.to_owned())).copied().unwrap_or(0)
+    }
+
+    /// The ports of a host that tasks take for themselves.
+    pub fn ports_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = HostPort> + 'a {
+        let first = HostPort { protocol: Protocol::Tcp, port: 0 };
+        self.ports.range((host.clone(), first)..).take_while(move |(on, _)| on == host).map(|(_, port)| *port)
+    }
+
+    /// True if a task takes this port of a host for itself.
+    pub fn is_taken(&self, host: &HostId, port: HostPort) -> bool {
+        self.ports.contains(&(host.clone(), port))
+    }
+
+    /// A task takes a port of a host. Placement sees to it that no two tasks take the same.
+    pub(crate) fn take_port(&mut self, host: &HostId, port: HostPort) {
+        self.ports.insert((host.clone(), port));
+    }
+
+    /// A task gives a port back.
+    pub(crate) fn give_back_port(&mut self, host: &HostId, port: HostPort) {
+        self.ports.remove(&(host.clone(), port));
     }
 
     /// A task of launch type EC2 joined its group on a host.

@@ -60,4 +60,5 @@ pub use start_task::start_task;
 pub use tag::{list_tags_for_resource, tag_resource, untag_resource};
 pub use task::{describe_tasks, list_tasks, stop_task};
 
+pub(crate) use definition::read_link;
 pub(crate) use reference::{container_arn, host_tasks};

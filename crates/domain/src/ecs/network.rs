@@ -5,6 +5,7 @@ use std::sync::Arc;
 use berth_shapes::Ec2ErrorCode;
 use berth_shapes::ecs::NetworkConfiguration;
 use berth_types::intent::LaunchType;
+use berth_types::mode::NetworkMode;
 use berth_types::{SecurityGroupId, uuid_text};
 
 use super::record::{Host, Task, TaskAttachmentStatus, TaskEni, TaskNetwork};
@@ -25,12 +26,23 @@ pub(super) struct Network {
     pub assign_public_ip: bool,
 }
 
-/// Checks the network configuration of a definition with network mode awsvpc.
+/// Checks the network configuration: wanted in network mode awsvpc, refused in any other.
 pub(super) fn read(
     snap: &Snapshot,
     asked: Option<&NetworkConfiguration>,
+    mode: NetworkMode,
     launch_type: LaunchType,
-) -> Result<Network, Refusal> {
+) -> Result<Option<Network>, Refusal> {
+    match (mode, asked) {
+        (NetworkMode::Awsvpc, asked) => awsvpc(snap, asked, launch_type).map(Some),
+        (NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None, None) => Ok(None),
+        (NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None, Some(_)) => {
+            Err(invalid("Network Configuration is not valid for the given networkMode of this task definition."))
+        }
+    }
+}
+
+fn awsvpc(snap: &Snapshot, asked: Option<&NetworkConfiguration>, launch_type: LaunchType) -> Result<Network, Refusal> {
     let asked = asked
         .and_then(|asked| asked.awsvpc_configuration.as_ref())
         .ok_or_else(|| invalid("Network Configuration must be provided when networkMode 'awsvpc' is specified."))?;
@@ -119,7 +131,8 @@ pub(super) fn plug(
     network: &Network,
     env: &Env,
 ) -> Result<(), String> {
-    let subnet_id = task.network.subnet.clone();
+    let Some(own) = &mut task.network else { return Ok(()) };
+    let subnet_id = own.subnet.clone();
     let failed = |refusal: Refusal| {
         let code = match refusal.code {
             berth_shapes::ErrorCode::Ec2(code) => code,
@@ -139,7 +152,7 @@ pub(super) fn plug(
         LaunchType::Fargate => EniOwner::FargateTask(task.id.clone()),
         LaunchType::Ec2 => EniOwner::Ec2Task(task.id.clone()),
     };
-    let description = env.arn("ecs", format_args!("attachment/{}", task.network.attachment));
+    let description = env.arn("ecs", format_args!("attachment/{}", own.attachment));
     // On a copy, so that an interface that cannot be plugged leaves nothing behind.
     let mut trial = Draft::of(draft);
     let eni =
@@ -150,9 +163,9 @@ pub(super) fn plug(
     }
     vpc::interface::attach(&mut trial, &eni.id, host, env).map_err(failed)?;
     draft.take(trial.change(()));
-    task.network.status = TaskAttachmentStatus::Attaching;
-    task.network.security_groups = eni.groups.clone();
-    task.network.eni = Some(TaskEni {
+    own.status = TaskAttachmentStatus::Attaching;
+    own.security_groups = eni.groups.clone();
+    own.eni = Some(TaskEni {
         id: eni.id.clone(),
         mac: eni.mac,
         address: eni.address,

@@ -50,15 +50,16 @@ pub fn observe_eni(snap: &Snapshot, host: &HostId, report: &EniReport, env: &Env
     let Some(known) = task else { return draft.change(()) };
     let mut task = (*known).clone();
     let is_gone = !draft.enis.contains_key(&report.eni);
-    match (&report.state, task.network.status) {
+    let Some(network) = &mut task.network else { return draft.change(()) };
+    match (&report.state, network.status) {
         (EniState::Attached, TaskAttachmentStatus::Precreated | TaskAttachmentStatus::Attaching) => {
-            task.network.status = TaskAttachmentStatus::Attached;
+            network.status = TaskAttachmentStatus::Attached;
         }
         (EniState::Gone, TaskAttachmentStatus::Detaching) if is_gone => {
-            task.network.status = TaskAttachmentStatus::Deleted;
+            network.status = TaskAttachmentStatus::Deleted;
         }
         (EniState::Failed(reason), TaskAttachmentStatus::Precreated | TaskAttachmentStatus::Attaching) => {
-            task.network.status = TaskAttachmentStatus::Failed;
+            network.status = TaskAttachmentStatus::Failed;
             let reason =
                 format!("ResourceInitializationError: unable to set up the network interface {}: {reason}", report.eni);
             decide_stop(&mut task, TaskStop { code: FAILED_TO_START.to_owned(), reason }, env.now);
@@ -120,6 +121,9 @@ fn merge_container(container: &mut TaskContainer, report: &ContainerReport) {
     container.image_digest = report.image_digest.clone().or(container.image_digest.take());
     container.exit_code = report.exit_code.or(container.exit_code);
     container.reason = report.reason.clone().or(container.reason.take());
+    if !report.network_bindings.is_empty() {
+        container.network_bindings = report.network_bindings.clone();
+    }
 }
 
 fn rank(status: ContainerStatus) -> u8 {

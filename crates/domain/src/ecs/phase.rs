@@ -106,7 +106,7 @@ pub(super) fn settle(task: &mut Task, now: TimestampMs) -> Follow {
         task.version += 1;
         enter(task, now);
         if next == TaskStatus::Deprovisioning
-            && let Some(eni) = &task.network.eni
+            && let Some(eni) = task.eni()
         {
             follow = Follow::Detach(eni.id.clone());
         }
@@ -120,13 +120,17 @@ fn known(task: &Task) -> Vec<Seen> {
     if task.desired == Desired::Stopped {
         seen.push(Seen::StopAsked);
     }
-    match task.network.status {
-        TaskAttachmentStatus::Attached => seen.push(Seen::EniAttached),
-        TaskAttachmentStatus::Deleted => seen.push(Seen::EniGone),
-        TaskAttachmentStatus::Precreated
-        | TaskAttachmentStatus::Attaching
-        | TaskAttachmentStatus::Detaching
-        | TaskAttachmentStatus::Failed => {}
+    match task.network.as_ref().map(|network| network.status) {
+        Some(TaskAttachmentStatus::Attached) => seen.push(Seen::EniAttached),
+        Some(TaskAttachmentStatus::Deleted) => seen.push(Seen::EniGone),
+        Some(
+            TaskAttachmentStatus::Precreated
+            | TaskAttachmentStatus::Attaching
+            | TaskAttachmentStatus::Detaching
+            | TaskAttachmentStatus::Failed,
+        ) => {}
+        // There is no interface to wait for.
+        None => seen.extend([Seen::EniAttached, Seen::EniGone]),
     }
     match task.stage {
         None | Some(TaskStage::Provisioning | TaskStage::Pending) => {}
@@ -143,10 +147,12 @@ fn enter(task: &mut Task, now: TimestampMs) {
         TaskStatus::Pending => task.times.connectivity_at = Some(now),
         TaskStatus::Running => task.times.started_at = Some(now),
         TaskStatus::Deprovisioning => {
-            task.network.status = match &task.network.eni {
-                Some(_) => TaskAttachmentStatus::Detaching,
-                None => TaskAttachmentStatus::Deleted,
-            };
+            if let Some(network) = &mut task.network {
+                network.status = match &network.eni {
+                    Some(_) => TaskAttachmentStatus::Detaching,
+                    None => TaskAttachmentStatus::Deleted,
+                };
+            }
             for container in &mut task.containers {
                 container.status = ContainerStatus::Stopped;
             }

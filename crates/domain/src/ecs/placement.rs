@@ -1,7 +1,7 @@
 //! Which host runs a task.
 //!
 //! Launch type EC2: a container instance of the cluster that is connected, has every attribute the definition requires,
-//! is in the zone of one of the subnets, and has CPU units, memory and interfaces left; among those the one with the
+//! is in the zone of one of the subnets, and has CPU units, memory, ports and interfaces left; among those the one with the
 //! fewest tasks, unless the caller has strategies of its own. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
 //! which the memory of all Fargate tasks fits; CPU may be promised up to [`FARGATE_CPU_OVERSELL`] times, because quotas
 //! keep tasks apart and idle tasks use none; among those the one with the least memory promised. The two kinds do not
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use berth_shapes::ecs::Failure;
 use berth_types::intent::LaunchType;
+use berth_types::mode::{HostPort, Protocol};
 
 use super::cluster::instances;
 use super::load::Need;
@@ -21,6 +22,9 @@ use super::reference::instance_arn;
 use super::refuse::invalid;
 use crate::vpc::record::Subnet;
 use crate::{Env, Refusal, Snapshot};
+
+/// TCP ports of a container instance that no task can have: SSH's, Docker's and the ECS agent's, as on AWS.
+pub(super) const RESERVED_PORTS: [u16; 6] = [22, 2376, 2375, 51678, 51679, 51680];
 
 /// How many times its CPU a host may promise to Fargate tasks.
 const FARGATE_CPU_OVERSELL: u64 = 4;
@@ -37,7 +41,7 @@ pub(super) fn need(definition: &TaskDefinition, task: &Task) -> Need {
     Need {
         cpu_units: task.cpu_units.map_or_else(|| cpu.map(u64::from).sum(), u64::from),
         memory_mib: task.memory_mib.map_or_else(|| memory.map(u64::from).sum(), u64::from),
-        enis: 1,
+        enis: u64::from(task.network.is_some()),
     }
 }
 
@@ -46,8 +50,10 @@ pub(super) struct Wanted<'a> {
     pub cluster: &'a ClusterName,
     pub definition: &'a TaskDefinition,
     pub need: Need,
-    /// Any of these.
-    pub subnets: &'a [Arc<Subnet>],
+    /// Any of these, in network mode awsvpc.
+    pub subnets: Option<&'a [Arc<Subnet>]>,
+    /// All of these, for the task alone.
+    pub ports: &'a [HostPort],
     /// Group of the task.
     pub group: &'a str,
     /// What the caller asks besides.
@@ -168,7 +174,7 @@ pub(super) fn check_instances(snap: &Snapshot, cluster: &ClusterName) -> Result<
 /// Why this container instance cannot run the task, if it cannot.
 pub(super) fn failure_on(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env: &Env) -> Option<Failure> {
     let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
-    lacks(host, taken, wanted).map(|(reason, detail)| Failure {
+    lacks(host, taken, wanted).or_else(|| lacks_port(snap, host, wanted.ports)).map(|(reason, detail)| Failure {
         arn: Some(instance_arn(&host.cluster, &host.id, env)),
         detail,
         reason: Some(reason.to_owned()),
@@ -187,7 +193,8 @@ fn lacks(host: &Host, taken: Need, wanted: &Wanted<'_>) -> Option<(&'static str,
     if let Some(name) = missing {
         return Some(("ATTRIBUTE", Some(format!("the container instance does not have the attribute {name}"))));
     }
-    if !wanted.subnets.iter().any(|subnet| subnet.availability_zone == host.availability_zone) {
+    let is_near = |subnet: &Arc<Subnet>| subnet.availability_zone == host.availability_zone;
+    if wanted.subnets.is_some_and(|subnets| !subnets.iter().any(is_near)) {
         return Some(("LOCATION", Some(format!("the container instance is in {}", host.availability_zone))));
     }
     let (sum, has) = (taken.and(wanted.need), host.capacity);
@@ -201,4 +208,15 @@ fn lacks(host: &Host, taken: Need, wanted: &Wanted<'_>) -> Option<(&'static str,
         return Some(("RESOURCE:ENI", None));
     }
     None
+}
+
+/// The port of the host that somebody else has, if there is one.
+fn lacks_port(snap: &Snapshot, host: &Host, ports: &[HostPort]) -> Option<(&'static str, Option<String>)> {
+    let is_reserved = |port: &HostPort| port.protocol == Protocol::Tcp && RESERVED_PORTS.contains(&port.port);
+    let taken = ports.iter().find(|port| is_reserved(port) || snap.index().loads.is_taken(&host.id, **port))?;
+    let reason = match taken.protocol {
+        Protocol::Tcp => "RESOURCE:PORTS",
+        Protocol::Udp => "RESOURCE:PORTS_UDP",
+    };
+    Some((reason, Some(format!("port {}/{} of the container instance is taken", taken.port, taken.protocol))))
 }

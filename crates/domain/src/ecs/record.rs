@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::link::Capacity;
+use berth_types::mode::{HostPort, NetworkBinding, NetworkMode, Protocol};
 use berth_types::report::{ContainerStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
@@ -144,6 +145,24 @@ impl DefinitionStatus {
 }
 
 impl TaskDefinition {
+    /// How its containers reach the network. What is registered is a name AWS knows.
+    pub fn mode(&self) -> NetworkMode {
+        self.network_mode.as_deref().and_then(NetworkMode::parse).unwrap_or(NetworkMode::Bridge)
+    }
+
+    /// The ports of a host that its tasks take there for themselves.
+    pub fn host_ports(&self) -> Vec<HostPort> {
+        let mappings = self.containers.iter().flat_map(|container| &container.port_mappings);
+        match self.mode() {
+            // 0 is any free port, which the host chooses.
+            NetworkMode::Bridge | NetworkMode::Host => mappings
+                .filter(|mapping| mapping.host_port != 0)
+                .map(|mapping| HostPort { protocol: mapping.protocol, port: mapping.host_port })
+                .collect(),
+            NetworkMode::Awsvpc | NetworkMode::None => Vec::new(),
+        }
+    }
+
     /// Whether it can be used.
     pub fn status(&self) -> DefinitionStatus {
         match (self.deregistered_at, self.delete_requested_at) {
@@ -222,12 +241,15 @@ pub struct ContainerDefinition {
 /// A port mapping.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PortMapping {
-    /// Port in the container.
+    /// Port in the container; of a range the first.
     pub container_port: u16,
-    /// Port outside; equal in awsvpc mode, 0 when dynamic.
+    /// Last port of a range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_container_port: Option<u16>,
+    /// Port outside; equal in modes awsvpc and host, 0 when dynamic.
     pub host_port: u16,
-    /// `tcp` or `udp`.
-    pub protocol: String,
+    /// Protocol.
+    pub protocol: Protocol,
     /// As given.
     pub name: Option<String>,
     /// As given.
@@ -269,8 +291,12 @@ pub struct Task {
     pub capacity_provider: Option<String>,
     /// The host that runs it; `None` when it never got one.
     pub host: Option<HostId>,
-    /// Its network interface.
-    pub network: TaskNetwork,
+    /// Its network interface, in network mode awsvpc.
+    #[serde(default)]
+    pub network: Option<TaskNetwork>,
+    /// Ports of its host that it takes, those the host chooses left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<HostPort>,
     /// Run it or end it.
     pub desired: Desired,
     /// How far it is, as AWS shows it.
@@ -424,6 +450,9 @@ pub struct TaskContainer {
     pub exit_code: Option<i32>,
     /// Error text.
     pub reason: Option<String>,
+    /// Ports of the host that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network_bindings: Vec<NetworkBinding>,
 }
 
 /// Overrides of one container.
@@ -589,6 +618,11 @@ impl Task {
         }
     }
 
+    /// Its interface, if it has or had one.
+    pub fn eni(&self) -> Option<&TaskEni> {
+        self.network.as_ref()?.eni.as_ref()
+    }
+
     /// The host of which it takes its share.
     fn burdened_host(&self) -> Option<&HostId> {
         self.host.as_ref().filter(|_| self.status != TaskStatus::Stopped)
@@ -607,6 +641,7 @@ impl Stored for Task {
         if let Some(host) = self.burdened_host() {
             index.host_tasks.insert((host.clone(), self.id.clone()));
             index.loads.add(host, self.launch_type, self.need);
+            self.ports.iter().for_each(|port| index.loads.take_port(host, *port));
             if self.launch_type == LaunchType::Ec2 {
                 index.loads.joins(host, &self.group);
             }
@@ -625,6 +660,7 @@ impl Stored for Task {
         if let Some(host) = self.burdened_host() {
             index.host_tasks.remove(&(host.clone(), self.id.clone()));
             index.loads.remove(host, self.launch_type, self.need);
+            self.ports.iter().for_each(|port| index.loads.give_back_port(host, *port));
             if self.launch_type == LaunchType::Ec2 {
                 index.loads.leaves(host, &self.group);
             }

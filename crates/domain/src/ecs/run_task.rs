@@ -74,7 +74,8 @@ impl Prepared {
             cluster: &self.template.cluster,
             definition: &self.definition,
             need: self.template.need,
-            subnets: &self.launch.network.subnets,
+            subnets: self.launch.network.as_ref().map(|network| network.subnets.as_slice()),
+            ports: &self.template.ports,
             group: &self.template.group,
             placement: &self.launch.placement,
         }
@@ -100,7 +101,8 @@ pub(super) fn prepare(
 /// What the request means, checked.
 struct Launch {
     launch_type: LaunchType,
-    network: Network,
+    /// In network mode awsvpc.
+    network: Option<Network>,
     placement: Placement,
     overridden: Overridden,
 }
@@ -150,18 +152,7 @@ fn launch(
     }
     check_platform(req, launch_type)?;
     let placement = placement(req, launch_type, definition)?;
-    let mode = definition.network_mode.as_deref().unwrap_or("bridge");
-    if mode != "awsvpc" {
-        if req.network_configuration.is_some() {
-            return Err(invalid(
-                "Network Configuration is not valid for the given networkMode of this task definition.",
-            ));
-        }
-        return Err(invalid(format!(
-            "networkMode '{mode}' is not supported by this endpoint yet: it runs tasks with networkMode 'awsvpc'."
-        )));
-    }
-    let network = network::read(snap, req.network_configuration.as_ref(), launch_type)?;
+    let network = network::read(snap, req.network_configuration.as_ref(), definition.mode(), launch_type)?;
     let overridden = overrides::read(req.overrides.as_ref(), definition, launch_type)?;
     if let Some(role) = &definition.task_role_arn {
         return Err(cannot_assume(role));
@@ -267,7 +258,18 @@ fn template(
     client_token: Option<(String, String)>,
     env: &Env,
 ) -> Result<Task, Refusal> {
-    let subnet = launch.network.subnets.first().ok_or_else(|| invalid("subnets can not be empty."))?;
+    let network = match &launch.network {
+        Some(network) => {
+            let subnet = network.subnets.first().ok_or_else(|| invalid("subnets can not be empty."))?;
+            Some(network::precreated(subnet, &network.groups, env))
+        }
+        None => None,
+    };
+    // Where there is no interface to wait for a task has its place at once.
+    let (status, connectivity_at) = match network {
+        Some(_) => (TaskStatus::Provisioning, None),
+        None => (TaskStatus::Pending, Some(env.now)),
+    };
     let mut task = Task {
         id: TaskId::from_bits(0),
         cluster: cluster.name.clone(),
@@ -275,9 +277,10 @@ fn template(
         launch_type: launch.launch_type,
         capacity_provider: None,
         host: None,
-        network: network::precreated(subnet, &launch.network.groups, env),
+        network,
+        ports: definition.host_ports(),
         desired: Desired::Running,
-        status: TaskStatus::Provisioning,
+        status,
         stage: None,
         version: 1,
         cpu_units: launch.overridden.cpu_units,
@@ -290,7 +293,7 @@ fn template(
         client_token,
         stop: None,
         enable_ecs_managed_tags: req.enable_ecs_managed_tags == Some(true),
-        times: TaskTimes { created_at: env.now, ..Default::default() },
+        times: TaskTimes { created_at: env.now, connectivity_at, ..Default::default() },
         tags: tags(req, cluster, definition)?,
     };
     task.need = need(definition, &task);
@@ -308,6 +311,7 @@ fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskC
         image_digest: None,
         exit_code: None,
         reason: None,
+        network_bindings: Vec::new(),
     };
     definition.containers.iter().map(|container| &container.name).enumerate().map(container).collect()
 }
@@ -323,7 +327,7 @@ fn start(draft: &mut Draft, prepared: &Prepared, provider: Option<String>, env: 
     Ok(start_on(draft, &host, prepared, provider, env))
 }
 
-/// Starts one task on this host: chooses its subnet, makes and attaches its interface.
+/// Starts one task on this host: chooses its subnet, makes and attaches its interface, if it is to have one.
 pub(super) fn start_on(
     draft: &mut Draft,
     host: &Host,
@@ -343,10 +347,16 @@ pub(super) fn start_on(
         container.id = uuid_text(env.fresh_bits());
         container.endpoint_id = uuid_text(env.fresh_bits());
     }
-    if let Some(subnet) = network::choose_subnet(draft, &launch.network.subnets, zone) {
-        task.network = network::precreated(subnet, &launch.network.groups, env);
-    }
-    match network::plug(draft, &mut task, host, &launch.network, env) {
+    let plugged = match &launch.network {
+        Some(network) => {
+            if let Some(subnet) = network::choose_subnet(draft, &network.subnets, zone) {
+                task.network = Some(network::precreated(subnet, &network.groups, env));
+            }
+            network::plug(draft, &mut task, host, network, env)
+        }
+        None => Ok(()),
+    };
+    match plugged {
         Ok(()) => task.host = Some(host.id.clone()),
         Err(reason) => fail(&mut task, reason, env),
     }
@@ -359,7 +369,9 @@ fn fail(task: &mut Task, reason: String, env: &Env) {
     task.desired = Desired::Stopped;
     task.status = TaskStatus::Stopped;
     task.stop = Some(TaskStop { code: FAILED_TO_START.to_owned(), reason });
-    task.network.status = TaskAttachmentStatus::Deleted;
+    if let Some(network) = &mut task.network {
+        network.status = TaskAttachmentStatus::Deleted;
+    }
     task.times.stopping_at = Some(env.now);
     task.times.stopped_at = Some(env.now);
     for container in &mut task.containers {

@@ -4,10 +4,11 @@ use berth_shapes::Timestamp;
 use berth_shapes::ecs as shape;
 use berth_types::TimestampMs;
 use berth_types::intent::{Desired, LaunchType};
+use berth_types::mode::NetworkBinding;
 use berth_types::report::ContainerStatus;
 
 use super::record::{
-    ContainerDefinition, ContainerOverrides, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
+    ContainerDefinition, ContainerOverrides, Host, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
 };
 use super::reference::{cluster_arn, container_arn, definition_arn, instance_arn, task_arn};
 use super::tag;
@@ -21,7 +22,8 @@ pub(super) fn accepted(snap: &Snapshot, accepted: &Task, env: &Env) -> shape::Ta
     if accepted.status != TaskStatus::Provisioning {
         return task_with_tags(snap, accepted, env);
     }
-    let network = TaskNetwork { status: TaskAttachmentStatus::Precreated, eni: None, ..accepted.network.clone() };
+    let untold = |network: TaskNetwork| TaskNetwork { status: TaskAttachmentStatus::Precreated, eni: None, ..network };
+    let network = accepted.network.clone().map(untold);
     task_with_tags(snap, &Task { network, ..accepted.clone() }, env)
 }
 
@@ -39,10 +41,10 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     let processor = host.and_then(|host| host.attribute("ecs.cpu-architecture").flatten().map(str::to_owned));
     let containers = task.containers.iter().enumerate();
     shape::Task {
-        attachments: Some(vec![attachment(&task.network)]),
+        attachments: Some(task.network.iter().map(attachment).collect()),
         attributes: Some(processor.into_iter().map(|value| attribute("ecs.cpu-architecture", value)).collect()),
         capacity_provider_name: task.capacity_provider.clone(),
-        availability_zone: Some(task.network.availability_zone.clone()),
+        availability_zone: availability_zone(task, host.map(|host| host.as_ref())),
         cluster_arn: Some(cluster_arn(&task.cluster, env)),
         connectivity: connectivity.map(str::to_owned),
         connectivity_at: task.times.connectivity_at.map(time),
@@ -83,6 +85,12 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
         version: i64::try_from(task.version).ok(),
         ..Default::default()
     }
+}
+
+/// The zone of its subnet, else that of its host.
+fn availability_zone(task: &Task, host: Option<&Host>) -> Option<String> {
+    let of_subnet = task.network.as_ref().map(|network| network.availability_zone.clone());
+    of_subnet.or_else(|| host.map(|host| host.availability_zone.clone()))
 }
 
 /// The task with its tags.
@@ -137,10 +145,12 @@ fn container(
     definition: Option<&ContainerDefinition>,
     env: &Env,
 ) -> shape::Container {
-    let interface = task.network.eni.as_ref().map(|eni| shape::NetworkInterface {
-        attachment_id: Some(task.network.attachment.clone()),
-        ipv6_address: None,
-        private_ipv4_address: Some(eni.address.to_string()),
+    let interface = task.network.as_ref().and_then(|network| {
+        Some(shape::NetworkInterface {
+            attachment_id: Some(network.attachment.clone()),
+            ipv6_address: None,
+            private_ipv4_address: Some(network.eni.as_ref()?.address.to_string()),
+        })
     });
     let status = match container.status {
         ContainerStatus::Pending => "PENDING",
@@ -163,12 +173,24 @@ fn container(
         memory: memory.map(|memory| memory.to_string()),
         memory_reservation: reservation.map(|memory| memory.to_string()),
         name: Some(container.name.clone()),
-        network_bindings: Some(Vec::new()),
+        network_bindings: Some(container.network_bindings.iter().map(binding).collect()),
         network_interfaces: Some(interface.into_iter().collect()),
         reason: container.reason.clone(),
         runtime_id: container.runtime_id.clone(),
         task_arn: Some(task_arn(&task.cluster, &task.id, env)),
         ..Default::default()
+    }
+}
+
+fn binding(binding: &NetworkBinding) -> shape::NetworkBinding {
+    let range = binding.last_container_port;
+    shape::NetworkBinding {
+        bind_ip: Some(binding.bind_ip.to_string()),
+        container_port: range.is_none().then(|| binding.container_port.into()),
+        container_port_range: range.map(|last| format!("{}-{last}", binding.container_port)),
+        host_port: range.is_none().then(|| binding.host_port.into()),
+        host_port_range: range.map(|_| format!("{}-{}", binding.host_port, binding.last_host_port())),
+        protocol: Some(binding.protocol.to_string()),
     }
 }
 

@@ -3,7 +3,7 @@
 use berth_types::intent::{ContainerIntent, DnsIntent, MountIntent, PortIntent, TaskIntent};
 
 use crate::ecs::record::{ContainerDefinition, Task, TaskContainer};
-use crate::ecs::{cluster_arn, container_arn, task_arn};
+use crate::ecs::{cluster_arn, container_arn, read_link, task_arn};
 use crate::vpc::record::Vpc;
 use crate::{Env, Snapshot};
 
@@ -13,12 +13,18 @@ const STOP_TIMEOUT_S: u32 = 30;
 /// Offset of the resolver's address in the VPC's range.
 const RESOLVER_OFFSET: u32 = 2;
 
-/// `None` when the task never got an interface: then it has no place on a host either.
+/// `None` when the task was to have an interface and never got one: then it has no place on a host either.
 pub(super) fn intent(snap: &Snapshot, task: &Task, env: &Env) -> Option<TaskIntent> {
-    let eni = task.network.eni.as_ref()?;
     let definition = snap.task_definitions.get(&task.definition)?;
-    let subnet = snap.subnets.get(&task.network.subnet);
-    let vpc = subnet.and_then(|subnet| snap.vpcs.get(&subnet.vpc));
+    let (availability_zone, dns) = match &task.network {
+        Some(network) => {
+            network.eni.as_ref()?;
+            let subnet = snap.subnets.get(&network.subnet);
+            let vpc = subnet.and_then(|subnet| snap.vpcs.get(&subnet.vpc));
+            (network.availability_zone.clone(), dns(vpc.map(|vpc| vpc.as_ref()), &env.region))
+        }
+        None => (snap.hosts.get(task.host.as_ref()?)?.availability_zone.clone(), DnsIntent::default()),
+    };
     let containers = definition.containers.iter().zip(&task.containers);
     Some(TaskIntent {
         arn: task_arn(&task.cluster, &task.id, env),
@@ -26,11 +32,12 @@ pub(super) fn intent(snap: &Snapshot, task: &Task, env: &Env) -> Option<TaskInte
         family: definition.key.family.0.clone(),
         revision: definition.key.revision,
         launch_type: task.launch_type,
-        availability_zone: task.network.availability_zone.clone(),
+        availability_zone,
         desired: task.desired,
-        eni: eni.id.clone(),
-        hostname: eni.private_dns_name.clone(),
-        dns: dns(vpc.map(|vpc| vpc.as_ref()), &env.region),
+        network_mode: definition.mode(),
+        eni: task.eni().map(|eni| eni.id.clone()),
+        hostname: task.eni().and_then(|eni| eni.private_dns_name.clone()),
+        dns,
         cpu_units: task.cpu_units,
         memory_mib: task.memory_mib,
         volumes: definition.volumes.iter().map(|volume| volume.name.clone()).collect(),
@@ -57,7 +64,10 @@ fn one(task: &Task, definition: &ContainerDefinition, container: &TaskContainer,
     };
     let port = |mapping: &crate::ecs::record::PortMapping| PortIntent {
         container_port: mapping.container_port,
-        protocol: mapping.protocol.clone(),
+        last_container_port: mapping.last_container_port,
+        // 0 is any free port of the host.
+        host_port: Some(mapping.host_port).filter(|port| *port != 0),
+        protocol: mapping.protocol,
     };
     ContainerIntent {
         name: definition.name.clone(),
@@ -79,6 +89,7 @@ fn one(task: &Task, definition: &ContainerDefinition, container: &TaskContainer,
         labels: definition.docker_labels.clone().unwrap_or_default(),
         mounts: definition.mount_points.iter().map(mount).collect(),
         ports: definition.port_mappings.iter().map(port).collect(),
+        links: definition.links.iter().flatten().map(|link| read_link(link)).collect(),
     }
 }
 

@@ -97,6 +97,7 @@ fn a_task_is_wanted_with_its_overrides_and_its_network() {
               "launch_type": "FARGATE",
               "availability_zone": "us-west-2a",
               "desired": "RUNNING",
+              "network_mode": "awsvpc",
               "eni": "eni-cb7f1e3836bfaff0f",
               "hostname": "ip-10-0-0-4.us-west-2.compute.internal",
               "dns": {
@@ -152,6 +153,7 @@ fn a_task_is_wanted_with_its_overrides_and_its_network() {
                   "ports": [
                     {
                       "container_port": 80,
+                      "host_port": 80,
                       "protocol": "tcp"
                     }
                   ]

@@ -308,6 +308,7 @@ pub(crate) mod tests {
     use super::*;
     use berth_types::EniId;
     use berth_types::intent::{Desired, DnsIntent};
+    use berth_types::mode::NetworkMode;
     use expect_test::expect;
 
     pub(crate) fn task() -> TaskIntent {
@@ -319,7 +320,8 @@ pub(crate) mod tests {
             launch_type: LaunchType::Fargate,
             availability_zone: "us-west-2a".to_owned(),
             desired: Desired::Running,
-            eni: EniId::from_bits(1),
+            network_mode: NetworkMode::Awsvpc,
+            eni: Some(EniId::from_bits(1)),
             hostname: Some("ip-10-0-0-35.us-west-2.compute.internal".to_owned()),
             dns: DnsIntent::default(),
             cpu_units: Some(256),

@@ -97,7 +97,7 @@ impl Actor {
         // The journal knows the names of all containers, but not how far a killed launch came.
         record.containers.iter_mut().for_each(|container| container.is_created |= is_resumed);
         if is_resumed && record.stage >= TaskStage::Pending && !record.released {
-            host.reports.eni(&record.intent.eni, EniState::Attached);
+            tell_eni(&host, &record, EniState::Attached);
         }
         let known = record.containers.iter().filter_map(|c| c.exit.map(|exit| (c.runtime_id.clone(), exit))).collect();
         let actor = Self {
@@ -231,9 +231,9 @@ impl Actor {
             }
             Progress::Attached => {
                 self.reach(TaskStage::Pending);
-                self.host.reports.eni(&self.record.intent.eni, EniState::Attached);
+                tell_eni(&self.host, &self.record, EniState::Attached);
             }
-            Progress::NotAttached(why) => self.host.reports.eni(&self.record.intent.eni, EniState::Failed(why)),
+            Progress::NotAttached(why) => tell_eni(&self.host, &self.record, EniState::Failed(why)),
             Progress::Creating(index) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.is_created = true;
@@ -348,7 +348,7 @@ impl Actor {
         self.publish();
         self.write_or_warn().await;
         if self.record.released {
-            self.host.reports.eni(&self.record.intent.eni, EniState::Gone);
+            tell_eni(&self.host, &self.record, EniState::Gone);
         }
     }
 
@@ -422,7 +422,9 @@ impl Actor {
         }
         self.host.directory.remove(&self.record.id);
         self.host.reports.forget_task(&self.record.id);
-        self.host.reports.forget_eni(&self.record.intent.eni);
+        if let Some(eni) = &self.record.intent.eni {
+            self.host.reports.forget_eni(eni);
+        }
         if let Err(fault) = self.host.journal.remove(journal::TASKS, self.record.id.as_str()).await {
             tracing::error!(task = %self.record.id, %fault, "the journal keeps a task that is over");
         }
@@ -432,6 +434,13 @@ impl Actor {
     /// Its id.
     pub fn id(&self) -> &TaskId {
         &self.record.id
+    }
+}
+
+/// Says how the interface of a task is, if it is to have one.
+fn tell_eni(host: &Host, record: &TaskRecord, state: EniState) {
+    if let Some(eni) = &record.intent.eni {
+        host.reports.eni(eni, state);
     }
 }
 

@@ -158,7 +158,7 @@ impl Launch {
     }
 
     async fn plug(&self, mut held: HeldNamespace, eni: &EniIntent) -> Result<HeldNamespace, Fault> {
-        let id = &self.record.intent.eni;
+        let Some(id) = &self.record.intent.eni else { return Ok(held) };
         match self.record.intent.launch_type {
             LaunchType::Fargate => self.host.network.plug_in_place(id, eni, &held.name).await?,
             LaunchType::Ec2 => {

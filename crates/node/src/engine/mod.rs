@@ -92,7 +92,7 @@ impl Host {
     /// Gives every task and seat what a new intent says about it.
     pub async fn dispatch(self: &Arc<Self>, intent: &HostIntent) {
         for (id, task) in &intent.tasks {
-            let eni = intent.enis.get(&task.eni).filter(|eni| match &eni.plug {
+            let eni = task.eni.as_ref().and_then(|eni| intent.enis.get(eni)).filter(|eni| match &eni.plug {
                 Plug::InPlace(of) | Plug::HostFirst(of) => of == id,
                 Plug::Seat(_) => false,
             });
@@ -121,7 +121,7 @@ impl Host {
             Ok(plugged) => plugged,
             Err(fault) => return tracing::error!(%fault, "interfaces left behind are not looked for"),
         };
-        let known: Vec<EniId> = self.directory.all().iter().map(|record| record.intent.eni.clone()).collect();
+        let known: Vec<EniId> = self.directory.all().iter().filter_map(|record| record.intent.eni.clone()).collect();
         let is_known = |eni: &EniId| intent.enis.contains_key(eni) || known.contains(eni) || self.seats.holds(eni);
         for eni in plugged.into_iter().filter(|eni| !is_known(eni)) {
             tracing::warn!(%eni, "an interface nobody knows is taken out");

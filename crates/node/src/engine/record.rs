@@ -163,6 +163,7 @@ impl ContainerRecord {
             image_digest: self.image_digest.clone(),
             exit_code: self.exit.map(|exit| exit.code),
             reason: self.reason.clone(),
+            network_bindings: Vec::new(),
         }
     }
 }

@@ -76,7 +76,10 @@ async fn exited(mut exits: Exits, id: &str) {
 
 /// Gives back the interface and the namespace of a task whose containers are gone.
 pub(super) async fn release(host: &Host, record: &TaskRecord) -> Result<(), Fault> {
-    let unplugged = host.network.unplug(&record.intent.eni).await;
+    let unplugged = match &record.intent.eni {
+        Some(eni) => host.network.unplug(eni).await,
+        None => Ok(()),
+    };
     let returned = host.namespaces.give_back(&host.network, &record.id).await;
     all_of([unplugged, returned])
 }

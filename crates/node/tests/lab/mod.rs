@@ -17,6 +17,7 @@ use berth_types::intent::{
     SecurityGroupIntent, SubnetIntent, TaskIntent, VpcIntent,
 };
 use berth_types::link::{Capacity, Hello, ToNode, ToServer};
+use berth_types::mode::NetworkMode;
 use berth_types::report::{ContainerReport, EniState, TaskReport, TaskStage};
 use berth_types::{EniId, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
 use futures_util::{SinkExt, StreamExt};
@@ -150,7 +151,8 @@ impl Lab {
             launch_type: LaunchType::Fargate,
             availability_zone: "us-west-2a".to_owned(),
             desired: Desired::Running,
-            eni: EniId::from_bits(u128::from(n)),
+            network_mode: NetworkMode::Awsvpc,
+            eni: Some(EniId::from_bits(u128::from(n))),
             hostname: Some(format!("ip-10-0-0-{}.us-west-2.compute.internal", 10 + n)),
             dns: DnsIntent {
                 servers: vec![Ipv4Addr::new(10, 0, 0, 2)],
@@ -170,7 +172,9 @@ impl Lab {
             LaunchType::Fargate => Plug::InPlace(id.clone()),
             LaunchType::Ec2 => Plug::HostFirst(id.clone()),
         };
-        self.plug(&task.eni, plug);
+        if let Some(eni) = &task.eni {
+            self.plug(eni, plug);
+        }
         self.server.intent.tasks.insert(id.clone(), task);
         self.server.send_intent().await;
         id
@@ -207,11 +211,12 @@ impl Lab {
 
     /// Detaches the interface of a stopped task, waits until it is gone, and forgets the task.
     pub async fn forget(&mut self, id: &TaskId) {
-        let eni = self.server.intent.tasks[id].eni.clone();
-        self.server.intent.enis.remove(&eni);
-        self.server.intent.endpoints.remove(&eni);
-        self.server.send_intent().await;
-        self.server.eni(&eni, |state| *state == EniState::Gone).await;
+        if let Some(eni) = self.server.intent.tasks[id].eni.clone() {
+            self.server.intent.enis.remove(&eni);
+            self.server.intent.endpoints.remove(&eni);
+            self.server.send_intent().await;
+            self.server.eni(&eni, |state| *state == EniState::Gone).await;
+        }
         self.server.intent.tasks.remove(id);
         self.server.send_intent().await;
     }

@@ -75,6 +75,10 @@ pub(super) fn required(definition: &TaskDefinition, mode: NetworkMode) -> Vec<St
     if definition.containers.iter().any(|container| container.stop_timeout_s.is_some()) {
         add("ecs.capability.container-ordering");
     }
+    let mut mappings = definition.containers.iter().flat_map(|container| &container.port_mappings);
+    if mappings.any(|mapping| mapping.last_container_port.is_some()) {
+        add("ecs.capability.network.container-port-range");
+    }
     if mode == NetworkMode::Awsvpc {
         add("com.amazonaws.ecs.capability.docker-remote-api.1.18");
         add("ecs.capability.task-eni");

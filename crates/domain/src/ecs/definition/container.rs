@@ -4,8 +4,8 @@ use berth_shapes::ecs::{ContainerDefinition as Asked, KeyValuePair, MountPoint a
 
 use super::super::record::{ContainerDefinition, MountPoint};
 use super::super::refuse::{client, not_yet};
-use super::network_mode::NetworkMode;
-use super::{fargate, log, port};
+use super::network_mode::{self, NetworkMode};
+use super::{fargate, link, log, port};
 use crate::Refusal;
 
 /// Memory below which no container starts, MiB.
@@ -26,7 +26,7 @@ pub(super) fn read(asked: &Asked, around: &Around, path: &str) -> Result<Contain
     let name = required(asked.name.as_deref(), "name")?;
     check_name(name, "Container name")?;
     let image = required(asked.image.as_deref(), "image")?;
-    around.mode.check_members(asked)?;
+    network_mode::check_members(around.mode, asked)?;
     if around.fargate {
         fargate::check_container_members(asked)?;
     }
@@ -95,10 +95,7 @@ pub(super) fn check_together(
         {
             return Err(client(format!("Unknown volume '{}'.", unknown.source_volume)));
         }
-        let targets = container.links.iter().flatten().map(|link| link.split(':').next().unwrap_or_default());
-        if let Some(unknown) = targets.into_iter().find(|target| !names.contains(target)) {
-            return Err(client(format!("Invalid 'links' setting. Unknown container: '{unknown}'")));
-        }
+        link::check(container, &names)?;
     }
     port::check_task(containers, around.mode)?;
     let sum = |size: fn(&ContainerDefinition) -> u32| containers.iter().map(|c| u64::from(size(c))).sum::<u64>();

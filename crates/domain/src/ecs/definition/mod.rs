@@ -7,6 +7,7 @@ mod attributes;
 mod container;
 mod delete;
 mod fargate;
+mod link;
 mod log;
 mod network_mode;
 mod port;
@@ -16,6 +17,7 @@ mod size;
 
 pub use delete::delete_task_definitions;
 pub(super) use fargate::check_size;
+pub(crate) use link::read as read_link;
 pub(super) use log::DRIVERS as LOG_DRIVERS;
 pub use register::register_task_definition;
 pub(super) use size::{parse_cpu, parse_memory};

@@ -1,62 +1,35 @@
 //! Network modes of a task definition and what they forbid its containers.
 
 use berth_shapes::ecs::ContainerDefinition as Asked;
+pub(super) use berth_types::mode::NetworkMode;
 
 use super::super::refuse::client;
 use crate::Refusal;
 
-/// How the containers of a task reach the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NetworkMode {
-    /// An interface of the VPC for each task.
-    Awsvpc,
-    /// A bridge of the host; the default.
-    Bridge,
-    /// The host's own interfaces.
-    Host,
-    /// Loopback only.
-    None,
+/// The mode a definition names; bridge when it names none.
+pub(super) fn read(text: Option<&str>) -> Result<NetworkMode, Refusal> {
+    let Some(text) = text else { return Ok(NetworkMode::Bridge) };
+    NetworkMode::parse(text).ok_or_else(|| client(format!("'{text}' is not a valid value for networkMode.")))
 }
 
-impl NetworkMode {
-    pub fn read(text: Option<&str>) -> Result<Self, Refusal> {
-        match text {
-            Some("awsvpc") => Ok(Self::Awsvpc),
-            None | Some("bridge") => Ok(Self::Bridge),
-            Some("host") => Ok(Self::Host),
-            Some("none") => Ok(Self::None),
-            Some(other) => Err(client(format!("'{other}' is not a valid value for networkMode."))),
-        }
+/// Refuses container members that make no sense in this mode.
+pub(super) fn check_members(mode: NetworkMode, asked: &Asked) -> Result<(), Refusal> {
+    let is_given = |list: Option<usize>| list.is_some_and(|len| len > 0);
+    if mode != NetworkMode::Bridge && is_given(asked.links.as_ref().map(Vec::len)) {
+        return Err(client(format!("Links are not supported when networkMode={}.", mode.as_str())));
     }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Awsvpc => "awsvpc",
-            Self::Bridge => "bridge",
-            Self::Host => "host",
-            Self::None => "none",
-        }
+    if mode != NetworkMode::Awsvpc {
+        return Ok(());
     }
-
-    /// Refuses container members that make no sense in this mode.
-    pub fn check_members(self, asked: &Asked) -> Result<(), Refusal> {
-        let is_given = |list: Option<usize>| list.is_some_and(|len| len > 0);
-        if self != Self::Bridge && is_given(asked.links.as_ref().map(Vec::len)) {
-            return Err(client(format!("Links are not supported when networkMode={}.", self.name())));
-        }
-        if self != Self::Awsvpc {
-            return Ok(());
-        }
-        let given = [
-            ("hostname is", asked.hostname.is_some()),
-            ("Extra hosts are", is_given(asked.extra_hosts.as_ref().map(Vec::len))),
-            ("DNS servers are", is_given(asked.dns_servers.as_ref().map(Vec::len))),
-            ("DNS search domains are", is_given(asked.dns_search_domains.as_ref().map(Vec::len))),
-            ("Disable Networking is", asked.disable_networking == Some(true)),
-        ];
-        match given.iter().find(|(_, is_given)| *is_given) {
-            Some((what, _)) => Err(client(format!("{what} not supported on container when networkMode=awsvpc"))),
-            None => Ok(()),
-        }
+    let given = [
+        ("hostname is", asked.hostname.is_some()),
+        ("Extra hosts are", is_given(asked.extra_hosts.as_ref().map(Vec::len))),
+        ("DNS servers are", is_given(asked.dns_servers.as_ref().map(Vec::len))),
+        ("DNS search domains are", is_given(asked.dns_search_domains.as_ref().map(Vec::len))),
+        ("Disable Networking is", asked.disable_networking == Some(true)),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((what, _)) => Err(client(format!("{what} not supported on container when networkMode=awsvpc"))),
+        None => Ok(()),
     }
 }

@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use berth_shapes::ecs::PortMapping as Asked;
+use berth_types::mode::Protocol;
 
 use super::super::record::{ContainerDefinition, PortMapping};
-use super::super::refuse::{client, not_yet};
+use super::super::refuse::client;
 use super::network_mode::NetworkMode;
 use crate::Refusal;
+
+/// Ranges one container may have.
+const RANGES_MAX: usize = 100;
 
 /// Reads the mappings of one container; `path` names it in refusals.
 pub(super) fn read(asked: Option<&[Asked]>, mode: NetworkMode, path: &str) -> Result<Vec<PortMapping>, Refusal> {
@@ -15,16 +19,37 @@ pub(super) fn read(asked: Option<&[Asked]>, mode: NetworkMode, path: &str) -> Re
     if mode == NetworkMode::None && !asked.is_empty() {
         return Err(client("Port mappings are not supported when networkMode=none."));
     }
+    if asked.iter().filter(|asked| asked.container_port_range.is_some()).count() > RANGES_MAX {
+        return Err(client(format!("{path}.portMappings can have at most {RANGES_MAX} container port ranges.")));
+    }
     asked.iter().enumerate().map(|(at, asked)| one(asked, mode, &format!("{path}.portMappings[{at}]"))).collect()
 }
 
+/// What a mapping says of ports: the first and, of a range, the last in the container, and the one of the host.
+type Ports = (u16, Option<u16>, u16);
+
 fn one(asked: &Asked, mode: NetworkMode, path: &str) -> Result<PortMapping, Refusal> {
-    if asked.container_port_range.is_some() {
-        if asked.container_port.is_some() {
-            return Err(client("cannot specify both single port and port range"));
-        }
-        return Err(not_yet(format!("{path}.containerPortRange")));
+    let (container_port, last_container_port, host_port) = match &asked.container_port_range {
+        Some(range) => range_ports(asked, range, mode)?,
+        None => single_port(asked, mode, path)?,
+    };
+    let protocol = match asked.protocol.as_deref() {
+        None | Some("tcp") => Protocol::Tcp,
+        Some("udp") => Protocol::Udp,
+        Some(other) => return Err(client(format!("'{other}' is not a valid value for {path}.protocol."))),
+    };
+    if let Some(name) = &asked.name {
+        check_name(name, path)?;
     }
+    match asked.app_protocol.as_deref() {
+        None | Some("http" | "http2" | "grpc") => {}
+        Some(other) => return Err(client(format!("'{other}' is not a valid value for {path}.appProtocol."))),
+    }
+    let (name, app_protocol) = (asked.name.clone(), asked.app_protocol.clone());
+    Ok(PortMapping { container_port, last_container_port, host_port, protocol, name, app_protocol })
+}
+
+fn single_port(asked: &Asked, mode: NetworkMode, path: &str) -> Result<Ports, Refusal> {
     let port = |given: Option<i32>, least: u16| {
         given.and_then(|given| u16::try_from(given).ok()).filter(|port| *port >= least)
     };
@@ -41,25 +66,35 @@ fn one(asked: &Asked, mode: NetworkMode, path: &str) -> Result<PortMapping, Refu
         (NetworkMode::Awsvpc | NetworkMode::Host, Some(given)) if given != container_port => {
             return Err(client(format!(
                 "When networkMode={}, the host ports and container ports in port mappings must match.",
-                mode.name()
+                mode.as_str()
             )));
         }
         (NetworkMode::Awsvpc | NetworkMode::Host, Some(_) | None) => container_port,
     };
-    let protocol = match asked.protocol.as_deref() {
-        None | Some("tcp") => "tcp",
-        Some("udp") => "udp",
-        Some(other) => return Err(client(format!("'{other}' is not a valid value for {path}.protocol."))),
-    };
-    if let Some(name) = &asked.name {
-        check_name(name, path)?;
+    Ok((container_port, None, host_port))
+}
+
+/// A range such as `8000-8010`; which ports of the host it gets is never said.
+fn range_ports(asked: &Asked, range: &str, mode: NetworkMode) -> Result<Ports, Refusal> {
+    if asked.container_port.is_some() {
+        return Err(client("cannot specify both single port and port range"));
     }
-    match asked.app_protocol.as_deref() {
-        None | Some("http" | "http2" | "grpc") => {}
-        Some(other) => return Err(client(format!("'{other}' is not a valid value for {path}.appProtocol."))),
+    let invalid = |why: &str| client(format!("Invalid 'containerPortRange' setting '{range}'. {why}"));
+    if mode == NetworkMode::Host {
+        return Err(invalid("Port ranges are not supported when networkMode=host."));
     }
-    let (name, app_protocol) = (asked.name.clone(), asked.app_protocol.clone());
-    Ok(PortMapping { container_port, host_port, protocol: protocol.to_owned(), name, app_protocol })
+    if asked.host_port.is_some_and(|port| port != 0) {
+        return Err(invalid("A host port cannot be specified with a port range."));
+    }
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let ends = range.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
+    match ends {
+        Some((first, last)) if first < last => {
+            Ok((first, Some(last), if mode == NetworkMode::Awsvpc { first } else { 0 }))
+        }
+        Some(_) => Err(invalid("The first port must be less than the last port.")),
+        None => Err(invalid("It must be two port numbers between 1 and 65535 with a hyphen between them.")),
+    }
 }
 
 fn check_name(name: &str, path: &str) -> Result<(), Refusal> {
@@ -73,18 +108,20 @@ fn check_name(name: &str, path: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses ports and names that two containers of a task would have to share.
+/// Refuses ports and names that containers of a task would have to share.
 pub(super) fn check_task(containers: &[ContainerDefinition], mode: NetworkMode) -> Result<(), Refusal> {
-    let (mut ports, mut names) = (BTreeSet::new(), BTreeSet::new());
+    let (mut inside, mut outside, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    // On a bridge every container has its own ports, and one of them may be reached through several of the host.
+    let is_bridge = mode == NetworkMode::Bridge;
     for mapping in containers.iter().flat_map(|container| &container.port_mappings) {
-        let port = match mode {
-            NetworkMode::Awsvpc | NetworkMode::Host => mapping.container_port,
-            NetworkMode::Bridge | NetworkMode::None => mapping.host_port,
-        };
+        let mut ports = mapping.container_port..=mapping.last_container_port.unwrap_or(mapping.container_port);
+        if !is_bridge && ports.any(|port| !inside.insert((mapping.protocol, port))) {
+            return Err(client("container port is used multiple times in task"));
+        }
         // 0 is any free port of the host.
-        if port != 0 && !ports.insert((port, mapping.protocol.as_str())) {
-            let which = if mode == NetworkMode::Bridge { "host" } else { "container" };
-            return Err(client(format!("{which} port is used multiple times in task")));
+        let is_fixed = is_bridge && mapping.host_port != 0;
+        if is_fixed && !outside.insert((mapping.protocol, mapping.host_port)) {
+            return Err(client("host port is used multiple times in task"));
         }
         if mapping.name.as_ref().is_some_and(|name| !names.insert(name.as_str())) {
             return Err(client("port mapping name is already used"));

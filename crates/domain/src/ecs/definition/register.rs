@@ -12,7 +12,7 @@ use super::super::record::{
 use super::super::refuse::{client, not_yet};
 use super::super::tag;
 use super::container::{self, Around};
-use super::network_mode::NetworkMode;
+use super::network_mode::{self, NetworkMode};
 use super::size::{invalid_setting, parse_cpu, parse_memory};
 use super::{attributes, fargate, show};
 use crate::{Change, Draft, Env, Refusal, Snapshot};
@@ -106,7 +106,7 @@ fn around(req: &Asked) -> Result<Around, Refusal> {
     if containers.len() > CONTAINERS_MAX {
         return Err(client("Too many containers."));
     }
-    let mode = NetworkMode::read(req.network_mode.as_deref())?;
+    let mode = network_mode::read(req.network_mode.as_deref())?;
     let mut fargate = false;
     for name in req.requires_compatibilities.iter().flatten() {
         match name.as_str() {

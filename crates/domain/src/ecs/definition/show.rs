@@ -87,11 +87,12 @@ fn container(container: &ContainerDefinition) -> shape::ContainerDefinition {
 fn port(mapping: &PortMapping) -> shape::PortMapping {
     shape::PortMapping {
         app_protocol: mapping.app_protocol.clone(),
-        container_port: Some(mapping.container_port.into()),
-        container_port_range: None,
-        host_port: Some(mapping.host_port.into()),
+        container_port: mapping.last_container_port.is_none().then(|| mapping.container_port.into()),
+        container_port_range: mapping.last_container_port.map(|last| format!("{}-{last}", mapping.container_port)),
+        // Which ports of the host a range gets is told of tasks only.
+        host_port: mapping.last_container_port.is_none().then(|| mapping.host_port.into()),
         name: mapping.name.clone(),
-        protocol: Some(mapping.protocol.clone()),
+        protocol: Some(mapping.protocol.to_string()),
     }
 }
 

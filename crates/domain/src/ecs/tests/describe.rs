@@ -217,7 +217,7 @@ fn reports_of_other_hosts_change_nothing() {
     let report = super::report(&known, TaskStage::Stopped, None);
     let other = hello(2).host;
     assert!(super::super::observe_task(&world.snap, &other, &report, &env).writes.is_empty());
-    let eni = known.network.eni.as_ref().unwrap().id.clone();
+    let eni = known.eni().unwrap().id.clone();
     let report = berth_types::report::EniReport { eni, state: EniState::Gone };
     assert!(super::super::observe_eni(&world.snap, &other, &report, &env).writes.is_empty());
 }
@@ -452,7 +452,8 @@ fn a_container_instance_tells_what_is_left() {
                     "2376",
                     "2375",
                     "51678",
-                    "51679"
+                    "51679",
+                    "51680"
                   ],
                   "type": "STRINGSET"
                 },
@@ -490,7 +491,8 @@ fn a_container_instance_tells_what_is_left() {
                     "2376",
                     "2375",
                     "51678",
-                    "51679"
+                    "51679",
+                    "51680"
                   ],
                   "type": "STRINGSET"
                 },

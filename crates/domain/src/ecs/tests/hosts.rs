@@ -68,7 +68,7 @@ fn hello_makes_up_for_lost_reports() {
     let mut world = World::with_host();
     let task = world.run(json!({}))[0].clone();
     let known = world.snap.tasks[&task].clone();
-    let eni = known.network.eni.as_ref().unwrap().id.clone();
+    let eni = known.eni().unwrap().id.clone();
     let mut back = hello(1);
     back.enis = vec![EniReport { eni, state: EniState::Attached }];
     back.tasks = vec![report(&known, TaskStage::Running, None)];

@@ -8,6 +8,7 @@ mod capacity;
 mod describe;
 mod hosts;
 mod instances;
+mod modes;
 mod placement;
 mod register;
 mod run;
@@ -151,7 +152,7 @@ impl World {
     pub fn eni(&mut self, task: &TaskId, state: EniState) {
         let env = self.env();
         let known = self.snap.tasks[task].clone();
-        let eni = known.network.eni.as_ref().unwrap().id.clone();
+        let eni = known.eni().unwrap().id.clone();
         let change = super::observe_eni(&self.snap, known.host.as_ref().unwrap(), &EniReport { eni, state }, &env);
         self.apply(change);
     }
@@ -213,6 +214,7 @@ pub(crate) fn report(task: &Task, stage: TaskStage, stop: Option<StopCause>) -> 
         image_digest: None,
         exit_code: (status == ContainerStatus::Stopped).then_some(0),
         reason: None,
+        network_bindings: Vec::new(),
     };
     TaskReport {
         task: task.id.clone(),

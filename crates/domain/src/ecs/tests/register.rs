@@ -137,6 +137,7 @@ fn what_no_container_can_be() {
                 ports(json!([{"containerPort": 80, "name": "web"}, {"containerPort": 81, "name": "web"}])),
             ),
             ("port range", ports(json!([{"containerPortRange": "80-90"}]))),
+            ("port in range", ports(json!([{"containerPortRange": "80-90"}, {"containerPort": 85}]))),
             ("port and range", ports(json!([{"containerPort": 80, "containerPortRange": "80-90"}]))),
             ("unknown volume", container(json!({"mountPoints": [{"sourceVolume": "x", "containerPath": "/x"}]}))),
             ("secret", container(json!({"secrets": [{"name": "x", "valueFrom": "y"}]}))),
@@ -195,7 +196,8 @@ fn what_no_container_can_be() {
         protocol: ClientException: 'sctp' is not a valid value for containerDefinitions[0].portMappings[0].protocol.
         port name: ClientException: containerDefinitions[0].portMappings[0].name must have between 1 and 64 lowercase letters, numbers, underscores and hyphens and must not start with a hyphen.
         port name twice: ClientException: port mapping name is already used
-        port range: ClientException: containerDefinitions[0].portMappings[0].containerPortRange is not supported by this endpoint yet.
+        port range: ok
+        port in range: ClientException: container port is used multiple times in task
         port and range: ClientException: cannot specify both single port and port range
         unknown volume: ClientException: Unknown volume 'x'.
         secret: ClientException: When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.
@@ -220,7 +222,17 @@ fn other_network_modes_have_their_own_rules() {
     let found = cases(
         merged(ec2_definition(), json!({"networkMode": null})),
         &[
-            ("links", json!({"containerDefinitions": container(json!({"links": ["nginx:web"]}))})),
+            ("link to itself", json!({"containerDefinitions": container(json!({"links": ["nginx:web"]}))})),
+            (
+                "links",
+                json!({"containerDefinitions": [{"name": "nginx", "image": "nginx", "memory": 64, "links": ["db:data"]},
+                    {"name": "db", "image": "db", "memory": 64}]}),
+            ),
+            (
+                "link with a bad alias",
+                json!({"containerDefinitions": [{"name": "nginx", "image": "nginx", "memory": 64, "links": ["db:a b"]},
+                    {"name": "db", "image": "db", "memory": 64}]}),
+            ),
             ("unknown link", json!({"containerDefinitions": container(json!({"links": ["db:db"]}))})),
             (
                 "host port twice",
@@ -231,6 +243,33 @@ fn other_network_modes_have_their_own_rules() {
                 "dynamic twice",
                 json!({"containerDefinitions": container(json!({"portMappings": [
                     {"containerPort": 80}, {"containerPort": 81, "hostPort": 0}]}))}),
+            ),
+            (
+                "one port through two of the host",
+                json!({"containerDefinitions": container(json!({"portMappings": [
+                    {"containerPort": 80, "hostPort": 8080}, {"containerPort": 80, "hostPort": 8081}]}))}),
+            ),
+            (
+                "range",
+                json!({"containerDefinitions": container(json!({"portMappings": [{"containerPortRange": "80-90"}]}))}),
+            ),
+            (
+                "range and host port",
+                json!({"containerDefinitions": container(json!({"portMappings": [
+                    {"containerPortRange": "80-90", "hostPort": 80}]}))}),
+            ),
+            (
+                "range of host",
+                json!({"networkMode": "host",
+                    "containerDefinitions": container(json!({"portMappings": [{"containerPortRange": "80-90"}]}))}),
+            ),
+            (
+                "range backwards",
+                json!({"containerDefinitions": container(json!({"portMappings": [{"containerPortRange": "90-80"}]}))}),
+            ),
+            (
+                "range of words",
+                json!({"containerDefinitions": container(json!({"portMappings": [{"containerPortRange": "a-b"}]}))}),
             ),
             (
                 "host mismatch",
@@ -249,10 +288,18 @@ fn other_network_modes_have_their_own_rules() {
         ],
     );
     expect![[r#"
+        link to itself: ClientException: Invalid 'links' setting. Unknown container: 'nginx'
         links: ok
+        link with a bad alias: ClientException: Invalid 'links' setting. Invalid alias: 'a b'
         unknown link: ClientException: Invalid 'links' setting. Unknown container: 'db'
         host port twice: ClientException: host port is used multiple times in task
         dynamic twice: ok
+        one port through two of the host: ok
+        range: ok
+        range and host port: ClientException: Invalid 'containerPortRange' setting '80-90'. A host port cannot be specified with a port range.
+        range of host: ClientException: Invalid 'containerPortRange' setting '80-90'. Port ranges are not supported when networkMode=host.
+        range backwards: ClientException: Invalid 'containerPortRange' setting '90-80'. The first port must be less than the last port.
+        range of words: ClientException: Invalid 'containerPortRange' setting 'a-b'. It must be two port numbers between 1 and 65535 with a hyphen between them.
         host mismatch: ClientException: When networkMode=host, the host ports and container ports in port mappings must match.
         none with ports: ClientException: Port mappings are not supported when networkMode=none.
         none with links: ClientException: Links are not supported when networkMode=none.

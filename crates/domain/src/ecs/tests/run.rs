@@ -95,7 +95,7 @@ fn what_cannot_be_run() {
         public IP on Fargate: ok
         EC2 not compatible: InvalidParameterException: Task definition does not support launch_type FARGATE.
         bridge with network: InvalidParameterException: Network Configuration is not valid for the given networkMode of this task definition.
-        bridge: InvalidParameterException: networkMode 'bridge' is not supported by this endpoint yet: it runs tasks with networkMode 'awsvpc'.
+        bridge: ok
         no size: ClientException: Fargate requires that 'cpu' be defined at the task level.
         odd size: InvalidParameterException: Task definition does not support launch_type FARGATE.
         launch type: InvalidParameterException: 'LAMBDA' is not a valid value for launchType.
@@ -366,7 +366,7 @@ fn tasks_go_where_most_addresses_are_free() {
     let patch = awsvpc(json!({"subnets": ["subnet-tiny", "subnet-a", "subnet-b"]}));
     let tasks = world.run(merged(patch, json!({"count": 4})));
     let places: Vec<String> =
-        tasks.iter().map(|task| world.snap.tasks[task].network.eni.as_ref().unwrap().address.to_string()).collect();
+        tasks.iter().map(|task| world.snap.tasks[task].eni().unwrap().address.to_string()).collect();
     assert_eq!(places, ["10.0.0.4", "10.0.1.4", "10.0.0.5", "10.0.1.5"]);
 }
 

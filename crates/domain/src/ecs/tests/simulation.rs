@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
-use super::{World, hello, merged, report, run_request};
+use super::{World, ec2_definition, hello, merged, report, run_request};
 use crate::ecs::record::TaskStatus;
-use crate::ecs::{host_disconnected, observe_eni, observe_task, run_task, stop_task};
+use crate::ecs::{host_disconnected, observe_eni, observe_task, register_task_definition, run_task, stop_task};
 use crate::{Snapshot, Write, plan};
 
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ enum Step {
         fargate: bool,
         count: u8,
         tiny: bool,
+    },
+    /// Tasks without an interface, one of them for each host at the same time.
+    Bridge {
+        count: u8,
     },
     Stop(Index),
     /// A host hears what is wanted of it.
@@ -43,6 +47,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let host = 1u8..=2;
     let step = prop_oneof![
         3 => (any::<bool>(), 1u8..5, any::<bool>()).prop_map(|(fargate, count, tiny)| Step::Run { fargate, count, tiny }),
+        1 => (1u8..4).prop_map(|count| Step::Bridge { count }),
         2 => any::<Index>().prop_map(Step::Stop),
         5 => host.clone().prop_map(Step::Intent),
         8 => host.clone().prop_map(Step::Work),
@@ -84,6 +89,12 @@ impl Simulation {
         let mut world = World::with_host();
         world.connect(&hello(2));
         world.register();
+        let bridge = merged(
+            ec2_definition(),
+            json!({"family": "bridge", "networkMode": "bridge",
+                "containerDefinitions": {"0": {"portMappings": [{"containerPort": 80, "hostPort": 8080}]}}}),
+        );
+        world.write(register_task_definition, bridge).unwrap();
         let nodes = [1, 2].map(|number| (host(number), Node::default())).into();
         Self { world, nodes, in_flight: Vec::new(), seen: BTreeMap::new() }
     }
@@ -96,6 +107,9 @@ impl Simulation {
                 let patch = json!({"launchType": if fargate { "FARGATE" } else { "EC2" }, "count": count,
                     "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets}}});
                 self.world.write(run_task, merged(run_request(), patch)).unwrap();
+            }
+            Step::Bridge { count } => {
+                self.world.write(run_task, json!({"taskDefinition": "bridge", "count": count})).unwrap();
             }
             Step::Stop(which) => {
                 let tasks: Vec<TaskId> = self.world.snap.tasks.keys().cloned().collect();
@@ -155,7 +169,8 @@ impl Simulation {
         node.tasks.retain(|task, _| node.intent.tasks.contains_key(task));
         for (task, wanted) in &node.intent.tasks {
             let (stage, stop) = node.tasks.entry(task.clone()).or_insert((TaskStage::Provisioning, None));
-            let plugged = node.enis.get(&wanted.eni) == Some(&EniState::Attached);
+            let is_attached = |eni: &EniId| node.enis.get(eni) == Some(&EniState::Attached);
+            let plugged = wanted.eni.as_ref().is_none_or(is_attached);
             *stage = match (*stage, wanted.desired) {
                 (TaskStage::Stopped | TaskStage::Stopping, _) => TaskStage::Stopped,
                 (_, Desired::Stopped) => TaskStage::Stopping,
@@ -231,21 +246,24 @@ impl Simulation {
         let macs: BTreeSet<_> = snap.enis.values().map(|eni| eni.mac).collect();
         assert_eq!(macs.len(), snap.enis.len(), "a hardware address was given twice");
         for host in snap.hosts.values() {
-            let crate::ecs::load::Load { need: ec2, tasks: count } = snap.index().loads.of(&host.id, LaunchType::Ec2);
+            let ec2 = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
             assert!(ec2.cpu_units <= host.capacity.cpu_units.into());
             assert!(ec2.memory_mib <= host.capacity.memory_mib.into());
-            assert!(count as u64 <= host.capacity.enis.into());
+            assert!(ec2.enis <= host.capacity.enis.into());
             assert!(
                 snap.index().loads.of(&host.id, LaunchType::Fargate).need.memory_mib <= host.capacity.memory_mib.into()
             );
         }
+        let live = snap.tasks.values().filter(|task| task.status != TaskStatus::Stopped);
+        let ports: Vec<_> = live.flat_map(|task| task.ports.iter().map(|port| (task.host.clone(), *port))).collect();
+        assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len(), "a port was given twice");
         for task in snap.tasks.values() {
             let now = (task.status, task.version);
             let before = self.seen.insert(task.id.clone(), now).unwrap_or((TaskStatus::Provisioning, 0));
             assert!(before <= now, "{before:?} went back to {now:?}");
             assert!(before.0 == now.0 || before.1 < now.1, "a status changed and the version did not");
-            let holds = task.network.eni.as_ref().is_some_and(|eni| snap.enis.contains_key(&eni.id));
-            assert_eq!(holds, task.status != TaskStatus::Stopped, "{:?}", task.status);
+            let holds = task.eni().is_some_and(|eni| snap.enis.contains_key(&eni.id));
+            assert_eq!(holds, task.network.is_some() && task.status != TaskStatus::Stopped, "{:?}", task.status);
             assert_eq!(task.stop.is_some(), task.desired == Desired::Stopped);
         }
     }
