@@ -14,7 +14,7 @@ use super::tag;
 use crate::{Env, Snapshot};
 
 /// Ephemeral storage of a Fargate task that asks for none.
-const EPHEMERAL_STORAGE_GIB: i32 = 20;
+const EPHEMERAL_STORAGE_GIB: u32 = 20;
 
 /// The task as RunTask answers it: its interface is not told yet.
 pub(super) fn accepted(snap: &Snapshot, accepted: &Task, env: &Env) -> shape::Task {
@@ -38,6 +38,9 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     });
     let processor = host.and_then(|host| host.attribute("ecs.cpu-architecture").flatten().map(str::to_owned));
     let containers = task.containers.iter().enumerate();
+    let storage_gib =
+        definition.and_then(|definition| definition.ephemeral_storage_gib).unwrap_or(EPHEMERAL_STORAGE_GIB);
+    let storage_gib = i32::try_from(storage_gib).ok();
     shape::Task {
         attachments: Some(vec![attachment(&task.network)]),
         attributes: Some(processor.into_iter().map(|value| attribute("ecs.cpu-architecture", value)).collect()),
@@ -55,10 +58,10 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
         created_at: Some(time(task.times.created_at)),
         desired_status: Some(desired(task.desired).to_owned()),
         enable_execute_command: Some(false),
-        ephemeral_storage: is_fargate.then_some(shape::EphemeralStorage { size_in_gib: Some(EPHEMERAL_STORAGE_GIB) }),
+        ephemeral_storage: is_fargate.then_some(shape::EphemeralStorage { size_in_gib: storage_gib }),
         execution_stopped_at: task.times.execution_stopped_at.map(time),
         fargate_ephemeral_storage: is_fargate
-            .then_some(shape::TaskEphemeralStorage { kms_key_id: None, size_in_gib: Some(EPHEMERAL_STORAGE_GIB) }),
+            .then_some(shape::TaskEphemeralStorage { kms_key_id: None, size_in_gib: storage_gib }),
         group: Some(task.group.clone()),
         // No container has a health check.
         health_status: Some("UNKNOWN".to_owned()),

@@ -1,10 +1,12 @@
 //! From accepted to RUNNING: network and images at the same time, then every container is made, then they start in
 //! order. Each step can be taken up again after the node was killed in the middle of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_types::intent::{EniIntent, LaunchType};
+use berth_types::container::{IpcMode, PidMode};
+use berth_types::intent::{ContainerIntent, EniIntent, LaunchType};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Host;
 use super::actor::{Event, Progress, make_cgroup};
 use super::record::TaskRecord;
+use crate::container::machine::{self, Machine};
 use crate::container::{files, names, spec, users};
 use crate::containerd::{Exit, Io, Mounts, NewContainer, TaskState};
 use crate::images::Image;
@@ -223,8 +226,9 @@ impl Launch {
         self.tell(Progress::Creating(index)).await;
         let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
+        let pause = self.pause_process(held).await.map_err(cannot("CannotCreateContainerError"))?;
         let (spec, labels) = self
-            .specification(index, image, held, eni, &mounts)
+            .specification(index, image, held, eni, &mounts, pause)
             .map_err(|fault| LaunchFault::container("CannotCreateContainerError", index, fault))?;
         let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
@@ -235,6 +239,18 @@ impl Launch {
         Ok(())
     }
 
+    /// Process of the pause container, when its namespaces are shared.
+    async fn pause_process(&self, held: &HeldNamespace) -> Result<Option<u32>, Fault> {
+        let task = &self.record.intent;
+        if task.pid_mode != PidMode::Task && task.ipc_mode != IpcMode::Task {
+            return Ok(None);
+        }
+        match self.host.containerd.task_state(&held.pause_id).await? {
+            TaskState::Running(pid) => Ok(Some(pid)),
+            TaskState::Absent | TaskState::Created | TaskState::Exited(_) => Err(Fault::Ended("pause container")),
+        }
+    }
+
     fn specification(
         &self,
         index: usize,
@@ -242,22 +258,32 @@ impl Launch {
         held: &HeldNamespace,
         eni: &EniIntent,
         mounts: &Mounts,
+        pause: Option<u32>,
     ) -> Result<(oci_spec::runtime::Spec, std::collections::HashMap<String, String>), String> {
         let record = &self.record;
         let container = record.wanted(&record.containers[index].name).ok_or("the container is not in the task")?;
         let written = container.user.as_deref().or(image.config.user.as_deref()).unwrap_or_default();
-        let layers: Vec<&std::path::Path> =
+        let layers: Vec<&Path> =
             mounts.iter().flat_map(|mount| users::layers(&mount.r#type, &mount.source, &mount.options)).collect();
         let file = |name| users::read_in_layers(&layers, name);
         let user = users::resolve(written, &file("etc/passwd"), &file("etc/group"))?;
         let config = &self.host.config;
+        let task_dir = config.task_dir(record.id.as_str());
+        let volumes = files::volumes(&task_dir, &config.shared_volumes_dir(), &record.intent);
+        let volumes = volumes.map_err(|fault| fault.to_string())?;
+        let devices = devices(container).map_err(|fault| fault.to_string())?;
         let spec = spec::build(&spec::Wanted {
+            volumes: &volumes,
+            init: &crate::pause::init_program(&config.node_dir()),
+            devices: &devices,
+            machine: &Machine::look(&self.host.cgroups),
+            pause,
             task: &record.intent,
             container,
             image: &image.config,
             user: &user,
             hostname: &files::hostname(&record.intent, eni.address),
-            task_dir: &config.task_dir(record.id.as_str()),
+            task_dir: &task_dir,
             netns: &config.netns_dir().join(&held.name),
             cgroup: &self.host.container_cgroup(&record.id, &record.containers[index].runtime_id),
             group: &held.pause_id,
@@ -292,4 +318,26 @@ impl Launch {
         let is_over = self.exits.borrow().iter().any(|(known, _)| known == id);
         if is_over { self.go_on() } else { Ok(()) }
     }
+}
+
+/// The devices a container asks for; all of the host for a privileged one.
+fn devices(container: &ContainerIntent) -> Result<Vec<machine::HostDevice>, Fault> {
+    if container.privileged {
+        return Ok(machine::all_devices());
+    }
+    let mut devices = Vec::new();
+    for device in container.linux.devices.iter().flatten() {
+        let inside = device.container_path.as_ref().unwrap_or(&device.host_path);
+        let all = || vec!["read".to_owned(), "write".to_owned(), "mknod".to_owned()];
+        let access: String = device
+            .permissions
+            .clone()
+            .filter(|given| !given.is_empty())
+            .unwrap_or_else(all)
+            .iter()
+            .filter_map(|permission| permission.chars().next())
+            .collect();
+        devices.extend(machine::devices(Path::new(&device.host_path), Path::new(inside), &access)?);
+    }
+    Ok(devices)
 }

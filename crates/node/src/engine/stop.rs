@@ -34,7 +34,8 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, exits: Exits) -> Resu
     all_of(removed)?;
     let (task_dir, cgroups) = (host.config.task_dir(record.id.as_str()), host.cgroups.clone());
     let cgroup = cgroups::task_cgroup(&host.config.instance, record.id.as_str());
-    let cleaned = tokio::task::spawn_blocking(move || all_of([cgroups.remove(&cgroup), files::remove_dir(&task_dir)]));
+    let cleaned =
+        tokio::task::spawn_blocking(move || all_of([cgroups.remove(&cgroup), files::remove_task_dir(&task_dir)]));
     cleaned.await.unwrap_or(Err(Fault::Ended("file remover")))
 }
 
