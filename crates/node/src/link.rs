@@ -190,7 +190,14 @@ fn attributes(runtime_version: &str) -> BTreeMap<String, Option<String>> {
         ("ecs.capability.cni-plugin-version".to_owned(), Some(env!("CARGO_PKG_VERSION").to_owned())),
         ("berth.containerd-version".to_owned(), Some(runtime_version.to_owned())),
     ];
-    let capabilities = ["task-eni", "task-cpu-mem-limit", "docker-plugin.local", "pid-ipc-namespace-sharing"];
+    let capabilities = [
+        "task-eni",
+        "task-cpu-mem-limit",
+        "docker-plugin.local",
+        "pid-ipc-namespace-sharing",
+        "container-health-check",
+        "container-restart-policy",
+    ];
     facts
         .into_iter()
         .chain(capabilities.map(capability))

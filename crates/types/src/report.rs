@@ -50,6 +50,29 @@ pub enum ContainerStatus {
     Stopped,
 }
 
+/// What a container's health check says, as AWS shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HealthStatus {
+    /// It passed.
+    Healthy,
+    /// It failed as often in a row as it may.
+    Unhealthy,
+    /// It has not been decided yet.
+    Unknown,
+}
+
+impl HealthStatus {
+    /// The name AWS uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "HEALTHY",
+            Self::Unhealthy => "UNHEALTHY",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
 /// One container of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContainerReport {
@@ -65,6 +88,9 @@ pub struct ContainerReport {
     pub exit_code: Option<i32>,
     /// Error text in AWS's words, e.g. `OutOfMemoryError: Container killed due to memory usage`.
     pub reason: Option<String>,
+    /// Absent when it has no health check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 }
 
 /// A task as its host sees it.

@@ -120,6 +120,7 @@ fn merge_container(container: &mut TaskContainer, report: &ContainerReport) {
     container.image_digest = report.image_digest.clone().or(container.image_digest.take());
     container.exit_code = report.exit_code.or(container.exit_code);
     container.reason = report.reason.clone().or(container.reason.take());
+    container.health = report.health.or(container.health);
 }
 
 fn rank(status: ContainerStatus) -> u8 {

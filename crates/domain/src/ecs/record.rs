@@ -8,7 +8,7 @@ use berth_types::container::{
 };
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::link::Capacity;
-use berth_types::report::{ContainerStatus, TaskStage};
+use berth_types::report::{ContainerStatus, HealthStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
@@ -473,6 +473,9 @@ pub struct TaskContainer {
     pub exit_code: Option<i32>,
     /// Error text.
     pub reason: Option<String>,
+    /// What its health check says; absent when it has none or nothing was heard yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 }
 
 /// Overrides of one container.

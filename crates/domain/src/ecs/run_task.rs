@@ -283,6 +283,7 @@ fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskC
         image_digest: None,
         exit_code: None,
         reason: None,
+        health: None,
     };
     definition.containers.iter().map(|container| &container.name).enumerate().map(container).collect()
 }

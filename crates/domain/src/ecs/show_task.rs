@@ -4,7 +4,7 @@ use berth_shapes::Timestamp;
 use berth_shapes::ecs as shape;
 use berth_types::TimestampMs;
 use berth_types::intent::{Desired, LaunchType};
-use berth_types::report::ContainerStatus;
+use berth_types::report::{ContainerStatus, HealthStatus};
 
 use super::record::{
     ContainerDefinition, ContainerOverrides, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
@@ -63,8 +63,7 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
         fargate_ephemeral_storage: is_fargate
             .then_some(shape::TaskEphemeralStorage { kms_key_id: None, size_in_gib: storage_gib }),
         group: Some(task.group.clone()),
-        // No container has a health check.
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(health(task, definitions).as_str().to_owned()),
         last_status: Some(task.status.as_str().to_owned()),
         launch_type: Some(task.launch_type.as_str().to_owned()),
         memory: Some(need.memory_mib.to_string()),
@@ -158,7 +157,7 @@ fn container(
         container_arn: Some(container_arn(&task.cluster, &task.id, &container.id, env)),
         cpu: Some(cpu_units.to_string()),
         exit_code: container.exit_code,
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(container.health.unwrap_or(HealthStatus::Unknown).as_str().to_owned()),
         image: definition.map(|definition| definition.image.clone()),
         image_digest: container.image_digest.clone(),
         last_status: Some(status.to_owned()),
@@ -171,6 +170,20 @@ fn container(
         runtime_id: container.runtime_id.clone(),
         task_arn: Some(task_arn(&task.cluster, &task.id, env)),
         ..Default::default()
+    }
+}
+
+/// A task is as healthy as its essential containers with a health check; without any nobody knows.
+fn health(task: &Task, definitions: &[ContainerDefinition]) -> HealthStatus {
+    let checked = task.containers.iter().zip(definitions).filter(|(_, definition)| {
+        definition.essential && definition.health_check.as_ref().is_some_and(|check| check.command != ["NONE"])
+    });
+    let all: Vec<HealthStatus> = checked.map(|(one, _)| one.health.unwrap_or(HealthStatus::Unknown)).collect();
+    let is = |status: &HealthStatus| all.contains(status);
+    match (is(&HealthStatus::Unhealthy), is(&HealthStatus::Unknown) || all.is_empty()) {
+        (true, _) => HealthStatus::Unhealthy,
+        (false, true) => HealthStatus::Unknown,
+        (false, false) => HealthStatus::Healthy,
     }
 }
 

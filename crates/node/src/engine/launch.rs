@@ -1,23 +1,25 @@
-//! From accepted to RUNNING: network and images at the same time, then every container is made, then they start in
-//! order. Each step can be taken up again after the node was killed in the middle of it.
+//! From accepted to RUNNING: network and images at the same time, then every container is made, then each one starts
+//! when those it depends on are far enough. Each step can be taken up again after the node was killed in the middle of it.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_types::container::{IpcMode, PidMode};
+use berth_types::container::{Dependency, IpcMode, PidMode};
 use berth_types::intent::{ContainerIntent, EniIntent, LaunchType};
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::actor::{Event, Progress, make_cgroup};
+use super::order::{self, Met};
 use super::record::TaskRecord;
+use super::stop::States;
 use crate::container::machine::{self, Machine};
 use crate::container::{files, names, spec, users};
-use crate::containerd::{Exit, Io, Mounts, NewContainer, TaskState};
+use crate::containerd::{Mounts, NewContainer, TaskState};
 use crate::images::Image;
 use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock};
@@ -54,7 +56,7 @@ pub(super) struct Launch {
     pub host: Arc<Host>,
     pub record: TaskRecord,
     pub eni: watch::Receiver<Option<EniIntent>>,
-    pub exits: watch::Receiver<Vec<(String, Exit)>>,
+    pub states: States,
     pub progress: mpsc::Sender<Event>,
     pub cancel: CancellationToken,
     /// A node before this one may have done some of it.
@@ -80,11 +82,57 @@ impl Launch {
         let made = join_all(makings).await;
         made.into_iter().collect::<Result<Vec<()>, LaunchFault>>()?;
         tracing::debug!(task = %self.record.id, took_ms = start.elapsed().as_millis(), "containers made");
+        let mut starts = Vec::new();
         for index in 0..self.record.containers.len() {
-            self.go_on()?;
-            self.start(index).await?;
+            starts.push(self.start_in_turn(index).boxed());
         }
-        Ok(())
+        try_join_all(starts).await.map(drop)
+    }
+
+    async fn start_in_turn(&self, index: usize) -> Result<(), LaunchFault> {
+        let wanted = self.record.wanted(&self.record.containers[index].name);
+        for dependency in wanted.map(|wanted| wanted.depends_on.as_slice()).unwrap_or_default() {
+            self.wait_for(index, dependency).await?;
+        }
+        self.go_on()?;
+        self.start(index).await
+    }
+
+    /// Waits until a container is as far as the one at `index` needs it.
+    async fn wait_for(&self, index: usize, dependency: &Dependency) -> Result<(), LaunchFault> {
+        let limit_s = self.record.wanted(&dependency.container).and_then(|wanted| wanted.start_timeout_s);
+        let mut states = self.states.clone();
+        loop {
+            let (met, left_ms) = {
+                let states = states.borrow_and_update();
+                let Some(found) = states.iter().find(|one| one.name == dependency.container) else { return Ok(()) };
+                let left_ms = order::time_left(dependency, limit_s, found.started_at, clock::now());
+                (order::met(dependency.condition, found), left_ms)
+            };
+            let timeout = async {
+                match left_ms {
+                    Some(left_ms) => tokio::time::sleep(Duration::from_millis(left_ms)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            match met {
+                Met::Yes => return Ok(()),
+                Met::Never => return Err(self.unmet(index, dependency, "did not exit successfully")),
+                Met::NotYet => {}
+            }
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return Err(LaunchFault::Cancelled) },
+                () = timeout => return Err(self.unmet(index, dependency, "has timed out")),
+                () = self.cancel.cancelled() => return Err(LaunchFault::Cancelled),
+            }
+        }
+    }
+
+    fn unmet(&self, index: usize, dependency: &Dependency, why: &str) -> LaunchFault {
+        let (waiting, awaited) = (&self.record.containers[index].name, &dependency.container);
+        let graph = "dependency graph: failed to resolve container ordering dependency";
+        let text = format!("{graph} [{awaited}] for target [{waiting}]: {awaited} {why}.");
+        LaunchFault::container("CannotStartContainerError", index, text)
     }
 
     fn go_on(&self) -> Result<(), LaunchFault> {
@@ -232,8 +280,7 @@ impl Launch {
             .map_err(|fault| LaunchFault::container("CannotCreateContainerError", index, fault))?;
         let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
-        let terminal = self.record.wanted(&container.name).is_some_and(|wanted| wanted.pseudo_terminal);
-        let io = Io { output: self.host.log_uri(&self.record.id, &container.name), terminal };
+        let io = self.host.io(&self.record, &container.name);
         self.host.containerd.create_task(id, mounts, io).await.map_err(cannot("CannotStartContainerError"))?;
         self.tell(Progress::Created(index)).await;
         Ok(())
@@ -315,7 +362,7 @@ impl Launch {
         let pid = self.host.containerd.start_task(id).await.map_err(cannot)?;
         self.tell(Progress::Started(index, pid)).await;
         // An essential container that is over already ends the launch; the actor knows and cancels it.
-        let is_over = self.exits.borrow().iter().any(|(known, _)| known == id);
+        let is_over = self.states.borrow().iter().any(|one| one.runtime_id == id && one.exit.is_some());
         if is_over { self.go_on() } else { Ok(()) }
     }
 }

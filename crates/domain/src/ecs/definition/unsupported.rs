@@ -13,15 +13,11 @@ pub(super) fn check_container(asked: &Asked, has_execution_role: bool, path: &st
     check_environment_files(asked)?;
     let given = [
         ("credentialSpecs", !is_empty(&asked.credential_specs)),
-        ("dependsOn", !is_empty(&asked.depends_on)),
         ("environmentFiles", !is_empty(&asked.environment_files)),
         ("firelensConfiguration", asked.firelens_configuration.is_some()),
-        ("healthCheck", asked.health_check.is_some()),
         ("repositoryCredentials", asked.repository_credentials.is_some()),
         ("resourceRequirements", !is_empty(&asked.resource_requirements)),
-        ("restartPolicy", asked.restart_policy.is_some()),
         ("secrets", !is_empty(&asked.secrets)),
-        ("startTimeout", asked.start_timeout.is_some()),
         ("versionConsistency", asked.version_consistency.is_some()),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {

@@ -1,10 +1,11 @@
 //! What containers of a task definition may ask for: every word of refusal, and what comes back of what was accepted.
 
+use berth_types::report::{HealthStatus, TaskStage};
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use super::{World, ec2_definition, fargate_definition, merged, table};
-use crate::ecs::{describe_task_definition, register_task_definition};
+use super::{World, ec2_definition, fargate_definition, merged, report, run_request, table};
+use crate::ecs::{describe_task_definition, describe_tasks, register_task_definition, run_task};
 
 fn cases(base: &Value, cases: &[(&str, Value)]) -> String {
     let mut world = World::new();
@@ -141,37 +142,37 @@ fn lives_are_checked() {
         ],
     );
     expect![[r#"
-        health check: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        no check: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        check without command: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        check by name: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        check for the shell: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        interval 4: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        interval 301: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        timeout 1: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        timeout 61: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        retries 0: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        retries 11: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        start period 301: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        restart: ClientException: containerDefinitions[0].restartPolicy is not supported by this endpoint yet.
-        restart or not: ClientException: containerDefinitions[0].restartPolicy is not supported by this endpoint yet.
-        period 59: ClientException: containerDefinitions[0].restartPolicy is not supported by this endpoint yet.
-        period 1801: ClientException: containerDefinitions[0].restartPolicy is not supported by this endpoint yet.
-        51 codes: ClientException: containerDefinitions[0].restartPolicy is not supported by this endpoint yet.
-        start timeout 1: ClientException: containerDefinitions[0].startTimeout is not supported by this endpoint yet.
+        health check: ok
+        no check: ok
+        check without command: ClientException: Invalid setting for container 'nginx'. The health check command must be CMD with a command line, CMD-SHELL with one line for the shell, or NONE.
+        check by name: ClientException: Invalid setting for container 'nginx'. The health check command must be CMD with a command line, CMD-SHELL with one line for the shell, or NONE.
+        check for the shell: ClientException: Invalid setting for container 'nginx'. The health check command must be CMD with a command line, CMD-SHELL with one line for the shell, or NONE.
+        interval 4: ClientException: the 'interval' setting for container 'nginx' must be between 5 and 300
+        interval 301: ClientException: the 'interval' setting for container 'nginx' must be between 5 and 300
+        timeout 1: ClientException: the 'timeout' setting for container 'nginx' must be between 2 and 60
+        timeout 61: ClientException: the 'timeout' setting for container 'nginx' must be between 2 and 60
+        retries 0: ClientException: the 'retries' setting for container 'nginx' must be between 1 and 10
+        retries 11: ClientException: the 'retries' setting for container 'nginx' must be between 1 and 10
+        start period 301: ClientException: the 'startPeriod' setting for container 'nginx' must be between 0 and 300
+        restart: ok
+        restart or not: ClientException: the 'enabled' setting for container 'nginx' must be specified
+        period 59: ClientException: the 'restartAttemptPeriod' setting for container 'nginx' must be between 60 and 1800
+        period 1801: ClientException: the 'restartAttemptPeriod' setting for container 'nginx' must be between 60 and 1800
+        51 codes: ClientException: the 'ignoredExitCodes' setting for container 'nginx' can have at most 50 items
+        start timeout 1: ClientException: Granular start timeout on container 'nginx' must be at least 2 seconds.
         stop timeout 1: ClientException: Granular stop timeout on container 'nginx' must be at least 2 seconds.
-        timeouts: ClientException: containerDefinitions[0].startTimeout is not supported by this endpoint yet.
-        start: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        complete: ClientException: containerDefinitions[0].dependsOn is not supported by this endpoint yet.
-        success of an essential: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        complete of an essential: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        healthy without check: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        healthy with none: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        healthy: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        condition: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        unknown: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        itself: ClientException: containerDefinitions[1].dependsOn is not supported by this endpoint yet.
-        cycle: ClientException: containerDefinitions[0].dependsOn is not supported by this endpoint yet.
+        timeouts: ok
+        start: ok
+        complete: ok
+        success of an essential: ClientException: A dependency container with SUCCESS or COMPLETE condition cannot be an essential container
+        complete of an essential: ClientException: A dependency container with SUCCESS or COMPLETE condition cannot be an essential container
+        healthy without check: ClientException: A dependency container with HEALTHY condition must have health check configured
+        healthy with none: ClientException: A dependency container with HEALTHY condition must have health check configured
+        healthy: ok
+        condition: ClientException: 'DONE' is not a valid value for containerDefinitions[1].dependsOn[0].condition.
+        unknown: ClientException: Cannot depend on container + 'db' because it does not exist
+        itself: ClientException: Container dependsOn contains a cycle
+        cycle: ClientException: Container dependsOn contains a cycle
     "#]].assert_eq(&found);
 }
 
@@ -304,7 +305,7 @@ fn fargate_has_fewer_of_them() {
         tmpfs: ok
         ptrace: ok
         init: ok
-        start timeout 121: ClientException: containerDefinitions[0].startTimeout is not supported by this endpoint yet.
+        start timeout 121: ClientException: Tasks using the Fargate launch type must have a container start timeout of less than 120 seconds.
         ulimit: ok
         ephemeral 200: ok
         pid task: ok
@@ -379,4 +380,45 @@ fn what_is_registered_comes_back_with_defaults() {
         docker-remote-api.1.18
         task-eni"#]]
     .assert_eq(&names.join("\n"));
+}
+
+#[test]
+fn a_task_is_as_healthy_as_its_essential_containers() {
+    use HealthStatus::{Healthy, Unhealthy, Unknown};
+    let mut world = World::with_host();
+    let check = json!({"healthCheck": {"command": ["CMD", "true"]}});
+    let containers = json!([
+        merged(json!({"name": "a", "image": "i"}), check.clone()),
+        merged(json!({"name": "b", "image": "i"}), check.clone()),
+        {"name": "plain", "image": "i"},
+        merged(json!({"name": "side", "image": "i", "essential": false}), check),
+    ]);
+    let definition = merged(fargate_definition(), json!({"family": "checked", "containerDefinitions": containers}));
+    world.write(register_task_definition, definition).unwrap();
+    let answer = world.write(run_task, merged(run_request(), json!({"taskDefinition": "checked"}))).unwrap();
+    let arn = answer["tasks"][0]["taskArn"].clone();
+    let id: berth_types::TaskId = arn.as_str().unwrap().rsplit('/').next().unwrap().parse().unwrap();
+    let mut found = String::new();
+    for health in [
+        [None, None, None],
+        [Some(Healthy), Some(Unknown), Some(Healthy)],
+        [Some(Healthy), Some(Healthy), Some(Unhealthy)],
+        [Some(Unhealthy), Some(Unknown), Some(Healthy)],
+    ] {
+        let mut seen = report(&world.snap.tasks[&id].clone(), TaskStage::Running, None);
+        for (at, health) in [0, 1, 3].into_iter().zip(health) {
+            seen.containers[at].health = health;
+        }
+        world.task_report(&seen);
+        let answer = world.read(describe_tasks, json!({"tasks": [arn]})).unwrap();
+        let task = &answer["tasks"][0];
+        let each: Vec<&Value> = task["containers"].as_array().unwrap().iter().map(|one| &one["healthStatus"]).collect();
+        found.push_str(&format!("{} {each:?} {} {}\n", task["healthStatus"], task["desiredStatus"], task["version"]));
+    }
+    expect![[r#"
+        "UNKNOWN" [String("UNKNOWN"), String("UNKNOWN"), String("UNKNOWN"), String("UNKNOWN")] "RUNNING" 2
+        "UNKNOWN" [String("HEALTHY"), String("UNKNOWN"), String("UNKNOWN"), String("HEALTHY")] "RUNNING" 3
+        "HEALTHY" [String("HEALTHY"), String("HEALTHY"), String("UNKNOWN"), String("UNHEALTHY")] "RUNNING" 4
+        "UNHEALTHY" [String("UNHEALTHY"), String("UNKNOWN"), String("UNKNOWN"), String("HEALTHY")] "RUNNING" 5
+    "#]].assert_eq(&found);
 }

@@ -213,6 +213,7 @@ pub(crate) fn report(task: &Task, stage: TaskStage, stop: Option<StopCause>) -> 
         image_digest: None,
         exit_code: (status == ContainerStatus::Stopped).then_some(0),
         reason: None,
+        health: None,
     };
     TaskReport {
         task: task.id.clone(),

@@ -200,8 +200,8 @@ fn what_no_container_can_be() {
         unknown volume: ClientException: Unknown volume 'x'.
         secret: ClientException: When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.
         secret with role: ClientException: containerDefinitions[0].secrets is not supported by this endpoint yet.
-        health check: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        depends on: ClientException: containerDefinitions[0].dependsOn is not supported by this endpoint yet.
+        health check: ok
+        depends on: ClientException: Cannot depend on container + 'x' because it does not exist
         linux parameters: ok
         ulimits: ok
         privileged: ok
