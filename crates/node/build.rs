@@ -1,4 +1,4 @@
-//! Compiles the pause program, which the node carries inside itself.
+//! Compiles the pause program and the init program, which the node carries inside itself.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,13 +7,19 @@ use std::{env, io};
 const COMPILERS: [&str; 3] = ["cc", "clang", "clang-19"];
 
 fn main() {
-    let source = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("../../pause/pause.c");
-    let out = Path::new(&env::var("OUT_DIR").expect("set by cargo")).join("pause");
-    println!("cargo::rerun-if-changed={}", source.display());
+    let folder = Path::new(&env::var("CARGO_MANIFEST_DIR").expect("set by cargo")).join("../../pause");
+    let out = env::var("OUT_DIR").expect("set by cargo");
+    println!("cargo::rerun-if-changed={}", folder.display());
     println!("cargo::rerun-if-env-changed=CC");
+    for program in ["pause", "init"] {
+        build(&folder.join(format!("{program}.c")), &Path::new(&out).join(program));
+    }
+}
+
+fn build(source: &Path, out: &Path) {
     let wanted = env::var("CC").ok();
     for compiler in wanted.iter().map(String::as_str).chain(COMPILERS) {
-        match compile(compiler, &source, &out) {
+        match compile(compiler, source, out) {
             Ok(()) => return,
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
             Err(fault) => panic!("{compiler} could not compile {}: {fault}", source.display()),

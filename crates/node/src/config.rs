@@ -113,6 +113,11 @@ impl NodeConfig {
         self.node_dir().join("tasks").join(task)
     }
 
+    /// Volumes that outlive the tasks that use them.
+    pub(crate) fn shared_volumes_dir(&self) -> PathBuf {
+        self.node_dir().join("volumes")
+    }
+
     /// Folder of a task's logs. Stays when the task is gone.
     pub(crate) fn log_dir(&self, task: &str) -> PathBuf {
         self.node_dir().join("logs").join(task)

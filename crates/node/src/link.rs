@@ -190,11 +190,21 @@ fn attributes(runtime_version: &str) -> BTreeMap<String, Option<String>> {
         ("ecs.capability.cni-plugin-version".to_owned(), Some(env!("CARGO_PKG_VERSION").to_owned())),
         ("berth.containerd-version".to_owned(), Some(runtime_version.to_owned())),
     ];
-    let capabilities = ["task-eni", "task-cpu-mem-limit", "docker-plugin.local"];
+    let capabilities = [
+        "task-eni",
+        "task-cpu-mem-limit",
+        "docker-plugin.local",
+        "pid-ipc-namespace-sharing",
+        "container-health-check",
+        "container-restart-policy",
+    ];
     facts
         .into_iter()
         .chain(capabilities.map(capability))
-        .chain([("com.amazonaws.ecs.capability.logging-driver.json-file".to_owned(), None)])
+        .chain([
+            ("com.amazonaws.ecs.capability.logging-driver.json-file".to_owned(), None),
+            ("com.amazonaws.ecs.capability.privileged-container".to_owned(), None),
+        ])
         .chain(docker_api)
         .collect()
 }

@@ -54,7 +54,8 @@ fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
         false => Ok(()),
     };
     let forgotten = remove_if_there(&config.journal_file());
-    let emptied = files::remove_dir(&config.node_dir().join("tasks"));
+    let tasks = config.node_dir().join("tasks");
+    let emptied = unmount_below(&tasks).and_then(|()| files::remove_dir(&tasks));
     let unnamed = files::remove_dir(&config.netns_dir());
     all_of([networked, uncaged, unmounted, forgotten, emptied, unnamed])
 }

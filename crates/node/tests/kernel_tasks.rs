@@ -5,6 +5,7 @@
 mod lab;
 
 use berth_types::EniId;
+use berth_types::container::VolumeIntent;
 use berth_types::intent::{LaunchType, MountIntent, Plug};
 use berth_types::report::{ContainerStatus, EniState, StopCause, TaskStage};
 use lab::{Lab, container, in_own_network, only};
@@ -97,7 +98,7 @@ fn containers_share_network_and_volumes() {
         lab.start().await;
         let mut task =
             lab.task("echo hello > /data/word; readlink /proc/self/ns/net; nc -l -p 3306 -e echo pong; sleep 60");
-        task.volumes = vec!["scratch".to_owned()];
+        task.volumes = vec![VolumeIntent::empty("scratch")];
         let mount = |read_only| vec![MountIntent { volume: "scratch".into(), path: "/data".into(), read_only }];
         task.containers[0].mounts = mount(false);
         let look = "until nc 127.0.0.1 3306 </dev/null | grep pong; do sleep 0.1; done; cat /data/word; \

@@ -8,6 +8,10 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::{
+    Dependency, HealthCheck, IpcMode, LinuxParameters, LogIntent, PidMode, RestartPolicy, SystemControl, Ulimit,
+    VolumeIntent, is_default,
+};
 use crate::mode::{ContainerLink, NetworkMode, Protocol};
 use crate::{
     EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, Vni, VpcId,
@@ -222,8 +226,17 @@ pub struct TaskIntent {
     pub cpu_units: Option<u32>,
     /// Hard limit of all containers together, MiB.
     pub memory_mib: Option<u32>,
-    /// Empty directories that live as long as the task, by name.
-    pub volumes: Vec<String>,
+    /// What containers can mount.
+    pub volumes: Vec<VolumeIntent>,
+    /// Whose processes containers see.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pid_mode: PidMode,
+    /// Whose shared memory containers see.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ipc_mode: IpcMode,
+    /// Processor the images must be made for, as in the task definition: `X86_64`, `ARM64`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cpu_architecture: Option<String>,
     /// In the order of the task definition.
     pub containers: Vec<ContainerIntent>,
 }
@@ -281,6 +294,39 @@ pub struct ContainerIntent {
     /// Containers of the task it knows by name (network mode bridge).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<ContainerLink>,
+    /// Capabilities, devices, memory file systems and the like.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub linux: LinuxParameters,
+    /// Resource limits of its processes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ulimits: Vec<Ulimit>,
+    /// It may do what the host may.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub privileged: bool,
+    /// Its standard input stays open, though nobody writes to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub interactive: bool,
+    /// Its programs gain nothing by set-user-id.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub no_new_privileges: bool,
+    /// Kernel parameters; those of the network hold for the task.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub system_controls: Vec<SystemControl>,
+    /// Containers it waits for before it starts, and outlives in the end.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub depends_on: Vec<Dependency>,
+    /// Seconds until it must have reached what others wait for.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub start_timeout_s: Option<u32>,
+    /// Tells whether it works.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub health_check: Option<HealthCheck>,
+    /// Whether it is started again in its place.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub restart_policy: Option<RestartPolicy>,
+    /// Where its output goes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub log: LogIntent,
 }
 
 /// A task volume seen in a container.

@@ -5,6 +5,7 @@
 
 pub mod admin;
 pub mod arn;
+pub mod container;
 pub mod ids;
 pub mod intent;
 pub mod link;

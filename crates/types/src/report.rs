@@ -52,6 +52,29 @@ pub enum ContainerStatus {
     Stopped,
 }
 
+/// What a container's health check says, as AWS shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HealthStatus {
+    /// It passed.
+    Healthy,
+    /// It failed as often in a row as it may.
+    Unhealthy,
+    /// It has not been decided yet.
+    Unknown,
+}
+
+impl HealthStatus {
+    /// The name AWS uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "HEALTHY",
+            Self::Unhealthy => "UNHEALTHY",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
+}
+
 /// One container of a task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContainerReport {
@@ -70,6 +93,9 @@ pub struct ContainerReport {
     /// Ports of the host that lead to it, once it was started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network_bindings: Vec<NetworkBinding>,
+    /// Absent when it has no health check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 }
 
 /// A task as its host sees it.

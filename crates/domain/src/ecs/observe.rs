@@ -124,6 +124,7 @@ fn merge_container(container: &mut TaskContainer, report: &ContainerReport) {
     if !report.network_bindings.is_empty() {
         container.network_bindings = report.network_bindings.clone();
     }
+    container.health = report.health.or(container.health);
 }
 
 fn rank(status: ContainerStatus) -> u8 {

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
 
+use berth_types::container::{
+    Dependency, ExtraHost, HealthCheck, LinuxParameters, RestartPolicy, SystemControl, Ulimit,
+};
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::link::Capacity;
 use berth_types::mode::{HostPort, NetworkBinding, NetworkMode, Protocol};
-use berth_types::report::{ContainerStatus, TaskStage};
+use berth_types::report::{ContainerStatus, HealthStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +109,17 @@ pub struct TaskDefinition {
     pub enable_fault_injection: Option<bool>,
     /// Expressions of its memberOf constraints.
     pub placement_constraints: Vec<String>,
-    /// Empty volumes.
+    /// In order.
     pub volumes: Vec<Volume>,
+    /// As given: `task` or `host`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_mode: Option<String>,
+    /// As given: `task`, `host` or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipc_mode: Option<String>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ephemeral_storage_gib: Option<u32>,
     /// In order.
     pub containers: Vec<ContainerDefinition>,
     /// Time of registration.
@@ -182,11 +194,51 @@ pub struct RuntimePlatform {
     pub operating_system_family: Option<String>,
 }
 
-/// An empty volume that lives as long as its task.
+/// A volume containers can mount.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Volume {
     /// Name.
     pub name: String,
+    /// What is behind it.
+    #[serde(default)]
+    pub kind: VolumeKind,
+}
+
+/// What is behind a volume.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum VolumeKind {
+    /// A folder that lives as long as the task.
+    #[default]
+    Empty,
+    /// A path of the container instance.
+    Host {
+        /// The path.
+        source_path: String,
+    },
+    /// A volume as Docker has them.
+    Docker(DockerVolume),
+}
+
+/// A volume as Docker has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DockerVolume {
+    /// `task` or `shared`.
+    pub scope: String,
+    /// As given.
+    pub autoprovision: Option<bool>,
+    /// As given; `None` means `local`.
+    pub driver: Option<String>,
+    /// As given.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+/// The volumes of another container, seen in this one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Name of the other container.
+    pub source_container: String,
+    /// As given.
+    pub read_only: Option<bool>,
 }
 
 /// A container of a task definition.
@@ -226,16 +278,55 @@ pub struct ContainerDefinition {
     pub readonly_root_filesystem: Option<bool>,
     /// As given.
     pub pseudo_terminal: Option<bool>,
-    /// Echoed; only `false` is accepted.
+    /// As given.
     pub interactive: Option<bool>,
-    /// Echoed; only `false` is accepted.
+    /// As given.
     pub privileged: Option<bool>,
     /// Echoed; only `false` is accepted.
     pub disable_networking: Option<bool>,
     /// As given.
     pub docker_labels: Option<BTreeMap<String, String>>,
-    /// Output is always kept on the host; the driver is echoed.
+    /// As given.
     pub log_configuration: Option<LogConfiguration>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linux_parameters: Option<LinuxParameters>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ulimits: Option<Vec<Ulimit>>,
+    /// In order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub system_controls: Vec<SystemControl>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker_security_options: Option<Vec<String>>,
+    /// As given; not in awsvpc mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// As given; not in awsvpc mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_hosts: Option<Vec<ExtraHost>>,
+    /// As given; not in awsvpc mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_servers: Option<Vec<String>>,
+    /// As given; not in awsvpc mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_search_domains: Option<Vec<String>>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depends_on: Option<Vec<Dependency>>,
+    /// As given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_timeout_s: Option<u32>,
+    /// With defaults filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// With its default filled in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
+    /// In order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFrom>,
 }
 
 /// A port mapping.
@@ -453,6 +544,9 @@ pub struct TaskContainer {
     /// Ports of the host that lead to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network_bindings: Vec<NetworkBinding>,
+    /// What its health check says; absent when it has none or nothing was heard yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthStatus>,
 }
 
 /// Overrides of one container.

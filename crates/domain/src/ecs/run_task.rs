@@ -312,6 +312,7 @@ fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskC
         exit_code: None,
         reason: None,
         network_bindings: Vec::new(),
+        health: None,
     };
     definition.containers.iter().map(|container| &container.name).enumerate().map(container).collect()
 }

@@ -5,7 +5,7 @@ use berth_shapes::ecs as shape;
 use berth_types::TimestampMs;
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::mode::NetworkBinding;
-use berth_types::report::ContainerStatus;
+use berth_types::report::{ContainerStatus, HealthStatus};
 
 use super::record::{
     ContainerDefinition, ContainerOverrides, Host, Task, TaskAttachmentStatus, TaskContainer, TaskNetwork, TaskStatus,
@@ -15,7 +15,7 @@ use super::tag;
 use crate::{Env, Snapshot};
 
 /// Ephemeral storage of a Fargate task that asks for none.
-const EPHEMERAL_STORAGE_GIB: i32 = 20;
+const EPHEMERAL_STORAGE_GIB: u32 = 20;
 
 /// The task as RunTask answers it: its interface is not told yet.
 pub(super) fn accepted(snap: &Snapshot, accepted: &Task, env: &Env) -> shape::Task {
@@ -40,6 +40,9 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     });
     let processor = host.and_then(|host| host.attribute("ecs.cpu-architecture").flatten().map(str::to_owned));
     let containers = task.containers.iter().enumerate();
+    let storage_gib =
+        definition.and_then(|definition| definition.ephemeral_storage_gib).unwrap_or(EPHEMERAL_STORAGE_GIB);
+    let storage_gib = i32::try_from(storage_gib).ok();
     shape::Task {
         attachments: Some(task.network.iter().map(attachment).collect()),
         attributes: Some(processor.into_iter().map(|value| attribute("ecs.cpu-architecture", value)).collect()),
@@ -58,13 +61,12 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
         created_at: Some(time(task.times.created_at)),
         desired_status: Some(desired(task.desired).to_owned()),
         enable_execute_command: Some(false),
-        ephemeral_storage: is_fargate.then_some(shape::EphemeralStorage { size_in_gib: Some(EPHEMERAL_STORAGE_GIB) }),
+        ephemeral_storage: is_fargate.then_some(shape::EphemeralStorage { size_in_gib: storage_gib }),
         execution_stopped_at: task.times.execution_stopped_at.map(time),
         fargate_ephemeral_storage: is_fargate
-            .then_some(shape::TaskEphemeralStorage { kms_key_id: None, size_in_gib: Some(EPHEMERAL_STORAGE_GIB) }),
+            .then_some(shape::TaskEphemeralStorage { kms_key_id: None, size_in_gib: storage_gib }),
         group: Some(task.group.clone()),
-        // No container has a health check.
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(health(task, definitions).as_str().to_owned()),
         last_status: Some(task.status.as_str().to_owned()),
         launch_type: Some(task.launch_type.as_str().to_owned()),
         memory: Some(need.memory_mib.to_string()),
@@ -166,7 +168,7 @@ fn container(
         container_arn: Some(container_arn(&task.cluster, &task.id, &container.id, env)),
         cpu: Some(cpu_units.to_string()),
         exit_code: container.exit_code,
-        health_status: Some("UNKNOWN".to_owned()),
+        health_status: Some(container.health.unwrap_or(HealthStatus::Unknown).as_str().to_owned()),
         image: definition.map(|definition| definition.image.clone()),
         image_digest: container.image_digest.clone(),
         last_status: Some(status.to_owned()),
@@ -191,6 +193,20 @@ fn binding(binding: &NetworkBinding) -> shape::NetworkBinding {
         host_port: range.is_none().then(|| binding.host_port.into()),
         host_port_range: range.map(|_| format!("{}-{}", binding.host_port, binding.last_host_port())),
         protocol: Some(binding.protocol.to_string()),
+    }
+}
+
+/// A task is as healthy as its essential containers with a health check; without any nobody knows.
+fn health(task: &Task, definitions: &[ContainerDefinition]) -> HealthStatus {
+    let checked = task.containers.iter().zip(definitions).filter(|(_, definition)| {
+        definition.essential && definition.health_check.as_ref().is_some_and(|check| check.command != ["NONE"])
+    });
+    let all: Vec<HealthStatus> = checked.map(|(one, _)| one.health.unwrap_or(HealthStatus::Unknown)).collect();
+    let is = |status: &HealthStatus| all.contains(status);
+    match (is(&HealthStatus::Unhealthy), is(&HealthStatus::Unknown) || all.is_empty()) {
+        (true, _) => HealthStatus::Unhealthy,
+        (false, true) => HealthStatus::Unknown,
+        (false, false) => HealthStatus::Healthy,
     }
 }
 

@@ -104,7 +104,7 @@ fn is_taggable(host: &Host) -> bool {
 /// A resource that carries tags.
 enum Tagged {
     Cluster(Cluster),
-    Definition(TaskDefinition),
+    Definition(Box<TaskDefinition>),
     Task(Box<Task>),
     Host(Host),
 }
@@ -127,7 +127,7 @@ impl Tagged {
             }
             Some("task-definition") => match definition_ref(text, env)? {
                 Some(reference::DefinitionRef::Exact(key)) => match snap.task_definitions.get(&key) {
-                    Some(definition) => Ok(Self::Definition((**definition).clone())),
+                    Some(definition) => Ok(Self::Definition(Box::new((**definition).clone()))),
                     None => Err(missing("task definition")),
                 },
                 Some(reference::DefinitionRef::Latest(_)) | None => Err(malformed()),
@@ -168,7 +168,7 @@ impl Tagged {
         let mut draft = Draft::of(snap);
         match self {
             Self::Cluster(cluster) => draft.put(Cluster { tags, ..cluster }),
-            Self::Definition(definition) => draft.put(TaskDefinition { tags, ..definition }),
+            Self::Definition(definition) => draft.put(TaskDefinition { tags, ..*definition }),
             Self::Task(task) => draft.put(Task { tags, ..*task }),
             Self::Host(host) => draft.put(Host { tags, ..host }),
         }

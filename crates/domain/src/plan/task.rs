@@ -1,8 +1,9 @@
 //! One task as its host must run it: definition and overrides put together.
 
+use berth_types::container::{IpcMode, LogIntent, PidMode, VolumeIntent, VolumeSource};
 use berth_types::intent::{ContainerIntent, DnsIntent, MountIntent, PortIntent, TaskIntent};
 
-use crate::ecs::record::{ContainerDefinition, Task, TaskContainer};
+use crate::ecs::record::{ContainerDefinition, Task, TaskContainer, TaskDefinition, Volume, VolumeKind};
 use crate::ecs::{cluster_arn, container_arn, read_link, task_arn};
 use crate::vpc::record::Vpc;
 use crate::{Env, Snapshot};
@@ -40,8 +41,20 @@ pub(super) fn intent(snap: &Snapshot, task: &Task, env: &Env) -> Option<TaskInte
         dns,
         cpu_units: task.cpu_units,
         memory_mib: task.memory_mib,
-        volumes: definition.volumes.iter().map(|volume| volume.name.clone()).collect(),
-        containers: containers.map(|(definition, container)| one(task, definition, container, env)).collect(),
+        volumes: definition.volumes.iter().map(volume).collect(),
+        pid_mode: match definition.pid_mode.as_deref() {
+            Some("task") => PidMode::Task,
+            Some("host") => PidMode::Host,
+            Some(_) | None => PidMode::Private,
+        },
+        ipc_mode: match definition.ipc_mode.as_deref() {
+            Some("task") => IpcMode::Task,
+            Some("host") => IpcMode::Host,
+            Some("none") => IpcMode::None,
+            Some(_) | None => IpcMode::Private,
+        },
+        cpu_architecture: definition.runtime_platform.as_ref().and_then(|platform| platform.cpu_architecture.clone()),
+        containers: containers.map(|(container, state)| one(task, definition, container, state, env)).collect(),
     })
 }
 
@@ -55,13 +68,49 @@ fn dns(vpc: Option<&Vpc>, region: &str) -> DnsIntent {
     DnsIntent { servers: servers.into_iter().collect(), search: vec![domain] }
 }
 
-fn one(task: &Task, definition: &ContainerDefinition, container: &TaskContainer, env: &Env) -> ContainerIntent {
-    let given = &container.overrides;
-    let mount = |mount: &crate::ecs::record::MountPoint| MountIntent {
+fn volume(volume: &Volume) -> VolumeIntent {
+    let source = match &volume.kind {
+        VolumeKind::Empty => VolumeSource::Empty,
+        VolumeKind::Host { source_path } => VolumeSource::Host(source_path.clone()),
+        VolumeKind::Docker(docker) if docker.scope == "shared" => VolumeSource::Shared {
+            name: volume.name.clone(),
+            autoprovision: docker.autoprovision == Some(true),
+            labels: docker.labels.clone().unwrap_or_default(),
+        },
+        // One with the scope of a task lives as long as it.
+        VolumeKind::Docker(_) => VolumeSource::Empty,
+    };
+    VolumeIntent { name: volume.name.clone(), source }
+}
+
+/// The mounts of a container and of those it takes volumes from; its own come first and win.
+fn mounts(task: &TaskDefinition, container: &ContainerDefinition) -> Vec<MountIntent> {
+    let own = |mount: &crate::ecs::record::MountPoint| MountIntent {
         volume: mount.source_volume.clone(),
         path: mount.container_path.clone(),
         read_only: mount.read_only == Some(true),
     };
+    let mut mounts: Vec<MountIntent> = container.mount_points.iter().map(own).collect();
+    for from in &container.volumes_from {
+        let source = task.containers.iter().find(|source| source.name == from.source_container);
+        // Containers never take volumes from each other in a circle; that was checked when they were registered.
+        for mount in source.map(|source| self::mounts(task, source)).unwrap_or_default() {
+            if mounts.iter().all(|known| known.path != mount.path) {
+                mounts.push(MountIntent { read_only: mount.read_only || from.read_only == Some(true), ..mount });
+            }
+        }
+    }
+    mounts
+}
+
+fn one(
+    task: &Task,
+    definition: &TaskDefinition,
+    container: &ContainerDefinition,
+    state: &TaskContainer,
+    env: &Env,
+) -> ContainerIntent {
+    let given = &state.overrides;
     let port = |mapping: &crate::ecs::record::PortMapping| PortIntent {
         container_port: mapping.container_port,
         last_container_port: mapping.last_container_port,
@@ -69,27 +118,44 @@ fn one(task: &Task, definition: &ContainerDefinition, container: &TaskContainer,
         host_port: Some(mapping.host_port).filter(|port| *port != 0),
         protocol: mapping.protocol,
     };
+    let security = container.docker_security_options.iter().flatten();
     ContainerIntent {
-        name: definition.name.clone(),
-        arn: container_arn(&task.cluster, &task.id, &container.id, env),
-        endpoint_id: container.endpoint_id.clone(),
-        image: definition.image.clone(),
-        entry_point: definition.entry_point.clone(),
-        command: given.command.clone().or(definition.command.clone()),
-        environment: environment(&definition.environment, given.environment.as_deref().unwrap_or_default()),
-        essential: definition.essential,
-        cpu_units: given.cpu_units.unwrap_or(definition.cpu_units),
-        memory_mib: given.memory_mib.or(definition.memory_mib),
-        memory_reservation_mib: given.memory_reservation_mib.or(definition.memory_reservation_mib),
-        stop_timeout_s: definition.stop_timeout_s.unwrap_or(STOP_TIMEOUT_S),
-        working_directory: definition.working_directory.clone(),
-        user: definition.user.clone(),
-        readonly_root_filesystem: definition.readonly_root_filesystem == Some(true),
-        pseudo_terminal: definition.pseudo_terminal == Some(true),
-        labels: definition.docker_labels.clone().unwrap_or_default(),
-        mounts: definition.mount_points.iter().map(mount).collect(),
-        ports: definition.port_mappings.iter().map(port).collect(),
-        links: definition.links.iter().flatten().map(|link| read_link(link)).collect(),
+        name: container.name.clone(),
+        arn: container_arn(&task.cluster, &task.id, &state.id, env),
+        endpoint_id: state.endpoint_id.clone(),
+        image: container.image.clone(),
+        entry_point: container.entry_point.clone(),
+        command: given.command.clone().or(container.command.clone()),
+        environment: environment(&container.environment, given.environment.as_deref().unwrap_or_default()),
+        essential: container.essential,
+        cpu_units: given.cpu_units.unwrap_or(container.cpu_units),
+        memory_mib: given.memory_mib.or(container.memory_mib),
+        memory_reservation_mib: given.memory_reservation_mib.or(container.memory_reservation_mib),
+        stop_timeout_s: container.stop_timeout_s.unwrap_or(STOP_TIMEOUT_S),
+        working_directory: container.working_directory.clone(),
+        user: container.user.clone(),
+        readonly_root_filesystem: container.readonly_root_filesystem == Some(true),
+        pseudo_terminal: container.pseudo_terminal == Some(true),
+        labels: container.docker_labels.clone().unwrap_or_default(),
+        mounts: mounts(definition, container),
+        ports: container.port_mappings.iter().map(port).collect(),
+        links: container.links.iter().flatten().map(|link| read_link(link)).collect(),
+        linux: container.linux_parameters.clone().unwrap_or_default(),
+        ulimits: container.ulimits.clone().unwrap_or_default(),
+        privileged: container.privileged == Some(true),
+        interactive: container.interactive == Some(true),
+        no_new_privileges: security
+            .into_iter()
+            .any(|option| option.starts_with("no-new-privileges") && !option.ends_with("false")),
+        system_controls: container.system_controls.clone(),
+        depends_on: container.depends_on.clone().unwrap_or_default(),
+        start_timeout_s: container.start_timeout_s,
+        health_check: container.health_check.clone().filter(|check| check.command != ["NONE"]),
+        restart_policy: container.restart_policy.clone(),
+        log: container.log_configuration.as_ref().map_or_else(LogIntent::default, |log| LogIntent {
+            driver: log.log_driver.clone(),
+            options: log.options.clone().unwrap_or_default(),
+        }),
     }
 }
 

@@ -111,7 +111,10 @@ fn a_task_is_wanted_with_its_overrides_and_its_network() {
               "cpu_units": 256,
               "memory_mib": 512,
               "volumes": [
-                "v"
+                {
+                  "name": "v",
+                  "source": "empty"
+                }
               ],
               "containers": [
                 {

@@ -141,6 +141,16 @@ impl Cgroups {
         fs::read_to_string(file).ok().and_then(|text| keyed(&text, "oom_kill")).unwrap_or(0)
     }
 
+    /// True if swap can be limited.
+    pub fn has_swap_limit(&self) -> bool {
+        match self {
+            Self::V1(mounts) => mounts
+                .iter()
+                .any(|(name, mount)| *name == "memory" && mount.join("memory.memsw.limit_in_bytes").exists()),
+            Self::V2(_) => true,
+        }
+    }
+
     /// Folder of a cgroup in the hierarchy of a controller.
     pub fn dir(&self, controller: &str, cgroup: &str) -> PathBuf {
         match self {

@@ -1,11 +1,14 @@
 //! Files every container of a task sees: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`; and its volumes.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use berth_types::container::{IpcMode, VolumeSource};
 use berth_types::intent::{DnsIntent, TaskIntent};
+use nix::mount::{MntFlags, MsFlags};
 
 use crate::Fault;
 use crate::fault::absent_is_fine;
@@ -32,7 +35,7 @@ pub(crate) fn hostname(task: &TaskIntent, address: Ipv4Addr) -> String {
     })
 }
 
-/// Writes the files and makes the volumes of a task in its folder.
+/// Writes the files of a task in its folder.
 pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Result<(), Fault> {
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
     let hostname = hostname(task, address);
@@ -45,20 +48,88 @@ pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Resul
         let path = dir.join(name);
         fs::write(&path, text).map_err(Fault::file("write", &path))?;
     }
-    for volume in &task.volumes {
-        let path = volume_dir(dir, volume);
-        fs::create_dir_all(&path).map_err(Fault::file("create", &path))?;
-        // As a Docker volume: any user of any container may write.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(Fault::file("open", &path))?;
+    if task.ipc_mode == IpcMode::Task {
+        mount_shm(&shm_dir(dir))?;
     }
     Ok(())
 }
 
+/// Where the `/dev/shm` lives that all containers of a task share.
+pub(crate) fn shm_dir(task_dir: &Path) -> PathBuf {
+    task_dir.join("shm")
+}
+
+fn mount_shm(dir: &Path) -> Result<(), Fault> {
+    if is_mounted(dir) {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mounted = nix::mount::mount(Some("shm"), dir, Some("tmpfs"), flags, Some("mode=1777,size=64m"));
+    mounted.map_err(|errno| Fault::file("mount a memory file system at", dir)(errno.into()))
+}
+
+fn is_mounted(dir: &Path) -> bool {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|mount| Path::new(mount) == dir)
+}
+
+/// Makes what is not there yet of a task's volumes, and tells where each one is.
+pub(crate) fn volumes(task_dir: &Path, shared_dir: &Path, task: &TaskIntent) -> Result<Vec<(String, PathBuf)>, Fault> {
+    let mut places = Vec::new();
+    for volume in &task.volumes {
+        let (path, mode) = match &volume.source {
+            // As a Docker volume: any user of any container may write.
+            VolumeSource::Empty => (volume_dir(task_dir, &volume.name), 0o777),
+            VolumeSource::Host(path) => (PathBuf::from(path), 0o755),
+            VolumeSource::Shared { name, autoprovision, labels } => {
+                let path = shared_volume(shared_dir, name);
+                if !*autoprovision && !path.exists() {
+                    return Err(Fault::Setting(format!("volume {name} does not exist and is not autoprovisioned")));
+                }
+                write_labels(shared_dir, name, labels)?;
+                (path, 0o777)
+            }
+        };
+        if !path.exists() {
+            fs::create_dir_all(&path).map_err(Fault::file("create", &path))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(Fault::file("open", &path))?;
+        }
+        places.push((volume.name.clone(), path));
+    }
+    Ok(places)
+}
+
+/// Where a volume that outlives its tasks is.
+fn shared_volume(shared_dir: &Path, name: &str) -> PathBuf {
+    shared_dir.join(fit(name)).join("_data")
+}
+
+fn write_labels(shared_dir: &Path, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Fault> {
+    let file = shared_dir.join(fit(name)).join("labels.json");
+    if labels.is_empty() || file.exists() {
+        return Ok(());
+    }
+    let text = serde_json::to_vec(labels).expect("labels are plain text");
+    crate::identity::write_whole(&file, &text)
+}
+
+/// Takes away what a task has in its folder, and the folder.
+pub(crate) fn remove_task_dir(dir: &Path) -> Result<(), Fault> {
+    let shm = shm_dir(dir);
+    if is_mounted(&shm) {
+        nix::mount::umount2(&shm, MntFlags::MNT_DETACH).map_err(|errno| Fault::file("unmount", &shm)(errno.into()))?;
+    }
+    remove_dir(dir)
+}
+
 /// Where a volume of a task lives. Names of volumes are letters, digits, `-` and `_`; anything else is made harmless.
-pub(crate) fn volume_dir(task_dir: &Path, volume: &str) -> PathBuf {
-    let fit: String =
-        volume.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect();
-    task_dir.join("volumes").join(fit)
+fn volume_dir(task_dir: &Path, volume: &str) -> PathBuf {
+    task_dir.join("volumes").join(fit(volume))
+}
+
+fn fit(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect()
 }
 
 /// Removes a folder and all in it; one that is not there is as good.

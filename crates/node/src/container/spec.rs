@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use berth_types::intent::{ContainerIntent, LaunchType, TaskIntent};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxCpuBuilder, LinuxDeviceCgroup,
-    LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemoryBuilder, LinuxNamespace, LinuxNamespaceBuilder,
-    LinuxNamespaceType, LinuxResources, LinuxResourcesBuilder, Mount, MountBuilder, ProcessBuilder, Root, RootBuilder,
-    Spec, SpecBuilder, UserBuilder, get_default_maskedpaths, get_default_readonly_paths,
+    Linux, LinuxBuilder, LinuxCpuBuilder, LinuxResources, LinuxResourcesBuilder, Mount, ProcessBuilder, Root,
+    RootBuilder, Spec, SpecBuilder, UserBuilder, get_default_maskedpaths, get_default_readonly_paths,
 };
 
+use super::linux;
+use super::machine::{HostDevice, Machine};
 use super::users::Identity;
 use crate::images::ImageConfig;
 
@@ -23,23 +23,8 @@ const GROUP: &str = "io.containerd.runc.v2.group";
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Docker's set.
-const CAPABILITIES: [Capability; 14] = [
-    Capability::AuditWrite,
-    Capability::Chown,
-    Capability::DacOverride,
-    Capability::Fowner,
-    Capability::Fsetid,
-    Capability::Kill,
-    Capability::Mknod,
-    Capability::NetBindService,
-    Capability::NetRaw,
-    Capability::Setfcap,
-    Capability::Setgid,
-    Capability::Setpcap,
-    Capability::Setuid,
-    Capability::SysChroot,
-];
+/// Where the init program is inside a container: on a memory file system, so that the image stays as it is.
+const INIT: &str = "/dev/init";
 
 /// All that decides a container's specification.
 pub(crate) struct Wanted<'a> {
@@ -49,8 +34,17 @@ pub(crate) struct Wanted<'a> {
     pub user: &'a Identity,
     /// Host name of the task.
     pub hostname: &'a str,
-    /// Folder with the task's files and volumes.
+    /// Folder with the task's files.
     pub task_dir: &'a Path,
+    /// Where each volume of the task is, by name.
+    pub volumes: &'a [(String, PathBuf)],
+    /// The init program.
+    pub init: &'a Path,
+    /// Devices beside those of every container.
+    pub devices: &'a [HostDevice],
+    pub machine: &'a Machine,
+    /// Process of the pause container, whose namespaces a container may share.
+    pub pause: Option<u32>,
     /// File of the task's network namespace.
     pub netns: &'a Path,
     /// Its cgroup, e.g. `/berth/main/TASK/CONTAINER`.
@@ -68,41 +62,61 @@ pub(crate) fn build(wanted: &Wanted<'_>) -> Result<Spec, String> {
 }
 
 fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciSpecError> {
-    let container = wanted.container;
+    let (task, container) = (wanted.task, wanted.container);
     let user = UserBuilder::default()
         .uid(wanted.user.uid)
         .gid(wanted.user.gid)
         .additional_gids([&[wanted.user.gid], wanted.user.groups.as_slice()].concat())
         .build()?;
     let cwd = container.working_directory.clone().or_else(|| wanted.image.working_dir.clone());
-    let process = ProcessBuilder::default()
+    let mut process = ProcessBuilder::default()
         .terminal(container.pseudo_terminal)
         .user(user)
-        .args(arguments)
+        .args(with_init(container, arguments))
         .env(environment(wanted))
         .cwd(cwd.filter(|cwd| !cwd.is_empty()).unwrap_or_else(|| "/".to_owned()))
-        .capabilities(capabilities(&CAPABILITIES)?)
-        .no_new_privileges(false)
+        .capabilities(linux::capabilities(container, wanted.machine)?)
+        .no_new_privileges(container.no_new_privileges)
         .build()?;
-    let mut process = process;
-    // Raising a limit needs CAP_SYS_RESOURCE, which a container host may not give us: the node's limits are inherited.
-    process.set_rlimits(None);
-    let mut mounts = system_mounts()?;
-    mounts.extend(task_mounts(wanted)?);
+    // Where nothing is asked for the node's limits are inherited: raising them needs a right it may not have.
+    process.set_rlimits(linux::rlimits(task, container, wanted.machine)?);
     let resources = LinuxResourcesBuilder::default()
-        .devices(devices()?)
+        .devices(linux::device_rules(container.privileged, wanted.devices)?)
         .cpu(LinuxCpuBuilder::default().shares(shares(container)).build()?)
-        .memory(memory(container)?)
+        .memory(linux::memory(task, container, wanted.machine)?)
         .build()?;
+    let mut linux = LinuxBuilder::default()
+        .namespaces(linux::namespaces(task, wanted.netns, wanted.pause)?)
+        .cgroups_path(wanted.cgroup)
+        .resources(resources)
+        .devices(linux::device_nodes(wanted.devices)?)
+        .sysctl(linux::system_controls(container))
+        .build()?;
+    let is_covered = !container.privileged;
+    linux.set_masked_paths(is_covered.then(get_default_maskedpaths));
+    linux.set_readonly_paths(is_covered.then(get_default_readonly_paths));
     SpecBuilder::default()
         .version("1.0.2")
         .root(root(PathBuf::from("rootfs"), container.readonly_root_filesystem)?)
         .process(process)
         .hostname(wanted.hostname)
-        .mounts(mounts)
+        .mounts(mounts(wanted)?)
         .annotations(HashMap::from([(GROUP.to_owned(), wanted.group.to_owned())]))
-        .linux(linux(wanted.netns, wanted.cgroup, resources)?)
+        .linux(linux)
         .build()
+}
+
+/// The command line behind the init program, if the container asks for what that does. Nobody writes to a container
+/// here, and a terminal stays open by itself: an open input is one whose other end is held.
+fn with_init(container: &ContainerIntent, arguments: Vec<String>) -> Vec<String> {
+    let stays = container.linux.init_process_enabled == Some(true);
+    let holds = container.interactive && !container.pseudo_terminal;
+    let flags = [(stays, "-s"), (holds, "-i")].into_iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag);
+    let flags: Vec<&str> = flags.collect();
+    match flags.is_empty() {
+        true => arguments,
+        false => [INIT].into_iter().chain(flags).chain(["--"]).map(str::to_owned).chain(arguments).collect(),
+    }
 }
 
 /// The specification of a pause container in the namespace file `netns`.
@@ -113,21 +127,23 @@ pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path, cgroup: &str) -> Resu
             .args(vec![crate::pause::COMMAND.to_owned()])
             .env(vec![PATH.to_owned()])
             .cwd("/")
-            .capabilities(capabilities(&[])?)
+            .capabilities(linux::capability_set([].into_iter())?)
             .no_new_privileges(true)
             .build()?;
         process.set_rlimits(None);
         let resources = LinuxResourcesBuilder::default()
-            .devices(devices()?)
+            .devices(linux::device_rules(false, &[])?)
             .cpu(LinuxCpuBuilder::default().shares(2u64).build()?)
             .build()?;
         SpecBuilder::default()
             .version("1.0.2")
             .root(root(rootfs.to_owned(), true)?)
             .process(process)
-            .mounts(system_mounts()?)
+            // There is one sysfs for each network namespace, and whoever mounts it first decides whether it can be
+            // written to by anybody; a privileged container may.
+            .mounts(linux::system_mounts(true)?)
             .annotations(HashMap::from([(GROUP.to_owned(), id.to_owned())]))
-            .linux(linux(netns, cgroup, resources)?)
+            .linux(pause_linux(netns, cgroup, resources)?)
             .build()
     };
     build().map_err(|cause: OciSpecError| cause.to_string())
@@ -192,25 +208,13 @@ pub(crate) fn shares(container: &ContainerIntent) -> u64 {
     u64::from(container.cpu_units.max(2))
 }
 
-fn memory(container: &ContainerIntent) -> Result<oci_spec::runtime::LinuxMemory, OciSpecError> {
-    let bytes = |mib: u32| i64::from(mib) << 20;
-    let mut memory = LinuxMemoryBuilder::default();
-    if let Some(limit) = container.memory_mib {
-        memory = memory.limit(bytes(limit));
-    }
-    if let Some(reservation) = container.memory_reservation_mib {
-        memory = memory.reservation(bytes(reservation));
-    }
-    memory.build()
-}
-
 fn root(path: PathBuf, read_only: bool) -> Result<Root, OciSpecError> {
     RootBuilder::default().path(path).readonly(read_only).build()
 }
 
-fn linux(netns: &Path, cgroup: &str, resources: LinuxResources) -> Result<Linux, OciSpecError> {
+fn pause_linux(netns: &Path, cgroup: &str, resources: LinuxResources) -> Result<Linux, OciSpecError> {
     LinuxBuilder::default()
-        .namespaces(namespaces(netns)?)
+        .namespaces(linux::own_namespaces(netns)?)
         .cgroups_path(cgroup)
         .resources(resources)
         .masked_paths(get_default_maskedpaths())
@@ -218,87 +222,33 @@ fn linux(netns: &Path, cgroup: &str, resources: LinuxResources) -> Result<Linux,
         .build()
 }
 
-fn namespaces(netns: &Path) -> Result<Vec<LinuxNamespace>, OciSpecError> {
-    let own = [LinuxNamespaceType::Pid, LinuxNamespaceType::Ipc, LinuxNamespaceType::Uts, LinuxNamespaceType::Mount];
-    let own = own.into_iter().map(|kind| LinuxNamespaceBuilder::default().typ(kind).build());
-    let network = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Network).path(netns).build();
-    own.chain([network]).collect()
-}
-
-fn capabilities(set: &[Capability]) -> Result<LinuxCapabilities, OciSpecError> {
-    let set: oci_spec::runtime::Capabilities = set.iter().copied().collect();
-    LinuxCapabilitiesBuilder::default()
-        .bounding(set.clone())
-        .effective(set.clone())
-        .permitted(set)
-        .inheritable(oci_spec::runtime::Capabilities::new())
-        .ambient(oci_spec::runtime::Capabilities::new())
-        .build()
-}
-
-/// Devices a container may use: none of the host's, but the harmless ones every Linux program expects.
-fn devices() -> Result<Vec<LinuxDeviceCgroup>, OciSpecError> {
-    let rule = |allow: bool, kind: LinuxDeviceType, major: Option<i64>, minor: Option<i64>, access: &str| {
-        let mut rule = LinuxDeviceCgroupBuilder::default().allow(allow).typ(kind).access(access);
-        if let Some(major) = major {
-            rule = rule.major(major);
-        }
-        if let Some(minor) = minor {
-            rule = rule.minor(minor);
-        }
-        rule.build()
+/// In the order they are made: what is mounted later lies on top.
+fn mounts(wanted: &Wanted<'_>) -> Result<Vec<Mount>, OciSpecError> {
+    let container = wanted.container;
+    let bind = |path: &str, source: &Path, access: &str| {
+        linux::mount(path, "bind", &source.display().to_string(), &["rbind", "rprivate", access])
     };
-    let mut rules = vec![
-        rule(false, LinuxDeviceType::A, None, None, "rwm")?,
-        rule(true, LinuxDeviceType::C, None, None, "m")?,
-        rule(true, LinuxDeviceType::B, None, None, "m")?,
-    ];
-    // null, zero, full, random, urandom, tty, console, ptmx, and the terminals of devpts.
-    let harmless = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)];
-    for (major, minor) in harmless {
-        rules.push(rule(true, LinuxDeviceType::C, Some(major), Some(minor), "rwm")?);
-    }
-    rules.push(rule(true, LinuxDeviceType::C, Some(136), None, "rwm")?);
-    Ok(rules)
-}
-
-fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
-    MountBuilder::default()
-        .destination(destination)
-        .typ(kind)
-        .source(source)
-        .options(options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>())
-        .build()
-}
-
-fn system_mounts() -> Result<Vec<Mount>, OciSpecError> {
-    Ok(vec![
-        mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        )?,
-        mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"])?,
-        mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"])?,
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro", "nosuid", "noexec", "nodev"])?,
-    ])
-}
-
-fn task_mounts(wanted: &Wanted<'_>) -> Result<Vec<Mount>, OciSpecError> {
-    let mut mounts = Vec::new();
+    let mut mounts = linux::system_mounts(container.privileged)?;
+    let shm = super::files::shm_dir(wanted.task_dir);
+    mounts.extend(linux::shared_memory(wanted.task.ipc_mode, container.linux.shared_memory_mib, &shm)?);
     for file in ["hosts", "hostname", "resolv.conf"] {
-        let source = wanted.task_dir.join(file);
-        mounts.push(mount(&format!("/etc/{file}"), "bind", &source.display().to_string(), &["rbind", "rprivate"])?);
+        mounts.push(bind(&format!("/etc/{file}"), &wanted.task_dir.join(file), "rw")?);
     }
-    for volume in &wanted.container.mounts {
-        let source = super::files::volume_dir(wanted.task_dir, &volume.volume);
-        let access = if volume.read_only { "ro" } else { "rw" };
-        mounts.push(mount(&volume.path, "bind", &source.display().to_string(), &["rbind", "rprivate", access])?);
+    if with_init(container, Vec::new()).len() > 1 {
+        mounts.push(bind(INIT, wanted.init, "ro")?);
     }
+    let mut own = Vec::new();
+    for tmpfs in container.linux.tmpfs.iter().flatten() {
+        own.push(linux::tmpfs(tmpfs)?);
+    }
+    for volume in &container.mounts {
+        let found = wanted.volumes.iter().find(|(name, _)| *name == volume.volume);
+        let source = found.map(|(_, path)| path.clone()).unwrap_or_default();
+        own.push(bind(&volume.path, &source, if volume.read_only { "ro" } else { "rw" })?);
+    }
+    // A mount inside another one comes after it.
+    own.sort_by_key(|mount| mount.destination().components().count());
+    mounts.extend(own);
     Ok(mounts)
 }
 
@@ -327,6 +277,9 @@ pub(crate) mod tests {
             cpu_units: Some(256),
             memory_mib: Some(512),
             volumes: Vec::new(),
+            pid_mode: Default::default(),
+            ipc_mode: Default::default(),
+            cpu_architecture: None,
             containers: vec![container()],
         }
     }
@@ -345,7 +298,13 @@ pub(crate) mod tests {
     fn spec(change: impl FnOnce(&mut ContainerIntent), image: &ImageConfig) -> Result<Spec, String> {
         let (task, mut container) = (task(), container());
         change(&mut container);
+        let volumes = [("scratch".to_owned(), PathBuf::from("/d/volumes/scratch"))];
         build(&Wanted {
+            volumes: &volumes,
+            init: Path::new("/init"),
+            devices: &[],
+            machine: &super::super::machine::tests::MACHINE,
+            pause: Some(7),
             task: &task,
             container: &container,
             image,
@@ -414,7 +373,7 @@ pub(crate) mod tests {
         assert_eq!(spec["linux"]["resources"]["cpu"]["shares"], 2);
         assert_eq!(spec["linux"]["cgroupsPath"], "/berth/main/t/c");
         assert_eq!(spec["root"]["readonly"], true);
-        assert_eq!(spec["process"]["rlimits"], serde_json::Value::Null);
+        assert_eq!(spec["process"]["rlimits"][0]["hard"], 65_535);
         assert_eq!(spec["process"]["oomScoreAdj"], serde_json::Value::Null);
         let mounts = spec["mounts"].as_array().unwrap();
         let volume = mounts.iter().find(|mount| mount["destination"] == "/data").unwrap();
@@ -422,6 +381,33 @@ pub(crate) mod tests {
         assert_eq!(volume["options"], serde_json::json!(["rbind", "rprivate", "ro"]));
         let namespaces = spec["linux"]["namespaces"].as_array().unwrap();
         assert!(namespaces.contains(&serde_json::json!({"type": "network", "path": "/n"})));
+    }
+
+    #[test]
+    fn a_privileged_container_is_not_covered() {
+        let image = ImageConfig { cmd: words("x"), ..ImageConfig::default() };
+        let paths = |privileged| {
+            let spec = spec(|container| container.privileged = privileged, &image).unwrap();
+            spec.linux().as_ref().unwrap().masked_paths().clone().unwrap_or_default().len()
+        };
+        assert!(paths(false) > 0);
+        assert_eq!(paths(true), 0);
+    }
+
+    #[test]
+    fn the_init_program_is_there_for_those_who_ask() {
+        let image = ImageConfig { cmd: words("serve"), ..ImageConfig::default() };
+        let line = |change: fn(&mut ContainerIntent)| {
+            let spec = spec(change, &image).unwrap();
+            let is_mounted = spec.mounts().clone().unwrap().iter().any(|mount| mount.destination() == Path::new(INIT));
+            (spec.process().as_ref().unwrap().args().clone().unwrap().join(" "), is_mounted)
+        };
+        assert_eq!(line(|_| {}), ("serve".to_owned(), false));
+        let asked = line(|container| container.linux.init_process_enabled = Some(true));
+        assert_eq!(asked, ("/dev/init -s -- serve".to_owned(), true));
+        assert_eq!(line(|container| container.interactive = true).0, "/dev/init -i -- serve");
+        let terminal = line(|container| (container.interactive, container.pseudo_terminal) = (true, true));
+        assert_eq!(terminal, ("serve".to_owned(), false));
     }
 
     #[test]

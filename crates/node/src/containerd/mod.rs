@@ -5,6 +5,7 @@
 mod containers;
 mod content;
 mod events;
+mod exec;
 mod image_records;
 mod leases;
 mod remove;

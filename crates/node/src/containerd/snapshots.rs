@@ -42,12 +42,16 @@ impl Containerd {
         let mut client = SnapshotsClient::new(self.channel.clone());
         match call("Snapshots.Prepare", key, WORK_LIMIT, client.prepare(request)).await {
             Ok(answer) => Ok(answer.mounts),
-            Err(fault) if fault.is_taken() => {
-                let request = self.request(MountsRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() });
-                call("Snapshots.Mounts", key, CALL_LIMIT, client.mounts(request)).await.map(|answer| answer.mounts)
-            }
+            Err(fault) if fault.is_taken() => self.snapshot_mounts(key).await,
             Err(fault) => Err(fault),
         }
+    }
+
+    /// How a snapshot that is there is mounted.
+    pub async fn snapshot_mounts(&self, key: &str) -> Result<Mounts, Fault> {
+        let request = self.request(MountsRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() });
+        let mut client = SnapshotsClient::new(self.channel.clone());
+        call("Snapshots.Mounts", key, CALL_LIMIT, client.mounts(request)).await.map(|answer| answer.mounts)
     }
 
     /// Removes a container's snapshot.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Version;
 use crate::clock::rfc3339;
 use crate::container::{files, names};
+use crate::engine::health::Health;
 use crate::engine::record::{ContainerRecord, TaskRecord};
 
 /// The document of one container.
@@ -104,6 +105,9 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
         }
     }
     set("Type", json!("NORMAL"));
+    if let Some(health) = &record.health {
+        set("Health", self::health(health));
+    }
     if !wanted.mounts.is_empty() {
         let volume =
             |mount: &berth_types::intent::MountIntent| json!({"Source": mount.volume, "Destination": mount.path});
@@ -112,12 +116,24 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
     if version == Version::V4 {
         set("LogDriver", json!("json-file"));
         set("ContainerARN", json!(wanted.arn));
+        if wanted.restart_policy.is_some() {
+            set("RestartCount", json!(record.restart_count));
+        }
         if task.intent.launch_type == LaunchType::Fargate {
             set("Snapshotter", json!(crate::containerd::SNAPSHOTTER));
         }
     }
     set("Networks", networks(task, version));
     Value::Object(text)
+}
+
+fn health(health: &Health) -> Value {
+    let mut text = json!({"status": health.status.as_str(), "statusSince": rfc3339(health.since.0)});
+    if let Some(code) = health.exit_code {
+        text["exitCode"] = json!(code);
+        text["output"] = json!(health.output);
+    }
+    text
 }
 
 /// The pause container, as the ECS agent lists it.

@@ -1,5 +1,6 @@
 //! One actor per task: it alone changes the task's record. Others send it events through a bounded channel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,13 @@ use berth_types::report::{EniState, StopCause, TaskStage};
 use berth_types::{TaskId, TimestampMs};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Host;
+use super::health::{self, Probe};
 use super::launch::{Launch, LaunchFault};
 use super::plan::{self, Next, Seen, Work};
-use super::record::TaskRecord;
-use super::stop;
+use super::record::{ContainerRecord, TaskRecord};
+use super::{Host, restart, stop};
 use crate::container::cgroups;
 use crate::containerd::{Exit, TaskState};
 use crate::images::Image;
@@ -44,6 +45,10 @@ pub(crate) enum Event {
     LookAgain,
     /// News of the launch.
     Progress(Progress),
+    /// A health check was run.
+    Health(usize, Probe),
+    /// The given restart of a container is over: it runs as this process, or could not be started.
+    Restarted(usize, u32, Result<u32, String>),
 }
 
 /// What a launch has reached.
@@ -78,7 +83,9 @@ pub(super) struct Actor {
     work: Option<(Work, JoinHandle<Result<(), WorkFault>>)>,
     cancel: CancellationToken,
     eni: watch::Sender<Option<EniIntent>>,
-    exits: watch::Sender<Vec<(String, Exit)>>,
+    states: watch::Sender<Vec<ContainerRecord>>,
+    /// The health checks that run; dropping one ends it.
+    checks: BTreeMap<usize, DropGuard>,
     is_listed: bool,
     is_eni_wanted: bool,
     /// The record comes from the journal: containers may exist already.
@@ -99,7 +106,6 @@ impl Actor {
         if is_resumed && record.stage >= TaskStage::Pending && !record.released {
             tell_eni(&host, &record, EniState::Attached);
         }
-        let known = record.containers.iter().filter_map(|c| c.exit.map(|exit| (c.runtime_id.clone(), exit))).collect();
         let actor = Self {
             host,
             events,
@@ -107,7 +113,8 @@ impl Actor {
             work: None,
             cancel: CancellationToken::new(),
             eni: watch::Sender::new(record.eni.clone()),
-            exits: watch::Sender::new(known),
+            states: watch::Sender::new(record.containers.clone()),
+            checks: BTreeMap::new(),
             is_listed: true,
             is_eni_wanted: true,
             is_resumed,
@@ -124,6 +131,7 @@ impl Actor {
         self.register();
         if self.is_resumed {
             self.look_again().await;
+            self.take_up();
         } else if let Err(fault) = self.write().await {
             // Without a record nothing may be begun; the task is told as failed.
             self.fail(format!("ResourceInitializationError: {fault}"));
@@ -152,6 +160,7 @@ impl Actor {
         Seen {
             stage: self.record.stage,
             work: self.work.as_ref().map(|(work, _)| *work),
+            is_restarting: self.record.containers.iter().any(|container| container.restarting.is_some()),
             must_stop: asked || self.record.stop.is_some(),
             is_listed: self.is_listed,
             is_eni_wanted: self.is_eni_wanted,
@@ -167,10 +176,13 @@ impl Actor {
                 self.is_listed = false;
                 self.is_eni_wanted = is_eni_wanted;
             }
-            Event::Exited(runtime_id, exit) => self.note_exit(&runtime_id, exit),
+            Event::Exited(runtime_id, exit) => self.note_exit(&runtime_id, exit).await,
             Event::LookAgain => self.look_again().await,
             Event::Progress(progress) => self.note_progress(progress).await,
+            Event::Health(index, probe) => self.note_health(index, &probe),
+            Event::Restarted(index, count, result) => self.note_restarted(index, count, result),
         }
+        self.states.send_replace(self.record.containers.clone());
         if self.record.report() != before {
             self.publish();
             self.write_or_warn().await;
@@ -194,7 +206,7 @@ impl Actor {
         }
     }
 
-    fn note_exit(&mut self, runtime_id: &str, exit: Exit) {
+    async fn note_exit(&mut self, runtime_id: &str, exit: Exit) {
         if self.record.namespace.as_ref().is_some_and(|held| held.pause_id == runtime_id) {
             if self.record.stage < TaskStage::Stopping && self.record.stop.is_none() {
                 let container = crate::pause::NAME.to_owned();
@@ -202,13 +214,100 @@ impl Actor {
             }
             return;
         }
+        if self.record.is_known_exit(runtime_id, exit) {
+            return;
+        }
+        let index = self.record.containers.iter().position(|container| container.runtime_id == runtime_id);
+        if let Some(index) = index {
+            self.checks.remove(&index);
+            if self.is_listed && self.record.note_restart(runtime_id, exit) {
+                tracing::info!(task = %self.record.id, container = runtime_id, code = exit.code, "container restarts");
+                // Noted before: a node that is killed now starts it again.
+                self.write_or_warn().await;
+                self.restart(index);
+                return;
+            }
+        }
+        self.end(runtime_id, exit);
+    }
+
+    /// A program is over for good.
+    fn end(&mut self, runtime_id: &str, exit: Exit) {
         const KILLED: i32 = 137;
         let is_asked = self.record.stage >= TaskStage::Stopping;
         let cgroup = self.host.container_cgroup(&self.record.id, runtime_id);
         let is_out_of_memory = exit.code == KILLED && !is_asked && self.host.cgroups.out_of_memory_kills(&cgroup) > 0;
         if self.record.note_exit(runtime_id, exit, is_out_of_memory) {
             tracing::info!(task = %self.record.id, container = runtime_id, code = exit.code, "container exited");
-            self.exits.send_modify(|exits| exits.push((runtime_id.to_owned(), exit)));
+        }
+    }
+
+    fn restart(&self, index: usize) {
+        let (host, record, events) = (self.host.clone(), self.record.clone(), self.own.clone());
+        let count = self.record.containers[index].restart_count;
+        tokio::spawn(async move {
+            let result = restart::restart(&host, &record, index).await.map_err(|fault| fault.to_string());
+            events.send(Event::Restarted(index, count, result)).await.ok();
+        });
+    }
+
+    fn note_restarted(&mut self, index: usize, count: u32, result: Result<u32, String>) {
+        let Some(container) = self.record.containers.get_mut(index).filter(|one| one.restart_count == count) else {
+            return;
+        };
+        let Some(exit) = container.restarting else { return };
+        match result {
+            Ok(pid) => {
+                container.restarting = None;
+                container.started_at = Some(clock::now());
+                container.pid = Some(pid);
+                self.check(index);
+            }
+            Err(why) => {
+                container.reason = Some(format!("CannotStartContainerError: {why}"));
+                let runtime_id = container.runtime_id.clone();
+                self.end(&runtime_id, exit);
+            }
+        }
+    }
+
+    fn note_health(&mut self, index: usize, probe: &Probe) {
+        let Some(container) = self.record.containers.get_mut(index) else { return };
+        let wanted = self.record.intent.containers.iter().find(|wanted| wanted.name == container.name);
+        let check = wanted.and_then(|wanted| wanted.health_check.as_ref());
+        if let (Some(check), Some(health), Some(started_at), None) =
+            (check, &container.health, container.started_at, container.exit)
+        {
+            let next = health.after(check, probe, started_at);
+            if next.status != health.status {
+                tracing::info!(task = %self.record.id, container = container.name, health = ?next.status, "health");
+            }
+            container.health = Some(next);
+            self.host.directory.put(self.record.clone());
+        }
+    }
+
+    /// Begins the health check of a container that runs, if it has one.
+    fn check(&mut self, index: usize) {
+        let Some(container) = self.record.containers.get(index) else { return };
+        let Some(check) = self.record.wanted(&container.name).and_then(|wanted| wanted.health_check.clone()) else {
+            return;
+        };
+        let cancel = CancellationToken::new();
+        let name = (index, container.runtime_id.clone());
+        tokio::spawn(health::watch(self.host.clone(), name, check, self.own.clone(), cancel.clone()));
+        self.checks.insert(index, cancel.drop_guard());
+    }
+
+    /// Goes on with what an earlier node did for running containers.
+    fn take_up(&mut self) {
+        for index in 0..self.record.containers.len() {
+            let container = &self.record.containers[index];
+            match (container.restarting, container.started_at, container.exit) {
+                (Some(_), _, _) => self.restart(index),
+                (None, Some(_), None) if self.record.stage < TaskStage::Stopping => self.check(index),
+                (None, _, _) => {}
+            }
         }
     }
 
@@ -246,8 +345,11 @@ impl Actor {
             }
             Progress::Started(index, pid) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
-                    container.started_at = Some(clock::now());
+                    container.started_at.get_or_insert_with(clock::now);
                     container.pid = Some(pid);
+                }
+                if !self.checks.contains_key(&index) {
+                    self.check(index);
                 }
             }
         }
@@ -262,7 +364,7 @@ impl Actor {
                     host,
                     record: self.record.clone(),
                     eni: self.eni.subscribe(),
-                    exits: self.exits.subscribe(),
+                    states: self.states.subscribe(),
                     progress: self.own.clone(),
                     cancel: self.cancel.clone(),
                     is_resumed: self.is_resumed,
@@ -278,12 +380,13 @@ impl Actor {
             }
             Work::Stop => {
                 self.reach(TaskStage::Stopping);
+                self.checks.clear();
                 self.publish();
                 self.write_or_warn().await;
-                let (record, exits, pause) = (self.record.clone(), self.exits.subscribe(), self.pause());
+                let (record, states, pause) = (self.record.clone(), self.states.subscribe(), self.pause());
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
-                    stop::stop(&host, &record, exits).await.map_err(WorkFault::Other)
+                    stop::stop(&host, &record, states).await.map_err(WorkFault::Other)
                 })
             }
             Work::Release => {
@@ -367,7 +470,8 @@ impl Actor {
 
     /// Compares the record with what containerd has: after a restart of either.
     async fn look_again(&mut self) {
-        let started = self.record.containers.iter().filter(|c| c.started_at.is_some() && c.exit.is_none());
+        let started = self.record.containers.iter();
+        let started = started.filter(|c| c.started_at.is_some() && c.exit.is_none() && c.restarting.is_none());
         let started: Vec<String> = started.map(|c| c.runtime_id.clone()).collect();
         let pause = self.record.namespace.as_ref().map(|held| held.pause_id.clone());
         for runtime_id in started.into_iter().chain(pause) {
@@ -387,7 +491,7 @@ impl Actor {
                     continue;
                 }
             };
-            self.note_exit(&runtime_id, exit);
+            self.note_exit(&runtime_id, exit).await;
         }
     }
 
@@ -401,6 +505,7 @@ impl Actor {
     }
 
     fn publish(&self) {
+        self.states.send_replace(self.record.containers.clone());
         self.host.directory.put(self.record.clone());
         self.host.reports.task(self.record.report());
     }

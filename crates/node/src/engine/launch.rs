@@ -1,20 +1,25 @@
-//! From accepted to RUNNING: network and images at the same time, then every container is made, then they start in
-//! order. Each step can be taken up again after the node was killed in the middle of it.
+//! From accepted to RUNNING: network and images at the same time, then every container is made, then each one starts
+//! when those it depends on are far enough. Each step can be taken up again after the node was killed in the middle of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_types::intent::{EniIntent, LaunchType};
+use berth_types::container::{Dependency, IpcMode, PidMode};
+use berth_types::intent::{ContainerIntent, EniIntent, LaunchType};
 use futures_util::FutureExt;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Host;
 use super::actor::{Event, Progress, make_cgroup};
+use super::order::{self, Met};
 use super::record::TaskRecord;
+use super::stop::States;
+use crate::container::machine::{self, Machine};
 use crate::container::{files, names, spec, users};
-use crate::containerd::{Exit, Io, Mounts, NewContainer, TaskState};
+use crate::containerd::{Mounts, NewContainer, TaskState};
 use crate::images::Image;
 use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock};
@@ -59,7 +64,7 @@ pub(super) struct Launch {
     pub host: Arc<Host>,
     pub record: TaskRecord,
     pub eni: watch::Receiver<Option<EniIntent>>,
-    pub exits: watch::Receiver<Vec<(String, Exit)>>,
+    pub states: States,
     pub progress: mpsc::Sender<Event>,
     pub cancel: CancellationToken,
     /// A node before this one may have done some of it.
@@ -85,11 +90,57 @@ impl Launch {
         let made = join_all(makings).await;
         made.into_iter().collect::<Result<Vec<()>, LaunchFault>>()?;
         tracing::debug!(task = %self.record.id, took_ms = start.elapsed().as_millis(), "containers made");
+        let mut starts = Vec::new();
         for index in 0..self.record.containers.len() {
-            self.go_on()?;
-            self.start(index).await?;
+            starts.push(self.start_in_turn(index).boxed());
         }
-        Ok(())
+        try_join_all(starts).await.map(drop)
+    }
+
+    async fn start_in_turn(&self, index: usize) -> Result<(), LaunchFault> {
+        let wanted = self.record.wanted(&self.record.containers[index].name);
+        for dependency in wanted.map(|wanted| wanted.depends_on.as_slice()).unwrap_or_default() {
+            self.wait_for(index, dependency).await?;
+        }
+        self.go_on()?;
+        self.start(index).await
+    }
+
+    /// Waits until a container is as far as the one at `index` needs it.
+    async fn wait_for(&self, index: usize, dependency: &Dependency) -> Result<(), LaunchFault> {
+        let limit_s = self.record.wanted(&dependency.container).and_then(|wanted| wanted.start_timeout_s);
+        let mut states = self.states.clone();
+        loop {
+            let (met, left_ms) = {
+                let states = states.borrow_and_update();
+                let Some(found) = states.iter().find(|one| one.name == dependency.container) else { return Ok(()) };
+                let left_ms = order::time_left(dependency, limit_s, found.started_at, clock::now());
+                (order::met(dependency.condition, found), left_ms)
+            };
+            let timeout = async {
+                match left_ms {
+                    Some(left_ms) => tokio::time::sleep(Duration::from_millis(left_ms)).await,
+                    None => std::future::pending().await,
+                }
+            };
+            match met {
+                Met::Yes => return Ok(()),
+                Met::Never => return Err(self.unmet(index, dependency, "did not exit successfully")),
+                Met::NotYet => {}
+            }
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return Err(LaunchFault::Cancelled) },
+                () = timeout => return Err(self.unmet(index, dependency, "has timed out")),
+                () = self.cancel.cancelled() => return Err(LaunchFault::Cancelled),
+            }
+        }
+    }
+
+    fn unmet(&self, index: usize, dependency: &Dependency, why: &str) -> LaunchFault {
+        let (waiting, awaited) = (&self.record.containers[index].name, &dependency.container);
+        let graph = "dependency graph: failed to resolve container ordering dependency";
+        let text = format!("{graph} [{awaited}] for target [{waiting}]: {awaited} {why}.");
+        LaunchFault::container("CannotStartContainerError", index, Fault::Specification(text))
     }
 
     fn go_on(&self) -> Result<(), LaunchFault> {
@@ -233,16 +284,28 @@ impl Launch {
         self.tell(Progress::Creating(index)).await;
         let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
+        let pause = self.pause_process(held).await.map_err(cannot("CannotCreateContainerError"))?;
         let (spec, labels) = self
-            .specification(index, image, held, eni, &mounts)
+            .specification(index, image, held, eni, &mounts, pause)
             .map_err(|why| LaunchFault::container("CannotCreateContainerError", index, Fault::Specification(why)))?;
         let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
-        let terminal = self.record.wanted(&container.name).is_some_and(|wanted| wanted.pseudo_terminal);
-        let io = Io { output: self.host.log_uri(&self.record.id, &container.name), terminal };
+        let io = self.host.io(&self.record, &container.name);
         self.host.containerd.create_task(id, mounts, io).await.map_err(cannot("CannotStartContainerError"))?;
         self.tell(Progress::Created(index)).await;
         Ok(())
+    }
+
+    /// Process of the pause container, when its namespaces are shared.
+    async fn pause_process(&self, held: &HeldNamespace) -> Result<Option<u32>, Fault> {
+        let task = &self.record.intent;
+        if task.pid_mode != PidMode::Task && task.ipc_mode != IpcMode::Task {
+            return Ok(None);
+        }
+        match self.host.containerd.task_state(&held.pause_id).await? {
+            TaskState::Running(pid) => Ok(Some(pid)),
+            TaskState::Absent | TaskState::Created | TaskState::Exited(_) => Err(Fault::Ended("pause container")),
+        }
     }
 
     fn specification(
@@ -252,22 +315,32 @@ impl Launch {
         held: &HeldNamespace,
         eni: &EniIntent,
         mounts: &Mounts,
+        pause: Option<u32>,
     ) -> Result<(oci_spec::runtime::Spec, std::collections::HashMap<String, String>), String> {
         let record = &self.record;
         let container = record.wanted(&record.containers[index].name).ok_or("the container is not in the task")?;
         let written = container.user.as_deref().or(image.config.user.as_deref()).unwrap_or_default();
-        let layers: Vec<&std::path::Path> =
+        let layers: Vec<&Path> =
             mounts.iter().flat_map(|mount| users::layers(&mount.r#type, &mount.source, &mount.options)).collect();
         let file = |name| users::read_in_layers(&layers, name);
         let user = users::resolve(written, &file("etc/passwd"), &file("etc/group"))?;
         let config = &self.host.config;
+        let task_dir = config.task_dir(record.id.as_str());
+        let volumes = files::volumes(&task_dir, &config.shared_volumes_dir(), &record.intent);
+        let volumes = volumes.map_err(|fault| fault.to_string())?;
+        let devices = devices(container).map_err(|fault| fault.to_string())?;
         let spec = spec::build(&spec::Wanted {
+            volumes: &volumes,
+            init: &crate::pause::init_program(&config.node_dir()),
+            devices: &devices,
+            machine: &Machine::look(&self.host.cgroups),
+            pause,
             task: &record.intent,
             container,
             image: &image.config,
             user: &user,
             hostname: &files::hostname(&record.intent, eni.address),
-            task_dir: &config.task_dir(record.id.as_str()),
+            task_dir: &task_dir,
             netns: &config.netns_dir().join(&held.name),
             cgroup: &self.host.container_cgroup(&record.id, &record.containers[index].runtime_id),
             group: &held.pause_id,
@@ -299,7 +372,29 @@ impl Launch {
         let pid = self.host.containerd.start_task(id).await.map_err(cannot)?;
         self.tell(Progress::Started(index, pid)).await;
         // An essential container that is over already ends the launch; the actor knows and cancels it.
-        let is_over = self.exits.borrow().iter().any(|(known, _)| known == id);
+        let is_over = self.states.borrow().iter().any(|one| one.runtime_id == id && one.exit.is_some());
         if is_over { self.go_on() } else { Ok(()) }
     }
+}
+
+/// The devices a container asks for; all of the host for a privileged one.
+fn devices(container: &ContainerIntent) -> Result<Vec<machine::HostDevice>, Fault> {
+    if container.privileged {
+        return Ok(machine::all_devices());
+    }
+    let mut devices = Vec::new();
+    for device in container.linux.devices.iter().flatten() {
+        let inside = device.container_path.as_ref().unwrap_or(&device.host_path);
+        let all = || vec!["read".to_owned(), "write".to_owned(), "mknod".to_owned()];
+        let access: String = device
+            .permissions
+            .clone()
+            .filter(|given| !given.is_empty())
+            .unwrap_or_else(all)
+            .iter()
+            .filter_map(|permission| permission.chars().next())
+            .collect();
+        devices.extend(machine::devices(Path::new(&device.host_path), Path::new(inside), &access)?);
+    }
+    Ok(devices)
 }

@@ -3,9 +3,12 @@
 //! `plan` and `record` decide (pure), `launch` and `stop` act, `actor` keeps the record, the journal and the reports.
 
 mod actor;
+pub(crate) mod health;
 mod launch;
+mod order;
 mod plan;
 pub(crate) mod record;
+mod restart;
 mod seats;
 mod stop;
 
@@ -21,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::container::cgroups::{self, Cgroups};
 use crate::containerd::supervise::Private;
-use crate::containerd::{Containerd, RuntimeEvent};
+use crate::containerd::{Containerd, Io, RuntimeEvent};
 use crate::images::Images;
 use crate::journal::{self, Journal};
 use crate::namespaces::Namespaces;
@@ -178,6 +181,12 @@ impl Host {
             self.config.log_driver.display(),
             percent_encoded(&file.display().to_string())
         )
+    }
+
+    /// Where a container's output goes.
+    fn io(&self, record: &TaskRecord, container: &str) -> Io {
+        let terminal = record.wanted(container).is_some_and(|wanted| wanted.pseudo_terminal);
+        Io { output: self.log_uri(&record.id, container), terminal }
     }
 
     /// Hands out what containerd tells, for as long as the node lives. When containerd ends it is started again.

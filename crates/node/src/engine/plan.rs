@@ -9,6 +9,8 @@ pub(super) struct Seen {
     pub stage: TaskStage,
     /// The work under way.
     pub work: Option<Work>,
+    /// A container is being started again; nothing else begins before that is over.
+    pub is_restarting: bool,
     /// The server wants it stopped, forgot it, or the node must end it.
     pub must_stop: bool,
     /// The server still lists the task.
@@ -47,6 +49,11 @@ pub(super) fn next(seen: Seen) -> Next {
     match (seen.stage, seen.work) {
         (_, Some(Work::Launch)) if seen.must_stop => Next::CancelLaunch,
         (_, Some(Work::Launch | Work::Stop | Work::Release)) => Next::Wait,
+        (TaskStage::Provisioning | TaskStage::Pending | TaskStage::Running | TaskStage::Stopping, None)
+            if seen.is_restarting =>
+        {
+            Next::Wait
+        }
         (TaskStage::Provisioning | TaskStage::Pending | TaskStage::Running, None) if seen.must_stop => {
             Next::Begin(Work::Stop)
         }
@@ -67,6 +74,7 @@ mod tests {
     const FRESH: Seen = Seen {
         stage: TaskStage::Provisioning,
         work: None,
+        is_restarting: false,
         must_stop: false,
         is_listed: true,
         is_eni_wanted: true,
@@ -104,16 +112,19 @@ mod tests {
     proptest! {
         /// Whatever is seen: nothing is forgotten before it was released, and a task that must stop is never launched.
         #[test]
-        fn nothing_leaks(stage in stage(), flags: [bool; 4], work in 0u8..4) {
+        fn nothing_leaks(stage in stage(), flags: [bool; 5], work in 0u8..4) {
             let work = [None, Some(Work::Launch), Some(Work::Stop), Some(Work::Release)][usize::from(work)];
-            let [must_stop, is_listed, is_eni_wanted, is_released] = flags;
-            let seen = Seen { stage, work, must_stop, is_listed, is_eni_wanted, is_released };
+            let [must_stop, is_listed, is_eni_wanted, is_released, is_restarting] = flags;
+            let seen = Seen { stage, work, is_restarting, must_stop, is_listed, is_eni_wanted, is_released };
             let step = next(seen);
             if step == Next::End {
                 prop_assert!(is_released && !is_listed && work.is_none() && stage == TaskStage::Stopped);
             }
             if must_stop {
                 prop_assert_ne!(step, Next::Begin(Work::Launch));
+            }
+            if is_restarting {
+                prop_assert!(!matches!(step, Next::Begin(Work::Launch | Work::Stop)), "one hand at a container");
             }
             if work.is_some() {
                 prop_assert!(matches!(step, Next::Wait | Next::CancelLaunch), "one work at a time");

@@ -1,10 +1,13 @@
 //! What the node knows of a task: written to the journal, shown at the metadata endpoint, reported to the server.
 
-use berth_types::intent::{ContainerIntent, EniIntent, TaskIntent};
+use berth_types::intent::{ContainerIntent, Desired, EniIntent, TaskIntent};
 use berth_types::report::{ContainerReport, ContainerStatus, StopCause, TaskReport, TaskStage};
 use berth_types::{TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
+use super::order;
+use crate::clock;
 use crate::container::names;
 use crate::containerd::Exit;
 use crate::namespaces::HeldNamespace;
@@ -61,6 +64,15 @@ pub(crate) struct ContainerRecord {
     pub exit: Option<Exit>,
     /// What went wrong with it, in AWS's words.
     pub reason: Option<String>,
+    /// Times it was started again.
+    #[serde(default)]
+    pub restart_count: u32,
+    /// Its program ended like this and is being started again.
+    #[serde(default)]
+    pub restarting: Option<Exit>,
+    /// What its health check says.
+    #[serde(default)]
+    pub health: Option<Health>,
 }
 
 const SIGTERM: u32 = 15;
@@ -83,6 +95,9 @@ impl TaskRecord {
                 pid: None,
                 exit: None,
                 reason: None,
+                restart_count: 0,
+                restarting: None,
+                health: container.health_check.as_ref().map(|_| Health::unknown(clock::now())),
             })
             .collect();
         Self {
@@ -110,6 +125,37 @@ impl TaskRecord {
         self.containers.iter_mut().find(|container| container.runtime_id == runtime_id)
     }
 
+    /// Notes that a container's program ended and will be started again; false when it will not, or is news of old.
+    pub fn note_restart(&mut self, runtime_id: &str, exit: Exit) -> bool {
+        let is_wanted =
+            self.stage < TaskStage::Stopping && self.stop.is_none() && self.intent.desired == Desired::Running;
+        let Some(at) = self.containers.iter().position(|container| container.runtime_id == runtime_id) else {
+            return false;
+        };
+        let policy = self.wanted(&self.containers[at].name).and_then(|wanted| wanted.restart_policy.clone());
+        let container = &mut self.containers[at];
+        // A program that ended before the news of its start came has run for no time.
+        let started_at = container.started_at.filter(|_| container.restarting.is_none());
+        if !is_wanted || container.exit.is_some() || !order::restarts(policy.as_ref(), exit, started_at) {
+            return false;
+        }
+        container.restarting = Some(exit);
+        container.restart_count += 1;
+        container.pid = None;
+        container.health = container.health.as_ref().map(|_| Health::unknown(exit.at));
+        true
+    }
+
+    /// True if this end of a program has been noted before.
+    pub fn is_known_exit(&self, runtime_id: &str, exit: Exit) -> bool {
+        self.containers.iter().filter(|container| container.runtime_id == runtime_id).any(|container| {
+            let is_older = container.restart_count > 0
+                && container.restarting.is_none()
+                && container.started_at.is_some_and(|started| exit.at < started);
+            container.exit.is_some() || container.restarting.is_some_and(|noted| noted.at == exit.at) || is_older
+        })
+    }
+
     /// Notes the end of a container's program; true if this is news.
     pub fn note_exit(&mut self, runtime_id: &str, exit: Exit, is_out_of_memory: bool) -> bool {
         let stopping = self.stage >= TaskStage::Stopping;
@@ -117,6 +163,7 @@ impl TaskRecord {
             return false;
         };
         container.exit = Some(exit);
+        container.restarting = None;
         if is_out_of_memory {
             container.reason = Some("OutOfMemoryError: Container killed due to memory usage".to_owned());
         }
@@ -164,6 +211,7 @@ impl ContainerRecord {
             exit_code: self.exit.map(|exit| exit.code),
             reason: self.reason.clone(),
             network_bindings: Vec::new(),
+            health: self.health.as_ref().map(|health| health.status),
         }
     }
 }
@@ -186,6 +234,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::container::spec::tests::{container, task};
+    use berth_types::container::RestartPolicy;
 
     fn record() -> TaskRecord {
         let mut intent = task();
@@ -206,6 +255,30 @@ mod tests {
         assert_eq!(record.stop, Some(StopCause::EssentialContainerExited { container: "app".to_owned() }));
         assert_eq!(record.report().containers[0].exit_code, Some(3));
         assert_eq!(record.execution_stopped_at, Some(TimestampMs(9)));
+    }
+
+    #[test]
+    fn a_restart_is_no_end_and_its_news_counts_once() {
+        let mut record = record();
+        let attempt_period_s = 1;
+        record.intent.containers[0].restart_policy =
+            Some(RestartPolicy { enabled: true, ignored_exit_codes: None, attempt_period_s });
+        let app = record.containers[0].runtime_id.clone();
+        record.containers[0].started_at = Some(TimestampMs(0));
+        let exit = Exit { code: 3, at: TimestampMs(2000) };
+        assert!(!record.is_known_exit(&app, exit));
+        assert!(record.note_restart(&app, exit));
+        assert!(record.is_known_exit(&app, exit));
+        assert_eq!(record.report().containers[0].status, ContainerStatus::Running);
+        assert_eq!(record.report().containers[0].exit_code, None);
+        let at_once = Exit { code: 3, at: TimestampMs(2100) };
+        assert!(!record.is_known_exit(&app, at_once));
+        assert!(!record.note_restart(&app, at_once), "it ran too short");
+        assert!(record.note_exit(&app, at_once, false));
+        assert_eq!((record.containers[0].restart_count, record.containers[0].restarting), (1, None));
+        record.containers[0].exit = None;
+        record.stage = TaskStage::Stopping;
+        assert!(!record.note_restart(&app, Exit { code: 0, at: TimestampMs(9000) }), "the task is being stopped");
     }
 
     #[test]

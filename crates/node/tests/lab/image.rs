@@ -79,7 +79,7 @@ fn layer() -> Vec<u8> {
     file("etc/group", b"root:x:0:\nweb:x:102:\nextra:x:200:web\n", 0o644);
     let applets = [
         "sh", "cat", "ip", "id", "sleep", "hostname", "wget", "env", "ls", "touch", "dd", "tail", "nc", "readlink",
-        "grep",
+        "grep", "true", "false", "stat", "mkdir", "kill", "cut", "test", "rm", "tr", "[",
     ];
     for applet in applets {
         let mut header = tar::Header::new_gnu();

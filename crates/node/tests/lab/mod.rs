@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_node::NodeConfig;
+use berth_types::container::{IpcMode, PidMode};
 use berth_types::intent::{
     ContainerIntent, Desired, DnsIntent, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, LaunchType, Plug,
     SecurityGroupIntent, SubnetIntent, TaskIntent, VpcIntent,
@@ -161,6 +162,9 @@ impl Lab {
             cpu_units: Some(256),
             memory_mib: Some(512),
             volumes: Vec::new(),
+            pid_mode: PidMode::Private,
+            ipc_mode: IpcMode::Private,
+            cpu_architecture: None,
             containers: vec![container("app", command)],
         }
     }

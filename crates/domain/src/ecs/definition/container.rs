@@ -1,11 +1,13 @@
 //! Containers of a task definition.
 
-use berth_shapes::ecs::{ContainerDefinition as Asked, KeyValuePair, MountPoint as AskedMountPoint};
+use berth_shapes::ecs::{ContainerDefinition as Asked, HostEntry, KeyValuePair};
+use berth_types::container::ExtraHost;
 
-use super::super::record::{ContainerDefinition, MountPoint};
-use super::super::refuse::{client, not_yet};
+use super::super::record::{ContainerDefinition, Volume};
+use super::super::refuse::client;
+use super::linux::{each, text};
 use super::network_mode::{self, NetworkMode};
-use super::{fargate, link, log, port};
+use super::{fargate, lifecycle, link, linux, log, port, unsupported, volume};
 use crate::Refusal;
 
 /// Memory below which no container starts, MiB.
@@ -28,14 +30,9 @@ pub(super) fn read(asked: &Asked, around: &Around, path: &str) -> Result<Contain
     let image = required(asked.image.as_deref(), "image")?;
     network_mode::check_members(around.mode, asked)?;
     if around.fargate {
-        fargate::check_container_members(asked)?;
+        fargate::check_asked(asked)?;
     }
-    if !is_empty(&asked.secrets) && !around.has_execution_role {
-        return Err(client(
-            "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.",
-        ));
-    }
-    refuse_unsupported(asked, path)?;
+    unsupported::check_container(asked, around.has_execution_role, path)?;
     let container = ContainerDefinition {
         name: name.to_owned(),
         image: image.to_owned(),
@@ -48,8 +45,8 @@ pub(super) fn read(asked: &Asked, around: &Around, path: &str) -> Result<Contain
         entry_point: asked.entry_point.clone(),
         command: asked.command.clone(),
         environment: environment(asked.environment.as_deref(), path)?,
-        mount_points: mount_points(asked.mount_points.as_deref(), path)?,
-        stop_timeout_s: natural(asked.stop_timeout, "stopTimeout", name)?,
+        mount_points: volume::mount_points(asked.mount_points.as_deref(), path)?,
+        stop_timeout_s: lifecycle::timeout(asked.stop_timeout, "stop", name)?,
         working_directory: asked.working_directory.clone(),
         user: asked.user.clone(),
         readonly_root_filesystem: asked.readonly_root_filesystem,
@@ -59,6 +56,19 @@ pub(super) fn read(asked: &Asked, around: &Around, path: &str) -> Result<Contain
         disable_networking: asked.disable_networking,
         docker_labels: asked.docker_labels.clone(),
         log_configuration: log::read(asked.log_configuration.as_ref(), path)?,
+        linux_parameters: linux::parameters(asked.linux_parameters.as_ref(), name, path)?,
+        ulimits: linux::ulimits(asked.ulimits.as_deref(), path)?,
+        system_controls: linux::system_controls(asked.system_controls.as_deref(), around.mode, path)?,
+        docker_security_options: linux::security_options(asked.docker_security_options.as_deref(), path)?,
+        hostname: asked.hostname.clone(),
+        extra_hosts: each(asked.extra_hosts.as_deref(), &format!("{path}.extraHosts"), extra_host)?,
+        dns_servers: asked.dns_servers.clone(),
+        dns_search_domains: asked.dns_search_domains.clone(),
+        depends_on: lifecycle::depends_on(asked.depends_on.as_deref(), path)?,
+        start_timeout_s: lifecycle::timeout(asked.start_timeout, "start", name)?,
+        health_check: lifecycle::health_check(asked.health_check.as_ref(), name)?,
+        restart_policy: lifecycle::restart_policy(asked.restart_policy.as_ref(), name)?,
+        volumes_from: volume::volumes_from(asked.volumes_from.as_deref(), path)?,
     };
     check_memory(&container, around.memory_mib)?;
     Ok(container)
@@ -80,7 +90,7 @@ pub(super) fn check_name(name: &str, what: &str) -> Result<(), Refusal> {
 pub(super) fn check_together(
     containers: &[ContainerDefinition],
     around: &Around,
-    volumes: &[&str],
+    volumes: &[Volume],
 ) -> Result<(), Refusal> {
     let mut names = std::collections::BTreeSet::new();
     if containers.iter().any(|container| !names.insert(container.name.as_str())) {
@@ -90,13 +100,10 @@ pub(super) fn check_together(
         return Err(client("Task definition doesn't have any essential container"));
     }
     for container in containers {
-        if let Some(unknown) =
-            container.mount_points.iter().find(|mount| !volumes.contains(&mount.source_volume.as_str()))
-        {
-            return Err(client(format!("Unknown volume '{}'.", unknown.source_volume)));
-        }
         link::check(container, &names)?;
     }
+    volume::check_together(containers, volumes)?;
+    lifecycle::check_together(containers)?;
     port::check_task(containers, around.mode)?;
     let sum = |size: fn(&ContainerDefinition) -> u32| containers.iter().map(|c| u64::from(size(c))).sum::<u64>();
     if around.cpu_units.is_some_and(|cpu| sum(|container| container.cpu_units) > u64::from(cpu)) {
@@ -137,49 +144,14 @@ fn check_memory(container: &ContainerDefinition, task_memory_mib: Option<u32>) -
     Ok(())
 }
 
-fn refuse_unsupported(asked: &Asked, path: &str) -> Result<(), Refusal> {
-    let given = [
-        ("credentialSpecs", !is_empty(&asked.credential_specs)),
-        ("dependsOn", !is_empty(&asked.depends_on)),
-        ("disableNetworking", asked.disable_networking == Some(true)),
-        ("dnsSearchDomains", !is_empty(&asked.dns_search_domains)),
-        ("dnsServers", !is_empty(&asked.dns_servers)),
-        ("dockerSecurityOptions", !is_empty(&asked.docker_security_options)),
-        ("environmentFiles", !is_empty(&asked.environment_files)),
-        ("extraHosts", !is_empty(&asked.extra_hosts)),
-        ("firelensConfiguration", asked.firelens_configuration.is_some()),
-        ("healthCheck", asked.health_check.is_some()),
-        ("hostname", asked.hostname.is_some()),
-        ("interactive", asked.interactive == Some(true)),
-        ("linuxParameters", asked.linux_parameters.is_some()),
-        ("privileged", asked.privileged == Some(true)),
-        ("repositoryCredentials", asked.repository_credentials.is_some()),
-        ("resourceRequirements", !is_empty(&asked.resource_requirements)),
-        ("restartPolicy", asked.restart_policy.is_some()),
-        ("secrets", !is_empty(&asked.secrets)),
-        ("startTimeout", asked.start_timeout.is_some()),
-        ("systemControls", !is_empty(&asked.system_controls)),
-        ("ulimits", !is_empty(&asked.ulimits)),
-        ("versionConsistency", asked.version_consistency.is_some()),
-        ("volumesFrom", !is_empty(&asked.volumes_from)),
-    ];
-    match given.iter().find(|(_, is_given)| *is_given) {
-        Some((member, _)) => Err(not_yet(format!("{path}.{member}"))),
-        None => Ok(()),
-    }
-}
-
-fn is_empty<T>(list: &Option<Vec<T>>) -> bool {
-    list.as_ref().is_none_or(Vec::is_empty)
-}
-
 fn required<'a>(given: Option<&'a str>, member: &str) -> Result<&'a str, Refusal> {
     given
         .filter(|text| !text.is_empty())
         .ok_or_else(|| client(format!("Container.{member} should not be null or empty.")))
 }
 
-fn natural(given: Option<i32>, member: &str, container: &str) -> Result<Option<u32>, Refusal> {
+/// A number that must not be negative.
+pub(super) fn natural(given: Option<i32>, member: &str, container: &str) -> Result<Option<u32>, Refusal> {
     given
         .map(|given| {
             u32::try_from(given).map_err(|_| {
@@ -197,19 +169,9 @@ fn environment(asked: Option<&[KeyValuePair]>, path: &str) -> Result<Vec<(String
     asked.unwrap_or_default().iter().enumerate().map(entry).collect()
 }
 
-fn mount_points(asked: Option<&[AskedMountPoint]>, path: &str) -> Result<Vec<MountPoint>, Refusal> {
-    let mount = |(at, asked): (usize, &AskedMountPoint)| {
-        let text = |given: &Option<String>, member: &str| {
-            given
-                .clone()
-                .filter(|text| !text.is_empty())
-                .ok_or_else(|| client(format!("{path}.mountPoints[{at}].{member} should not be null or empty.")))
-        };
-        Ok(MountPoint {
-            source_volume: text(&asked.source_volume, "sourceVolume")?,
-            container_path: text(&asked.container_path, "containerPath")?,
-            read_only: asked.read_only,
-        })
-    };
-    asked.unwrap_or_default().iter().enumerate().map(mount).collect()
+fn extra_host(asked: &HostEntry, path: &str) -> Result<ExtraHost, Refusal> {
+    Ok(ExtraHost {
+        hostname: text(asked.hostname.as_ref(), &format!("{path}.hostname"))?,
+        ip_address: text(asked.ip_address.as_ref(), &format!("{path}.ipAddress"))?,
+    })
 }

@@ -1,8 +1,8 @@
 //! What Fargate demands of a task definition.
 
-use berth_shapes::ecs::{ContainerDefinition as Asked, RegisterTaskDefinitionRequest};
+use berth_shapes::ecs::ContainerDefinition as Asked;
 
-use super::super::record::TaskDefinition;
+use super::super::record::{ContainerDefinition, TaskDefinition, VolumeKind};
 use super::super::refuse::client;
 use crate::Refusal;
 
@@ -30,8 +30,8 @@ pub(super) const SIZES: [Row; 7] = [
     (16384, &steps::<12>(32768, 8192)),
 ];
 
-/// Longest wait between SIGTERM and SIGKILL.
-const STOP_TIMEOUT_S_MAX: u32 = 120;
+/// Longest startTimeout and stopTimeout.
+const TIMEOUT_S_MAX: u32 = 120;
 
 /// Log drivers Fargate has.
 const LOG_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
@@ -49,61 +49,65 @@ pub(in super::super) fn check_size(cpu_units: Option<u32>, memory_mib: Option<u3
     )))
 }
 
-/// Refuses task-level members Fargate does not have.
-pub(super) fn check_task_members(req: &RegisterTaskDefinitionRequest) -> Result<(), Refusal> {
-    if req.placement_constraints.as_ref().is_some_and(|list| !list.is_empty()) {
+/// Refuses a definition Fargate could not run.
+pub(super) fn check(definition: &TaskDefinition) -> Result<(), Refusal> {
+    if !definition.placement_constraints.is_empty() {
         return Err(unsupported("constraints"));
     }
-    if req.ipc_mode.is_some() {
+    if definition.ipc_mode.is_some() {
         return Err(unsupported("ipcMode"));
     }
-    if req.pid_mode.as_deref() == Some("host") {
+    if definition.pid_mode.as_deref() == Some("host") {
         return Err(client(
             "Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is \
              'task'.",
         ));
     }
-    for volume in req.volumes.iter().flatten() {
-        if volume.host.as_ref().is_some_and(|host| host.source_path.is_some()) {
-            return Err(unsupported("sourcePath"));
-        }
-        if volume.docker_volume_configuration.is_some() {
-            return Err(unsupported("dockerVolumeConfiguration"));
+    for volume in &definition.volumes {
+        match &volume.kind {
+            VolumeKind::Empty => {}
+            VolumeKind::Host { .. } => return Err(unsupported("sourcePath")),
+            VolumeKind::Docker(_) => return Err(unsupported("dockerVolumeConfiguration")),
         }
     }
-    Ok(())
+    definition.containers.iter().try_for_each(check_privileges)?;
+    check_containers(definition)
 }
 
-/// Refuses container members Fargate does not have.
-pub(super) fn check_container_members(asked: &Asked) -> Result<(), Refusal> {
-    if asked.privileged == Some(true) {
+fn check_privileges(container: &ContainerDefinition) -> Result<(), Refusal> {
+    if container.privileged == Some(true) {
         return Err(client("Fargate requires that the 'privileged' setting be 'false'"));
     }
-    if asked.docker_security_options.as_ref().is_some_and(|list| !list.is_empty()) {
+    if container.docker_security_options.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(unsupported("dockerSecurityOptions"));
     }
-    if asked.resource_requirements.iter().flatten().any(|need| need.r#type.as_deref() == Some("GPU")) {
-        return Err(client("Tasks using the Fargate launch type do not support GPU resource requirements"));
-    }
-    let Some(linux) = &asked.linux_parameters else { return Ok(()) };
+    let Some(linux) = &container.linux_parameters else { return Ok(()) };
     let given = [
         ("devices", linux.devices.as_ref().is_some_and(|list| !list.is_empty())),
-        ("sharedMemorySize", linux.shared_memory_size.is_some()),
-        ("maxSwap", linux.max_swap.is_some()),
+        ("sharedMemorySize", linux.shared_memory_mib.is_some()),
+        ("maxSwap", linux.max_swap_mib.is_some()),
         ("swappiness", linux.swappiness.is_some()),
     ];
     if let Some((name, _)) = given.iter().find(|(_, is_given)| *is_given) {
         return Err(unsupported(name));
     }
-    let added = linux.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
-    match added.into_iter().find(|name| *name != "SYS_PTRACE") {
+    let mut added = linux.capabilities.iter().flat_map(|capabilities| capabilities.add.iter().flatten());
+    match added.find(|name| *name != "SYS_PTRACE") {
         Some(name) => Err(client(format!("{name} is not allowed on Fargate."))),
         None => Ok(()),
     }
 }
 
+/// Refuses what Fargate never has, and this program does not record.
+pub(super) fn check_asked(asked: &Asked) -> Result<(), Refusal> {
+    match asked.resource_requirements.iter().flatten().any(|need| need.r#type.as_deref() == Some("GPU")) {
+        true => Err(client("Tasks using the Fargate launch type do not support GPU resource requirements")),
+        false => Ok(()),
+    }
+}
+
 /// Refuses containers Fargate could not run: log drivers, private images, stop timeouts.
-pub(super) fn check_containers(definition: &TaskDefinition) -> Result<(), Refusal> {
+fn check_containers(definition: &TaskDefinition) -> Result<(), Refusal> {
     let has_role = definition.execution_role_arn.is_some();
     for container in &definition.containers {
         if let Some(log) = &container.log_configuration {
@@ -126,10 +130,13 @@ pub(super) fn check_containers(definition: &TaskDefinition) -> Result<(), Refusa
         if is_private_ecr(&container.image) && !has_role {
             return Err(role_needed("ECR images"));
         }
-        if container.stop_timeout_s.is_some_and(|timeout| timeout > STOP_TIMEOUT_S_MAX) {
-            return Err(client(
-                "Tasks using the Fargate launch type must have a container stop timeout of less than 120 seconds.",
-            ));
+        for (kind, timeout) in [("start", container.start_timeout_s), ("stop", container.stop_timeout_s)] {
+            if timeout.is_some_and(|timeout| timeout > TIMEOUT_S_MAX) {
+                return Err(client(format!(
+                    "Tasks using the Fargate launch type must have a container {kind} timeout of less than \
+                     {TIMEOUT_S_MAX} seconds."
+                )));
+            }
         }
     }
     Ok(())

@@ -7,13 +7,17 @@ mod attributes;
 mod container;
 mod delete;
 mod fargate;
+mod lifecycle;
 mod link;
+mod linux;
 mod log;
 mod network_mode;
 mod port;
 mod register;
 mod show;
 mod size;
+mod unsupported;
+mod volume;
 
 pub use delete::delete_task_definitions;
 pub(super) use fargate::check_size;

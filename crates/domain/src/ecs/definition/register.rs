@@ -6,15 +6,13 @@ use berth_shapes::ecs::{
 use berth_types::Arn;
 
 use super::super::placement_request::member_of;
-use super::super::record::{
-    FamilyName, RuntimePlatform, TaskDefinition, TaskDefinitionFamily, TaskDefinitionKey, Volume,
-};
+use super::super::record::{FamilyName, RuntimePlatform, TaskDefinition, TaskDefinitionFamily, TaskDefinitionKey};
 use super::super::refuse::{client, not_yet};
 use super::super::tag;
 use super::container::{self, Around};
 use super::network_mode::{self, NetworkMode};
 use super::size::{invalid_setting, parse_cpu, parse_memory};
-use super::{attributes, fargate, show};
+use super::{attributes, fargate, show, volume};
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
 const CONTAINERS_MAX: usize = 10;
@@ -39,15 +37,14 @@ pub fn register_task_definition(
     let family = family(req)?;
     let around = around(req)?;
     check_members(req, &around)?;
-    let volumes = volumes(req)?;
+    let volumes = volume::read(req.volumes.as_deref())?;
     let asked = req.container_definitions.as_deref().unwrap_or_default();
     let containers = asked
         .iter()
         .enumerate()
         .map(|(at, asked)| container::read(asked, &around, &format!("containerDefinitions[{at}]")))
         .collect::<Result<Vec<_>, _>>()?;
-    let volume_names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
-    container::check_together(&containers, &around, &volume_names)?;
+    container::check_together(&containers, &around, &volumes)?;
     let last_revision = snap.families.get(&family).map_or(0, |family| family.last_revision);
     let key = TaskDefinitionKey { family: family.clone(), revision: last_revision + 1 };
     let mut definition = TaskDefinition {
@@ -64,6 +61,9 @@ pub fn register_task_definition(
         enable_fault_injection: req.enable_fault_injection,
         placement_constraints: placement_constraints(req)?,
         volumes,
+        pid_mode: namespace_mode(req.pid_mode.as_deref(), "pidMode", &["task", "host"])?,
+        ipc_mode: namespace_mode(req.ipc_mode.as_deref(), "ipcMode", &["task", "host", "none"])?,
+        ephemeral_storage_gib: ephemeral_storage(req, &around)?,
         containers,
         registered_at: env.now,
         registered_by: env.caller.clone(),
@@ -72,7 +72,7 @@ pub fn register_task_definition(
         tags: tags(req)?,
     };
     if around.fargate {
-        fargate::check_containers(&definition)?;
+        fargate::check(&definition)?;
     }
     definition.compatibilities = attributes::compatibilities(&definition, around.mode);
     definition.requires_attributes = attributes::required(&definition, around.mode);
@@ -135,35 +135,37 @@ fn around(req: &Asked) -> Result<Around, Refusal> {
 }
 
 fn check_members(req: &Asked, around: &Around) -> Result<(), Refusal> {
-    if around.fargate {
-        fargate::check_task_members(req)?;
-    }
     if req.inference_accelerators.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(client("Unsupported field 'inferenceAccelerators'"));
-    }
-    if let Some(size) = req.ephemeral_storage.as_ref().and_then(|storage| storage.size_in_gib) {
-        match size {
-            ..21 => return Err(client("EphemeralStorage size should be at least 21")),
-            21..=200 if !around.fargate => {
-                return Err(client("Tasks using the EC2 launch type do not support EphemeralStorage"));
-            }
-            21..=200 => {}
-            201.. => return Err(client("EphemeralStorage size should be at most 200")),
-        }
     }
     if req.proxy_configuration.is_some() && around.mode != NetworkMode::Awsvpc {
         return Err(client("APPMESH proxy configuration is only supported in networkMode=awsvpc"));
     }
     let given = [
         ("enableFaultInjection", req.enable_fault_injection == Some(true)),
-        ("ephemeralStorage", req.ephemeral_storage.is_some()),
-        ("ipcMode", req.ipc_mode.is_some()),
-        ("pidMode", req.pid_mode.is_some()),
         ("proxyConfiguration", req.proxy_configuration.is_some()),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((member, _)) => Err(not_yet(member)),
         None => Ok(()),
+    }
+}
+
+fn ephemeral_storage(req: &Asked, around: &Around) -> Result<Option<u32>, Refusal> {
+    let Some(size) = req.ephemeral_storage.as_ref().and_then(|storage| storage.size_in_gib) else { return Ok(None) };
+    match size {
+        ..21 => Err(client("EphemeralStorage size should be at least 21")),
+        201.. => Err(client("EphemeralStorage size should be at most 200")),
+        21..=200 if !around.fargate => Err(client("Tasks using the EC2 launch type do not support EphemeralStorage")),
+        21..=200 => Ok(u32::try_from(size).ok()),
+    }
+}
+
+/// pidMode or ipcMode.
+fn namespace_mode(given: Option<&str>, member: &str, known: &[&str]) -> Result<Option<String>, Refusal> {
+    match given {
+        Some(mode) if !known.contains(&mode) => Err(client(format!("'{mode}' is not a valid value for {member}."))),
+        given => Ok(given.map(str::to_owned)),
     }
 }
 
@@ -184,34 +186,6 @@ fn placement_constraints(req: &Asked) -> Result<Vec<String>, Refusal> {
         }
     };
     asked.iter().map(expression).collect()
-}
-
-fn volumes(req: &Asked) -> Result<Vec<Volume>, Refusal> {
-    let mut volumes: Vec<Volume> = Vec::new();
-    for (at, asked) in req.volumes.iter().flatten().enumerate() {
-        let path = format!("volumes[{at}]");
-        let given = [
-            ("host.sourcePath", asked.host.as_ref().is_some_and(|host| host.source_path.is_some())),
-            ("configuredAtLaunch", asked.configured_at_launch == Some(true)),
-            ("dockerVolumeConfiguration", asked.docker_volume_configuration.is_some()),
-            ("efsVolumeConfiguration", asked.efs_volume_configuration.is_some()),
-            ("fsxWindowsFileServerVolumeConfiguration", asked.fsx_windows_file_server_volume_configuration.is_some()),
-            ("s3filesVolumeConfiguration", asked.s3files_volume_configuration.is_some()),
-        ];
-        if let Some((member, _)) = given.iter().find(|(_, is_given)| *is_given) {
-            return Err(not_yet(format!("{path}.{member}")));
-        }
-        let name = asked.name.clone().unwrap_or_default();
-        if name.is_empty() {
-            return Err(client(format!("{path}.name should not be null or empty.")));
-        }
-        container::check_name(&name, "Volume name")?;
-        if volumes.iter().any(|volume| volume.name == name) {
-            return Err(client(format!("Volume names must be unique within a task definition: '{name}'")));
-        }
-        volumes.push(Volume { name });
-    }
-    Ok(volumes)
 }
 
 /// A role by ARN, or by name in this account.

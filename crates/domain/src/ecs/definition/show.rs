@@ -5,27 +5,28 @@ use berth_shapes::ecs as shape;
 
 use super::super::record::{ContainerDefinition, LogConfiguration, MountPoint, PortMapping, TaskDefinition};
 use super::super::reference::definition_arn;
+use super::{lifecycle, linux, volume};
 use crate::Env;
 
 /// The definition as AWS would answer it.
 pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskDefinition {
     let attribute = |name: &String| shape::Attribute { name: Some(name.clone()), ..Default::default() };
-    let volume = |name: &String| shape::Volume {
-        name: Some(name.clone()),
-        host: Some(shape::HostVolumeProperties::default()),
-        ..Default::default()
-    };
     shape::TaskDefinition {
         compatibilities: Some(definition.compatibilities.clone()),
         container_definitions: Some(definition.containers.iter().map(container).collect()),
         cpu: definition.cpu_units.map(|cpu| cpu.to_string()),
         delete_requested_at: definition.delete_requested_at.map(|at| Timestamp(at.0)),
         deregistered_at: definition.deregistered_at.map(|at| Timestamp(at.0)),
+        ephemeral_storage: definition
+            .ephemeral_storage_gib
+            .map(|size| shape::EphemeralStorage { size_in_gib: integer(size) }),
         enable_fault_injection: definition.enable_fault_injection,
         execution_role_arn: definition.execution_role_arn.clone(),
         family: Some(definition.key.family.0.clone()),
+        ipc_mode: definition.ipc_mode.clone(),
         memory: definition.memory_mib.map(|memory| memory.to_string()),
         network_mode: definition.network_mode.clone(),
+        pid_mode: definition.pid_mode.clone(),
         placement_constraints: Some(definition.placement_constraints.iter().map(|one| constraint(one)).collect()),
         registered_at: Some(Timestamp(definition.registered_at.0)),
         registered_by: Some(definition.registered_by.clone()),
@@ -40,7 +41,7 @@ pub(super) fn definition(definition: &TaskDefinition, env: &Env) -> shape::TaskD
         status: Some(definition.status().as_str().to_owned()),
         task_definition_arn: Some(definition_arn(&definition.key, env)),
         task_role_arn: definition.task_role_arn.clone(),
-        volumes: Some(definition.volumes.iter().map(|given| volume(&given.name)).collect()),
+        volumes: Some(definition.volumes.iter().map(volume::show).collect()),
         ..Default::default()
     }
 }
@@ -58,6 +59,20 @@ fn container(container: &ContainerDefinition) -> shape::ContainerDefinition {
     shape::ContainerDefinition {
         command: container.command.clone(),
         cpu: integer(container.cpu_units),
+        depends_on: all(container.depends_on.as_deref(), lifecycle::show_dependency),
+        dns_search_domains: container.dns_search_domains.clone(),
+        dns_servers: container.dns_servers.clone(),
+        docker_security_options: container.docker_security_options.clone(),
+        extra_hosts: all(container.extra_hosts.as_deref(), |host| shape::HostEntry {
+            hostname: Some(host.hostname.clone()),
+            ip_address: Some(host.ip_address.clone()),
+        }),
+        health_check: container.health_check.as_ref().map(lifecycle::show_health_check),
+        hostname: container.hostname.clone(),
+        linux_parameters: container.linux_parameters.as_ref().map(linux::show),
+        restart_policy: container.restart_policy.as_ref().map(lifecycle::show_restart_policy),
+        start_timeout: container.start_timeout_s.and_then(integer),
+        ulimits: all(container.ulimits.as_deref(), linux::show_ulimit),
         disable_networking: container.disable_networking,
         docker_labels: container.docker_labels.clone(),
         entry_point: container.entry_point.clone(),
@@ -76,12 +91,19 @@ fn container(container: &ContainerDefinition) -> shape::ContainerDefinition {
         pseudo_terminal: container.pseudo_terminal,
         readonly_root_filesystem: container.readonly_root_filesystem,
         stop_timeout: container.stop_timeout_s.and_then(integer),
-        system_controls: Some(Vec::new()),
+        system_controls: all(Some(&container.system_controls), linux::show_system_control),
         user: container.user.clone(),
-        volumes_from: Some(Vec::new()),
+        volumes_from: all(Some(&container.volumes_from), |from| shape::VolumeFrom {
+            read_only: from.read_only,
+            source_container: Some(from.source_container.clone()),
+        }),
         working_directory: container.working_directory.clone(),
         ..Default::default()
     }
+}
+
+fn all<T, S>(list: Option<&[T]>, show: impl Fn(&T) -> S) -> Option<Vec<S>> {
+    list.map(|list| list.iter().map(show).collect())
 }
 
 fn port(mapping: &PortMapping) -> shape::PortMapping {

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod capacity;
+mod containers;
 mod describe;
 mod hosts;
 mod instances;
@@ -215,6 +216,7 @@ pub(crate) fn report(task: &Task, stage: TaskStage, stop: Option<StopCause>) -> 
         exit_code: (status == ContainerStatus::Stopped).then_some(0),
         reason: None,
         network_bindings: Vec::new(),
+        health: None,
     };
     TaskReport {
         task: task.id.clone(),

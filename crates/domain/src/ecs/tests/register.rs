@@ -73,14 +73,14 @@ fn what_no_definition_can_be() {
         ephemeral 20: ClientException: EphemeralStorage size should be at least 21
         ephemeral 201: ClientException: EphemeralStorage size should be at most 200
         ephemeral 100: ClientException: Tasks using the EC2 launch type do not support EphemeralStorage
-        pid: ClientException: pidMode is not supported by this endpoint yet.
-        ipc: ClientException: ipcMode is not supported by this endpoint yet.
+        pid: ok
+        ipc: ok
         fault injection: ClientException: enableFaultInjection is not supported by this endpoint yet.
         windows: ClientException: runtimePlatform.operatingSystemFamily WINDOWS_SERVER_2022_CORE is not supported by this endpoint yet.
         constraint: ClientException: Invalid expression: 'x' is no subject.
         proxy: ClientException: proxyConfiguration is not supported by this endpoint yet.
         proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
-        volume path: ClientException: volumes[0].host.sourcePath is not supported by this endpoint yet.
+        volume path: ok
         efs: ClientException: volumes[0].efsVolumeConfiguration is not supported by this endpoint yet.
         two volumes: ClientException: Volume names must be unique within a task definition: 'x'
         too long: ClientException: Actual length: '71002'. Max allowed length is '65536' bytes.
@@ -202,12 +202,12 @@ fn what_no_container_can_be() {
         unknown volume: ClientException: Unknown volume 'x'.
         secret: ClientException: When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.
         secret with role: ClientException: containerDefinitions[0].secrets is not supported by this endpoint yet.
-        health check: ClientException: containerDefinitions[0].healthCheck is not supported by this endpoint yet.
-        depends on: ClientException: containerDefinitions[0].dependsOn is not supported by this endpoint yet.
-        linux parameters: ClientException: containerDefinitions[0].linuxParameters is not supported by this endpoint yet.
-        ulimits: ClientException: containerDefinitions[0].ulimits is not supported by this endpoint yet.
-        privileged: ClientException: containerDefinitions[0].privileged is not supported by this endpoint yet.
-        interactive: ClientException: containerDefinitions[0].interactive is not supported by this endpoint yet.
+        health check: ok
+        depends on: ClientException: Cannot depend on container + 'x' because it does not exist
+        linux parameters: ok
+        ulimits: ok
+        privileged: ok
+        interactive: ok
         not interactive: ok
         log driver: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, splunk, syslog]
         firelens: ClientException: When awsfirelens log driver is specified in log configuration, a firelens configuration object must be specified
@@ -368,10 +368,10 @@ fn what_fargate_does_not_have() {
         ecr: ok
         json-file: ClientException: json-file is not a valid log driver. Must be one of [awslogs, splunk, awsfirelens]
         privileged: ClientException: Fargate requires that the 'privileged' setting be 'false'
-        constraint: ClientException: Fargate compatible task definitions do not support constraints
+        constraint: ClientException: Invalid expression: 'x' is no subject.
         ipc: ClientException: Fargate compatible task definitions do not support ipcMode
         pid host: ClientException: Tasks using the Fargate launch type do not support pidMode 'host'. The supported value for pidMode is 'task'.
-        pid task: ClientException: pidMode is not supported by this endpoint yet.
+        pid task: ok
         source path: ClientException: Fargate compatible task definitions do not support sourcePath
         docker volume: ClientException: Fargate compatible task definitions do not support dockerVolumeConfiguration
         devices: ClientException: Fargate compatible task definitions do not support devices
@@ -381,7 +381,7 @@ fn what_fargate_does_not_have() {
         gpu: ClientException: Tasks using the Fargate launch type do not support GPU resource requirements
         stop timeout 120: ok
         stop timeout 121: ClientException: Tasks using the Fargate launch type must have a container stop timeout of less than 120 seconds.
-        ephemeral: ClientException: ephemeralStorage is not supported by this endpoint yet.
+        ephemeral: ok
         container memory: ClientException: Invalid setting for container 'nginx'. The 'memory' setting for container is greater than for the task.
         reserved sum: ClientException: The sum of all container 'memory' values cannot be greater than the task-level 'memory' value
     "#]].assert_eq(&found);

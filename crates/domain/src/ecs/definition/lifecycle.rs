@@ -1,0 +1,181 @@
+//! What moves a container through its life: what it waits for, its time limits, its health check, its restarts.
+
+use std::collections::BTreeSet;
+
+use berth_shapes::ecs as shape;
+use berth_types::container::{Condition, Dependency, HealthCheck, RestartPolicy};
+
+use super::super::record::ContainerDefinition;
+use super::super::refuse::client;
+use super::container::natural;
+use super::linux::{each, text};
+use crate::Refusal;
+
+/// Shortest startTimeout and stopTimeout.
+const TIMEOUT_S_MIN: u32 = 2;
+
+/// Seconds a container must have run before it is started again, unless said otherwise.
+const ATTEMPT_PERIOD_S: u32 = 300;
+
+const IGNORED_EXIT_CODES_MAX: usize = 50;
+
+/// Reads dependsOn; what the names mean is checked with all containers ([`check_together`]).
+pub(super) fn depends_on(
+    asked: Option<&[shape::ContainerDependency]>,
+    path: &str,
+) -> Result<Option<Vec<Dependency>>, Refusal> {
+    each(asked, &format!("{path}.dependsOn"), |asked, path| {
+        let container = text(asked.container_name.as_ref(), &format!("{path}.containerName"))?;
+        let condition = text(asked.condition.as_ref(), &format!("{path}.condition"))?;
+        let condition = Condition::parse(&condition)
+            .ok_or_else(|| client(format!("'{condition}' is not a valid value for {path}.condition.")))?;
+        Ok(Dependency { container, condition })
+    })
+}
+
+/// Reads startTimeout or stopTimeout.
+pub(super) fn timeout(given: Option<i32>, kind: &str, container: &str) -> Result<Option<u32>, Refusal> {
+    let timeout = natural(given, &format!("{kind}Timeout"), container)?;
+    match timeout {
+        Some(..TIMEOUT_S_MIN) => Err(client(format!(
+            "Granular {kind} timeout on container '{container}' must be at least {TIMEOUT_S_MIN} seconds."
+        ))),
+        Some(_) | None => Ok(timeout),
+    }
+}
+
+/// Reads healthCheck, with defaults filled in.
+pub(super) fn health_check(
+    asked: Option<&shape::HealthCheck>,
+    container: &str,
+) -> Result<Option<HealthCheck>, Refusal> {
+    let Some(asked) = asked else { return Ok(None) };
+    let command = asked.command.clone().unwrap_or_default();
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
+    let is_fit = matches!(words[..], ["NONE"] | ["CMD", _, ..] | ["CMD-SHELL", _]);
+    if !is_fit {
+        return Err(client(format!(
+            "Invalid setting for container '{container}'. The health check command must be CMD with a command line, \
+             CMD-SHELL with one line for the shell, or NONE."
+        )));
+    }
+    let within = |given: Option<i32>, member: &str, range: std::ops::RangeInclusive<i32>| match given {
+        Some(value) if !range.contains(&value) => {
+            let (least, most) = range.into_inner();
+            Err(client(format!(
+                "the '{member}' setting for container '{container}' must be between {least} and {most}"
+            )))
+        }
+        given => Ok(given.and_then(|value| u32::try_from(value).ok())),
+    };
+    Ok(Some(HealthCheck {
+        command,
+        interval_s: within(asked.interval, "interval", 5..=300)?.unwrap_or(30),
+        timeout_s: within(asked.timeout, "timeout", 2..=60)?.unwrap_or(5),
+        retries: within(asked.retries, "retries", 1..=10)?.unwrap_or(3),
+        start_period_s: within(asked.start_period, "startPeriod", 0..=300)?,
+    }))
+}
+
+/// Reads restartPolicy, with its default filled in.
+pub(super) fn restart_policy(
+    asked: Option<&shape::ContainerRestartPolicy>,
+    container: &str,
+) -> Result<Option<RestartPolicy>, Refusal> {
+    let Some(asked) = asked else { return Ok(None) };
+    let Some(enabled) = asked.enabled else {
+        return Err(client(format!("the 'enabled' setting for container '{container}' must be specified")));
+    };
+    if asked.ignored_exit_codes.as_ref().is_some_and(|codes| codes.len() > IGNORED_EXIT_CODES_MAX) {
+        return Err(client(format!(
+            "the 'ignoredExitCodes' setting for container '{container}' can have at most {IGNORED_EXIT_CODES_MAX} items"
+        )));
+    }
+    let attempt_period_s = match asked.restart_attempt_period {
+        None => ATTEMPT_PERIOD_S,
+        Some(period) => u32::try_from(period).ok().filter(|period| (60..=1800).contains(period)).ok_or_else(|| {
+            client(format!(
+                "the 'restartAttemptPeriod' setting for container '{container}' must be between 60 and 1800"
+            ))
+        })?,
+    };
+    Ok(Some(RestartPolicy { enabled, ignored_exit_codes: asked.ignored_exit_codes.clone(), attempt_period_s }))
+}
+
+/// Refuses dependencies that can never be met.
+pub(super) fn check_together(containers: &[ContainerDefinition]) -> Result<(), Refusal> {
+    for dependency in containers.iter().filter_map(|container| container.depends_on.as_ref()).flatten() {
+        let name = &dependency.container;
+        let Some(target) = containers.iter().find(|container| container.name == *name) else {
+            return Err(client(format!("Cannot depend on container + '{name}' because it does not exist")));
+        };
+        match dependency.condition {
+            Condition::Start => {}
+            Condition::Complete | Condition::Success if target.essential => {
+                return Err(client(
+                    "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container",
+                ));
+            }
+            Condition::Complete | Condition::Success => {}
+            Condition::Healthy if target.health_check.as_ref().is_none_or(|check| check.command == ["NONE"]) => {
+                return Err(client("A dependency container with HEALTHY condition must have health check configured"));
+            }
+            Condition::Healthy => {}
+        }
+    }
+    let edges = |container: &ContainerDefinition| {
+        container.depends_on.iter().flatten().map(|dependency| dependency.container.clone()).collect()
+    };
+    match has_cycle(containers, edges) {
+        true => Err(client("Container dependsOn contains a cycle")),
+        false => Ok(()),
+    }
+}
+
+/// True if some container is reached from itself by `edges`.
+pub(super) fn has_cycle(
+    containers: &[ContainerDefinition],
+    edges: impl Fn(&ContainerDefinition) -> Vec<String>,
+) -> bool {
+    let mut settled: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let before = settled.len();
+        for container in containers {
+            if edges(container).iter().all(|name| settled.contains(name.as_str())) {
+                settled.insert(&container.name);
+            }
+        }
+        if settled.len() == before {
+            return settled.len() < containers.len();
+        }
+    }
+}
+
+/// A dependency as answered.
+pub(super) fn show_dependency(dependency: &Dependency) -> shape::ContainerDependency {
+    shape::ContainerDependency {
+        condition: Some(dependency.condition.as_str().to_owned()),
+        container_name: Some(dependency.container.clone()),
+    }
+}
+
+/// A health check as answered.
+pub(super) fn show_health_check(check: &HealthCheck) -> shape::HealthCheck {
+    let integer = |value: u32| i32::try_from(value).ok();
+    shape::HealthCheck {
+        command: Some(check.command.clone()),
+        interval: integer(check.interval_s),
+        retries: integer(check.retries),
+        start_period: check.start_period_s.and_then(integer),
+        timeout: integer(check.timeout_s),
+    }
+}
+
+/// A restart policy as answered.
+pub(super) fn show_restart_policy(policy: &RestartPolicy) -> shape::ContainerRestartPolicy {
+    shape::ContainerRestartPolicy {
+        enabled: Some(policy.enabled),
+        ignored_exit_codes: policy.ignored_exit_codes.clone(),
+        restart_attempt_period: i32::try_from(policy.attempt_period_s).ok(),
+    }
+}

@@ -1,0 +1,226 @@
+//! Kernel suite: what a task definition says of its containers is so in real containers. Needs root.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod lab;
+
+use berth_types::container::{
+    Capabilities, Device, IpcMode, LinuxParameters, PidMode, SystemControl, Tmpfs, Ulimit, VolumeIntent, VolumeSource,
+};
+use berth_types::intent::{LaunchType, MountIntent, TaskIntent};
+use berth_types::report::{StopCause, TaskStage};
+use lab::{Lab, container, in_own_network, only};
+
+/// Runs a task of one container to its end and answers what it wrote.
+async fn output(lab: &mut Lab, command: &str, change: impl FnOnce(&mut TaskIntent)) -> String {
+    let mut task = lab.task(command);
+    change(&mut task);
+    let id = lab.run(task).await;
+    let report = lab.server.reached(&id, TaskStage::Stopped).await;
+    assert!(matches!(report.stop, Some(StopCause::EssentialContainerExited { .. })), "{report:?}");
+    let log = lab.log(&id, "app");
+    lab.forget(&id).await;
+    log
+}
+
+#[track_caller]
+fn holds(log: &str, wanted: &[&str]) {
+    for wanted in wanted {
+        assert!(log.contains(wanted), "{wanted:?} is not in:\n{log}");
+    }
+}
+
+#[test]
+fn linux_parameters_and_limits_act() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("linux").await;
+        lab.start().await;
+        let command = "grep -E 'CapEff|NoNewPrivs' /proc/self/status; echo nofile $(ulimit -Hn); cat /proc/mounts; \
+                       cat /proc/sys/net/ipv4/tcp_keepalive_time /proc/sys/kernel/msgmax; \
+                       touch /no || echo root is read-only; touch /run/yes && echo tmpfs is not";
+        let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
+        let control = |name: &str, value: &str| SystemControl { namespace: name.to_owned(), value: value.to_owned() };
+        let log = output(&mut lab, command, |task| {
+            let container = &mut task.containers[0];
+            container.readonly_root_filesystem = true;
+            container.no_new_privileges = true;
+            container.ulimits = vec![Ulimit { name: "nofile".to_owned(), soft: 77, hard: 99 }];
+            container.system_controls =
+                vec![control("net.ipv4.tcp_keepalive_time", "123"), control("kernel.msgmax", "9000")];
+            container.linux = LinuxParameters {
+                capabilities: Some(Capabilities { add: words(&["SYS_PTRACE"]), drop: words(&["ALL"]) }),
+                tmpfs: Some(vec![Tmpfs {
+                    container_path: "/run".to_owned(),
+                    size_mib: 3,
+                    mount_options: words(&["noatime"]),
+                }]),
+                shared_memory_mib: Some(7),
+                ..LinuxParameters::default()
+            };
+        })
+        .await;
+        holds(
+            &log,
+            &[
+                "CapEff:\t0000000000080000",
+                "NoNewPrivs:\t1",
+                "nofile 99",
+                "tmpfs /run tmpfs rw,nosuid,nodev,noexec,noatime",
+                "size=3072k",
+                "shm /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime",
+                "size=7168k",
+                "\n123\n9000\n",
+                "root is read-only",
+                "tmpfs is not",
+            ],
+        );
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_privileged_container_sees_the_hosts_devices_and_others_only_theirs() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("devices").await;
+        lab.start().await;
+        let command =
+            "grep CapEff /proc/self/status; ls -l /dev; dd if=/dev/zeros of=/dev/null bs=1 count=1 && echo read";
+        let device = Device {
+            host_path: "/dev/zero".to_owned(),
+            container_path: Some("/dev/zeros".to_owned()),
+            permissions: Some(vec!["read".to_owned()]),
+        };
+        let given = output(&mut lab, command, |task| {
+            task.launch_type = LaunchType::Ec2;
+            task.containers[0].linux.devices = Some(vec![device]);
+        })
+        .await;
+        holds(&given, &["/dev/zeros\n", "read"].map(|text| text.trim_start_matches("/dev/")));
+        let privileged = output(&mut lab, "grep CapEff /proc/self/status; ls /dev; cat /proc/mounts", |task| {
+            task.launch_type = LaunchType::Ec2;
+            task.containers[0].privileged = true;
+        })
+        .await;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t")).unwrap();
+        holds(&privileged, &[&format!("CapEff:\t{bounding}"), "full", "mem", "sysfs /sys sysfs rw"]);
+        let lacking = output(&mut lab, "true", |task| task.launch_type = LaunchType::Ec2).await;
+        assert_eq!(lacking, "");
+        let mut wrong = lab.task("true");
+        wrong.containers[0].linux.devices =
+            Some(vec![Device { host_path: "/dev/none".to_owned(), container_path: None, permissions: None }]);
+        let id = lab.run(wrong).await;
+        let report = lab.server.reached(&id, TaskStage::Stopped).await;
+        let reason = only(&report).reason.clone().unwrap();
+        assert!(reason.starts_with("CannotCreateContainerError: could not find the device /dev/none"), "{reason}");
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn an_init_process_reaps_and_an_open_input_waits() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("init").await;
+        lab.start().await;
+        let command = "cat /proc/1/cmdline; echo; (sleep 0.2 &) ; sleep 0.6; grep -l Z /proc/[0-9]*/stat; exit 5";
+        let log = output(&mut lab, command, |task| {
+            task.containers[0].linux.init_process_enabled = Some(true);
+        })
+        .await;
+        holds(&log, &["/dev/init"]);
+        let mut task = lab.task("echo up; read word; echo read it");
+        task.containers[0].interactive = true;
+        let mut signalled = lab.task("trap 'echo asked; exit 3' TERM; echo up; while :; do sleep 0.1; done");
+        signalled.containers[0].linux.init_process_enabled = Some(true);
+        let (waiting, signalled) = (lab.run(task).await, lab.run(signalled).await);
+        for id in [&waiting, &signalled] {
+            lab.written(id, "app", "up").await;
+            lab.stop(id).await;
+        }
+        let report = lab.server.reached(&waiting, TaskStage::Stopped).await;
+        assert_eq!(only(&report).exit_code, Some(137), "a shell as first process ignores SIGTERM");
+        assert!(!lab.log(&waiting, "app").contains("read it"));
+        let report = lab.server.reached(&signalled, TaskStage::Stopped).await;
+        assert_eq!(only(&report).exit_code, Some(3), "the signal was handed on");
+        lab.forget(&waiting).await;
+        lab.forget(&signalled).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn processes_and_shared_memory_are_shared_as_the_modes_say() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("modes").await;
+        lab.start().await;
+        let first = "echo hello > /dev/shm/word; echo up; exec sleep 60";
+        let second = "until cat /dev/shm/word; do sleep 0.1; done; readlink /proc/self/ns/pid /proc/self/ns/ipc; \
+                      until grep -q sleep.60 /proc/[0-9]*/cmdline; do sleep 0.1; done; echo seen; exit 0";
+        let mut task = lab.task(first);
+        (task.pid_mode, task.ipc_mode) = (PidMode::Task, IpcMode::Task);
+        task.containers[0].essential = false;
+        task.containers.push(container("other", second));
+        let id = lab.run(task).await;
+        let report = lab.server.reached(&id, TaskStage::Stopped).await;
+        assert_eq!(report.containers[1].exit_code, Some(0));
+        holds(&lab.log(&id, "other"), &["hello", "seen"]);
+        lab.forget(&id).await;
+        let links = "readlink /proc/self/ns/pid; readlink /proc/self/ns/ipc; ls -d /dev/shm";
+        let host =
+            output(&mut lab, links, |task| (task.pid_mode, task.ipc_mode) = (PidMode::Host, IpcMode::Host)).await;
+        let link = |kind: &str| std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
+        holds(&host, &[&link("pid"), &link("ipc"), "/dev/shm"]);
+        let none = output(&mut lab, links, |task| task.ipc_mode = IpcMode::None).await;
+        assert!(!none.contains("\n/dev/shm") && !none.contains(&link("ipc")), "{none}");
+        lab.end().await;
+    });
+}
+
+#[test]
+fn volumes_are_empty_or_the_hosts_or_outlive_the_task() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("volumes").await;
+        lab.start().await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("word"), "of the host\n").unwrap();
+        let mount = |volume: &str, path: &str, read_only| MountIntent {
+            volume: volume.to_owned(),
+            path: path.to_owned(),
+            read_only,
+        };
+        let shared = |autoprovision| VolumeIntent {
+            name: "kept".to_owned(),
+            source: VolumeSource::Shared { name: "kept".to_owned(), autoprovision, labels: Default::default() },
+        };
+        let host = VolumeIntent {
+            name: "host".to_owned(),
+            source: VolumeSource::Host(folder.path().to_str().unwrap().to_owned()),
+        };
+        let mounts =
+            || vec![mount("host", "/host", false), mount("kept", "/kept", false), mount("gone", "/gone", false)];
+        let volumes = |autoprovision| vec![host.clone(), shared(autoprovision), VolumeIntent::empty("gone")];
+        let mut early = lab.task("true");
+        (early.volumes, early.containers[0].mounts) = (volumes(false), mounts());
+        let id = lab.run(early).await;
+        let report = lab.server.reached(&id, TaskStage::Stopped).await;
+        let reason = only(&report).reason.clone().unwrap();
+        assert_eq!(reason, "CannotCreateContainerError: volume kept does not exist and is not autoprovisioned");
+        lab.forget(&id).await;
+        let write = "cat /host/word; echo one > /kept/word; echo one > /gone/word; echo written > /host/answer";
+        let log = output(&mut lab, write, |task| {
+            (task.volumes, task.containers[0].mounts) = (volumes(true), mounts());
+        })
+        .await;
+        holds(&log, &["of the host"]);
+        assert_eq!(std::fs::read_to_string(folder.path().join("answer")).unwrap(), "written\n");
+        let look = "cat /kept/word; cat /gone/word || echo gone; touch /host/x || echo refused";
+        let log = output(&mut lab, look, |task| {
+            (task.volumes, task.containers[0].mounts) = (volumes(false), mounts());
+            task.containers[0].mounts[0].read_only = true;
+        })
+        .await;
+        holds(&log, &["one", "gone", "refused"]);
+        lab.end().await;
+    });
+}
