@@ -239,6 +239,40 @@ fn volumes_are_checked() {
 }
 
 #[test]
+fn log_drivers_are_checked() {
+    let log = |driver: &str, options: Value| {
+        container(json!({"logConfiguration": {"logDriver": driver, "options": options}}))
+    };
+    let found = cases(
+        &ec2_definition(),
+        &[
+            ("json-file", log("json-file", json!({"max-size": "10m", "max-file": "3"}))),
+            ("size", log("json-file", json!({"max-size": "much"}))),
+            ("size unit", log("json-file", json!({"max-size": "1mm"}))),
+            ("files", log("json-file", json!({"max-file": "0"}))),
+            ("labels", log("json-file", json!({"labels": "a"}))),
+            ("none", log("none", json!({}))),
+            ("none with options", log("none", json!({"max-size": "1m"}))),
+            ("syslog", log("syslog", json!({}))),
+            ("splunk", log("splunk", json!({}))),
+            ("paper", log("paper", json!({}))),
+        ],
+    );
+    expect![[r#"
+        json-file: ok
+        size: ClientException: 'much' is not a valid value for the log option max-size.
+        size unit: ClientException: '1mm' is not a valid value for the log option max-size.
+        files: ClientException: '0' is not a valid value for the log option max-file.
+        labels: ClientException: Log driver json-file disallows options: labels
+        none: ok
+        none with options: ClientException: Log driver none disallows options: max-size
+        syslog: ClientException: containerDefinitions[0].logConfiguration.logDriver syslog is not supported by this endpoint yet.
+        splunk: ClientException: containerDefinitions[0].logConfiguration.logDriver splunk is not supported by this endpoint yet.
+        paper: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, none, splunk, syslog]
+    "#]].assert_eq(&found);
+}
+
+#[test]
 fn what_needs_other_services_is_refused() {
     let role = json!({"executionRoleArn": "exec"});
     let with_role = |patch: Value| merged(role.clone(), container(patch));
@@ -420,5 +454,6 @@ fn a_task_is_as_healthy_as_its_essential_containers() {
         "UNKNOWN" [String("HEALTHY"), String("UNKNOWN"), String("UNKNOWN"), String("HEALTHY")] "RUNNING" 3
         "HEALTHY" [String("HEALTHY"), String("HEALTHY"), String("UNKNOWN"), String("UNHEALTHY")] "RUNNING" 4
         "UNHEALTHY" [String("UNHEALTHY"), String("UNKNOWN"), String("UNKNOWN"), String("HEALTHY")] "RUNNING" 5
-    "#]].assert_eq(&found);
+    "#]]
+    .assert_eq(&found);
 }

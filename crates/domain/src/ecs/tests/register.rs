@@ -207,7 +207,7 @@ fn what_no_container_can_be() {
         privileged: ok
         interactive: ok
         not interactive: ok
-        log driver: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, splunk, syslog]
+        log driver: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, none, splunk, syslog]
         firelens: ClientException: When awsfirelens log driver is specified in log configuration, a firelens configuration object must be specified
         awslogs: ClientException: Log driver awslogs requires options: awslogs-group, awslogs-region
         awslogs option: ClientException: Log driver awslogs disallows options: awslogs-endpoint
