@@ -23,6 +23,7 @@ fn one(asked: &Asked, mode: NetworkMode, path: &str) -> Result<PortMapping, Refu
         if asked.container_port.is_some() {
             return Err(client("cannot specify both single port and port range"));
         }
+        check_range(asked.container_port_range.as_deref().unwrap_or_default())?;
         return Err(not_yet(format!("{path}.containerPortRange")));
     }
     let port = |given: Option<i32>, least: u16| {
@@ -60,6 +61,15 @@ fn one(asked: &Asked, mode: NetworkMode, path: &str) -> Result<PortMapping, Refu
     }
     let (name, app_protocol) = (asked.name.clone(), asked.app_protocol.clone());
     Ok(PortMapping { container_port, host_port, protocol: protocol.to_owned(), name, app_protocol })
+}
+
+fn check_range(range: &str) -> Result<(), Refusal> {
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    let ends = range.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
+    match ends {
+        Some((first, last)) if first < last => Ok(()),
+        Some(_) | None => Err(client("Invalid 'containerPortRange' setting")),
+    }
 }
 
 fn check_name(name: &str, path: &str) -> Result<(), Refusal> {

@@ -78,7 +78,7 @@ fn what_no_definition_can_be() {
         fault injection: ClientException: enableFaultInjection is not supported by this endpoint yet.
         windows: ClientException: runtimePlatform.operatingSystemFamily WINDOWS_SERVER_2022_CORE is not supported by this endpoint yet.
         constraint: ClientException: Invalid expression: 'x' is no subject.
-        proxy: ClientException: proxyConfiguration is not supported by this endpoint yet.
+        proxy: ClientException: Ingress port not found
         proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
         volume path: ok
         efs: ClientException: volumes[0].efsVolumeConfiguration is not supported by this endpoint yet.
