@@ -109,6 +109,19 @@ pub struct NodeOptions {
     /// Ask another address for images of a registry; may be given several times
     #[arg(long, env = "BERTH_MIRROR", value_delimiter = ',', value_name = "REGISTRY=URL")]
     pub mirror: Vec<String>,
+    /// When images are pulled: default (always, and the cached one is used when that fails), always, once, or
+    /// prefer-cached (and never cleaned up)
+    #[arg(long, env = "BERTH_IMAGE_PULL_BEHAVIOR", default_value = "default", value_name = "WHEN")]
+    pub image_pull_behavior: String,
+    /// Minutes between two clean-ups of images
+    #[arg(long, env = "BERTH_IMAGE_CLEANUP_INTERVAL", default_value_t = 30, value_name = "MINUTES")]
+    pub image_cleanup_interval: u64,
+    /// Images used within this time are not cleaned up
+    #[arg(long, env = "BERTH_IMAGE_MINIMUM_CLEANUP_AGE", default_value_t = 60, value_name = "MINUTES")]
+    pub image_minimum_cleanup_age: u64,
+    /// Images taken away in one clean-up
+    #[arg(long, env = "BERTH_NUM_IMAGES_DELETE_PER_CYCLE", default_value_t = 5, value_name = "COUNT")]
+    pub num_images_delete_per_cycle: usize,
     /// Socket of a running containerd; by default Berth starts one of its own
     #[arg(long, env = "BERTH_CONTAINERD", value_name = "SOCKET")]
     pub containerd: Option<PathBuf>,

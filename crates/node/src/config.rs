@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use berth_types::link::Capacity;
 use tokio::sync::Notify;
@@ -41,6 +42,64 @@ impl Mirror {
     }
 }
 
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullBehavior {
+    /// Always, and the cached one is used when that fails.
+    #[default]
+    Default,
+    /// Always, and a pull that fails ends the task.
+    Always,
+    /// When it is not cached; images are cleaned up.
+    Once,
+    /// When it is not cached; images are kept for good.
+    PreferCached,
+}
+
+impl PullBehavior {
+    /// Reads `default`, `always`, `once` or `prefer-cached`.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        match text {
+            "default" => Ok(Self::Default),
+            "always" => Ok(Self::Always),
+            "once" => Ok(Self::Once),
+            "prefer-cached" => Ok(Self::PreferCached),
+            other => Err(Fault::Setting(format!(
+                "invalid pull behavior {other:?}: write default, always, once or prefer-cached"
+            ))),
+        }
+    }
+
+    pub(crate) fn prefers_cached(self) -> bool {
+        matches!(self, Self::Once | Self::PreferCached)
+    }
+}
+
+/// How images are pulled and cleaned up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageSettings {
+    /// When an image is pulled.
+    pub pull: PullBehavior,
+    /// Time between two clean-ups.
+    pub cleanup_interval: Duration,
+    /// Images used within this time are kept.
+    pub minimum_age: Duration,
+    /// Images forgotten in one clean-up.
+    pub removed_at_once: usize,
+}
+
+/// As the ECS agent's.
+impl Default for ImageSettings {
+    fn default() -> Self {
+        Self {
+            pull: PullBehavior::Default,
+            cleanup_interval: Duration::from_secs(30 * 60),
+            minimum_age: Duration::from_secs(60 * 60),
+            removed_at_once: 5,
+        }
+    }
+}
+
 /// Settings of a node.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
@@ -58,6 +117,8 @@ pub struct NodeConfig {
     pub containerd: Option<PathBuf>,
     /// Registries to ask instead of others.
     pub mirrors: Vec<Mirror>,
+    /// How images are pulled and cleaned up.
+    pub images: ImageSettings,
     /// Folder with the executables `ecs-eni`, `ecs-bridge` and `ecs-ipam`.
     pub cni_dir: PathBuf,
     /// An executable that calls [`crate::log_driver_main`] when its first argument is `log-driver`.

@@ -121,7 +121,6 @@ impl Fault {
                 // A broken connection has no code of its own: what the transport reports is passed on as its source.
                 status.code() == tonic::Code::Unavailable || std::error::Error::source(status.as_ref()).is_some()
             }
-            Self::ContainerdSilent { .. } => true,
             _ => false,
         }
     }

@@ -26,7 +26,7 @@ mod pause;
 mod reports;
 mod teardown;
 
-pub use config::{Mirror, NodeConfig, PREPARED_NAMESPACES, containerd_socket};
+pub use config::{ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBehavior, containerd_socket};
 pub use doctor::{Check, doctor};
 pub use fault::Fault;
 pub use identity::{Identity, measured_capacity};

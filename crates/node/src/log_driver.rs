@@ -1,37 +1,104 @@
 //! The log driver: one small process per container, started by containerd's shim, that writes the container's output
 //! as `{"log","stream","time"}` lines. It depends on nothing that restarts, so no line is lost when the node does.
 //!
-//! The shim starts `PROGRAM log-driver FILE` with stdout and stderr of the container as descriptors 3 and 4, and waits
-//! until descriptor 5 is closed before the container starts.
+//! The shim starts `PROGRAM log-driver TARGET` with stdout and stderr of the container as descriptors 3 and 4, and waits
+//! until descriptor 5 is closed before the container starts. `TARGET` is [`Target`] as text.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use berth_types::container::LogIntent;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-/// A log file is rotated when it is larger than this.
+/// A log file is rotated when it is larger than this, unless said otherwise.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Rotated files kept beside the current one: `NAME.1` is the youngest.
-const ROTATED_MAX: u32 = 3;
+/// Files kept of a log, unless said otherwise; with a size alone it is one, as Docker has it. `NAME.1` is the youngest
+/// after the current one.
+const FILES_MAX: u32 = 4;
 /// Longer lines are cut into several records, as Docker does.
 const LINE_BYTES_MAX: usize = 16 << 10;
+
+/// What becomes of a container's output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The file; nothing is written without one.
+    file: Option<PathBuf>,
+    /// It is rotated when it is larger than this.
+    bytes_max: u64,
+    /// Files kept, the current one included.
+    files_max: u32,
+}
+
+impl Target {
+    /// What a task definition says, for the log in `file`.
+    pub fn of(log: &LogIntent, file: &Path) -> Self {
+        let option = |name: &str| log.options.get(name).map(String::as_str);
+        let is_json = log.driver == "json-file";
+        let bytes_max = option("max-size").filter(|_| is_json).and_then(bytes);
+        let files_max = option("max-file").filter(|_| is_json).and_then(|count| count.parse().ok());
+        Self {
+            file: (log.driver != "none").then(|| file.to_owned()),
+            bytes_max: bytes_max.unwrap_or(FILE_BYTES_MAX),
+            files_max: files_max.unwrap_or(if bytes_max.is_some() { 1 } else { FILES_MAX }),
+        }
+    }
+
+    /// Nothing is written.
+    pub fn is_nothing(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// As one word of a command line: `BYTES:FILES:PATH`, without a path for nothing.
+    pub fn text(&self) -> String {
+        let file = self.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+        format!("{}:{}:{file}", self.bytes_max, self.files_max)
+    }
+
+    /// Reads the word. A path alone is how an older node wrote it.
+    fn parse(text: &str) -> Self {
+        let limits = text.split_once(':').and_then(|(bytes, rest)| {
+            let (files, path) = rest.split_once(':')?;
+            Some((bytes.parse().ok()?, files.parse().ok()?, path))
+        });
+        match limits {
+            Some((bytes_max, files_max, path)) => {
+                let file = (!path.is_empty()).then(|| PathBuf::from(path));
+                Self { file, bytes_max, files_max }
+            }
+            None => Self { file: Some(text.into()), bytes_max: FILE_BYTES_MAX, files_max: FILES_MAX },
+        }
+    }
+}
+
+/// Bytes written as Docker does: `10m`.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let shift = match text.chars().last()? {
+        'k' => 10,
+        'm' => 20,
+        'g' => 30,
+        _ => 0,
+    };
+    let number: u64 = text.trim_end_matches(['k', 'm', 'g']).parse().ok()?;
+    number.checked_mul(1 << shift)
+}
 
 /// Runs the log driver: `arguments` are those after `log-driver`. Returns when the container has closed its output.
 ///
 /// Call this before any thread or runtime is started.
 pub fn log_driver_main(arguments: &[String]) -> io::Result<()> {
-    let [file] = arguments else {
+    let [target] = arguments else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "usage: log-driver FILE (started by containerd's shim)",
+            "usage: log-driver TARGET (started by containerd's shim)",
         ));
     };
     let [stdout, stderr, ready] = [3, 4, 5].map(inherited);
     // The container must get all its output written, even when its task's processes are being ended.
     ignore_signals()?;
-    let mut log = Log::open(Path::new(file))?;
+    let mut log = Target::parse(target).open()?;
     drop(ready?);
     let mut sources = [Source::new("stdout", stdout?), Source::new("stderr", stderr?)];
     while sources.iter().any(|source| source.file.is_some()) {
@@ -40,7 +107,7 @@ pub fn log_driver_main(arguments: &[String]) -> io::Result<()> {
             source.drain(&mut log)?;
         }
     }
-    log.file.sync_all()
+    log.map_or(Ok(()), |log| log.file.sync_all())
 }
 
 #[allow(unsafe_code)]
@@ -75,7 +142,7 @@ impl Source {
         Self { stream, file: Some(File::from(fd)), pending: Vec::new() }
     }
 
-    fn drain(&mut self, log: &mut Log) -> io::Result<()> {
+    fn drain(&mut self, log: &mut Option<Log>) -> io::Result<()> {
         let mut chunk = [0u8; 8192];
         while let Some(file) = &mut self.file {
             match file.read(&mut chunk) {
@@ -99,10 +166,12 @@ impl Source {
         Ok(())
     }
 
-    fn write_lines(&mut self, log: &mut Log, last: bool) -> io::Result<()> {
+    fn write_lines(&mut self, log: &mut Option<Log>, last: bool) -> io::Result<()> {
         while let Some(length) = record_length(&self.pending, last) {
             let line: Vec<u8> = self.pending.drain(..length).collect();
-            log.write(self.stream, &line)?;
+            if let Some(log) = log {
+                log.write(self.stream, &line)?;
+            }
         }
         Ok(())
     }
@@ -127,27 +196,35 @@ fn wait(sources: &[Source]) -> io::Result<()> {
     }
 }
 
+impl Target {
+    fn open(&self) -> io::Result<Option<Log>> {
+        self.file.as_ref().map(|path| Log::open(path, (self.bytes_max, self.files_max))).transpose()
+    }
+}
+
 struct Log {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Bytes of a file and number of files.
+    limits: (u64, u32),
 }
 
 impl Log {
-    fn open(path: &Path) -> io::Result<Self> {
+    fn open(path: &Path, limits: (u64, u32)) -> io::Result<Self> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
         let file = File::options().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, bytes })
+        Ok(Self { path: path.to_owned(), file, bytes, limits })
     }
 
     fn write(&mut self, stream: &str, line: &[u8]) -> io::Result<()> {
         let time = crate::clock::rfc3339(crate::clock::now_ms());
         let record = record(stream, line, &time);
         let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
-        if self.bytes > 0 && self.bytes + length > FILE_BYTES_MAX {
+        if self.bytes > 0 && self.bytes + length > self.limits.0 {
             self.rotate()?;
         }
         // A full disk must not stop the container: this record is lost, the next one is tried again.
@@ -163,13 +240,17 @@ impl Log {
             name.push(format!(".{n}"));
             PathBuf::from(name)
         };
-        for n in (1..ROTATED_MAX).rev() {
+        let rotated_max = self.limits.1.saturating_sub(1);
+        for n in (1..rotated_max).rev() {
             if numbered(n).exists() {
                 std::fs::rename(numbered(n), numbered(n + 1))?;
             }
         }
-        std::fs::rename(&self.path, numbered(1))?;
-        *self = Self::open(&self.path)?;
+        match rotated_max {
+            0 => std::fs::remove_file(&self.path)?,
+            _ => std::fs::rename(&self.path, numbered(1))?,
+        }
+        *self = Self::open(&self.path, self.limits)?;
         Ok(())
     }
 }
@@ -204,10 +285,40 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_one_word() {
+        let options = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let log =
+            |driver: &str, given: &[(&str, &str)]| LogIntent { driver: driver.to_owned(), options: options(given) };
+        let file = Path::new("/logs/a:b.log");
+        let word = |log: LogIntent| Target::of(&log, file).text();
+        assert_eq!(word(LogIntent::default()), "16777216:4:/logs/a:b.log");
+        assert_eq!(word(log("json-file", &[("max-size", "2k")])), "2048:1:/logs/a:b.log");
+        assert_eq!(word(log("json-file", &[("max-size", "1M"), ("max-file", "3")])), "1048576:3:/logs/a:b.log");
+        assert_eq!(word(log("none", &[])), "16777216:4:");
+        for text in ["2048:1:/logs/a:b.log", "16777216:4:", "16777216:4:/x"] {
+            assert_eq!(Target::parse(text).text(), text);
+        }
+        assert_eq!(Target::parse("/old/path").text(), "16777216:4:/old/path");
+    }
+
+    #[test]
+    fn a_log_keeps_as_many_files_as_it_may() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        for (files, expected) in [(1, 1), (2, 2), (3, 3)] {
+            let mut log = Log::open(&path, (1, files)).unwrap();
+            for _ in 0..6 {
+                log.write("stdout", b"line\n").unwrap();
+            }
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), expected);
+        }
+    }
+
+    #[test]
     fn a_full_log_moves_aside() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("logs/app.log");
-        let mut log = Log::open(&path).unwrap();
+        let mut log = Log::open(&path, (FILE_BYTES_MAX, FILES_MAX)).unwrap();
         log.write("stdout", b"old\n").unwrap();
         log.bytes = FILE_BYTES_MAX;
         log.write("stdout", b"new\n").unwrap();

@@ -42,6 +42,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     namespaces.adopt().await?;
     let listener = endpoint::listen(METADATA_ADDRESS)?;
     let capacity = config.capacity.unwrap_or_else(identity::measured_capacity);
+    let instance = identity.host.as_str().to_owned();
     let who = Introduction { identity, capacity, runtime_version };
     let host = Arc::new(Host::new(Parts { config, containerd, private, journal, namespaces, network, cgroups }));
 
@@ -62,6 +63,10 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(async move { ("namespace preparer", preparing.await) });
     let (serving, token) = (host.clone(), shutdown.clone());
     parts.spawn(async move { ("metadata endpoint", endpoint::serve(serving, listener, token).await) });
+    let introspecting = endpoint::introspection::serve(host.clone(), instance, shutdown.clone());
+    parts.spawn(async move { ("introspection endpoint", introspecting.await) });
+    let collecting = host.clone().collect_images(shutdown.clone());
+    parts.spawn(async move { ("image cleaner", collecting.await) });
     tracing::info!(instance = host.config.instance, took_ms = begun.elapsed().as_millis(), "node is ready");
 
     let ended = tokio::select! {

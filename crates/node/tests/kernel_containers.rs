@@ -4,8 +4,12 @@
 
 mod lab;
 
+use std::time::Duration;
+
+use berth_node::{ImageSettings, PullBehavior};
 use berth_types::container::{
-    Capabilities, Device, IpcMode, LinuxParameters, PidMode, SystemControl, Tmpfs, Ulimit, VolumeIntent, VolumeSource,
+    Capabilities, Device, IpcMode, LinuxParameters, LogIntent, PidMode, SystemControl, Tmpfs, Ulimit, VolumeIntent,
+    VolumeSource,
 };
 use berth_types::intent::{LaunchType, MountIntent, TaskIntent};
 use berth_types::report::{StopCause, TaskStage};
@@ -223,4 +227,130 @@ fn volumes_are_empty_or_the_hosts_or_outlive_the_task() {
         holds(&log, &["one", "gone", "refused"]);
         lab.end().await;
     });
+}
+
+#[test]
+fn output_is_kept_as_the_log_driver_says() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("logs").await;
+        lab.start().await;
+        let log = |driver: &str, options: &[(&str, &str)]| LogIntent {
+            driver: driver.to_owned(),
+            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        let count = "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo line $i; done";
+        for (index, terminal) in [false, true].into_iter().enumerate() {
+            let mut silent = lab.task(count);
+            silent.containers[0].log = log("none", &[]);
+            silent.containers[0].pseudo_terminal = terminal;
+            let mut small = lab.task(count);
+            small.containers[0].log = log("json-file", &[("max-size", "1k"), ("max-file", "2")]);
+            small.containers[0].pseudo_terminal = terminal;
+            let (silent, small) = (lab.run(silent).await, lab.run(small).await);
+            for id in [&silent, &small] {
+                let report = lab.server.reached(id, TaskStage::Stopped).await;
+                assert_eq!(only(&report).exit_code, Some(0), "{index}: {report:?}");
+            }
+            let files = |id: &berth_types::TaskId| {
+                let folder = lab.config.data_dir.join("node/logs").join(id.as_str());
+                let mut names: Vec<_> =
+                    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+                names.sort();
+                names
+            };
+            assert!(files(&silent).is_empty(), "{:?}", files(&silent));
+            assert_eq!(files(&small), ["app.log", "app.log.1"]);
+            assert!(lab.log(&small, "app").contains("line 60"));
+            lab.forget(&silent).await;
+            lab.forget(&small).await;
+        }
+        lab.end().await;
+    });
+}
+
+#[test]
+fn images_are_forgotten_when_nobody_used_them_for_long() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("garbage").await;
+        lab.config.images = ImageSettings {
+            cleanup_interval: Duration::from_secs(1),
+            minimum_age: Duration::from_secs(5),
+            ..ImageSettings::default()
+        };
+        lab.start().await;
+        let task = lab.task("i=0; while [ $i -lt 8 ]; do i=$((i+1)); sleep 1; done; echo still here");
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        let socket = berth_node::containerd_socket(&lab.config.run_dir);
+        assert_eq!(lab.log(&id, "app"), "still here\n");
+        lab.forget(&id).await;
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while !berth_node::held_images(&socket).await.unwrap().is_empty() {
+            assert!(std::time::Instant::now() < until, "the image stays");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_pull_is_what_the_settings_say() {
+    in_own_network(|| async {
+        for (pull, is_run) in [(PullBehavior::PreferCached, true), (PullBehavior::Always, false)] {
+            let mut lab = Lab::new("pull").await;
+            lab.config.images = ImageSettings { pull, ..ImageSettings::default() };
+            lab.start().await;
+            let task = lab.task("true");
+            let id = lab.run(task).await;
+            let report = lab.server.reached(&id, TaskStage::Stopped).await;
+            match (is_run, &report.stop) {
+                (true, Some(StopCause::EssentialContainerExited { .. })) => {}
+                (false, Some(StopCause::FailedToStart { reason })) => {
+                    assert!(reason.starts_with("CannotPullContainerError: "), "{reason}");
+                }
+                (_, other) => panic!("{pull:?}: {other:?}"),
+            }
+            lab.forget(&id).await;
+            lab.end().await;
+        }
+    });
+}
+
+#[test]
+fn another_processor_is_refused_and_the_agent_can_be_asked() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("ask").await;
+        lab.start().await;
+        let mut task = lab.task("true");
+        task.cpu_architecture = Some(if cfg!(target_arch = "aarch64") { "X86_64" } else { "ARM64" }.to_owned());
+        let id = lab.run(task).await;
+        let report = lab.server.reached(&id, TaskStage::Stopped).await;
+        let reason = only(&report).reason.clone().unwrap();
+        assert!(reason.starts_with("CannotPullContainerError: the task definition asks for platform"), "{reason}");
+        lab.forget(&id).await;
+        let command = "base=http://169.254.170.2; wget -q -O - $base/v2/metadata; echo; wget -q -O - $base/v2/stats; \
+                       echo; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo; echo done; sleep 60";
+        let task = lab.task(command);
+        let id = lab.run(task).await;
+        let log = lab.written(&id, "app", "done").await;
+        holds(&log, &["\"TaskARN\":\"arn:aws:ecs:us-west-2", "\"throttling_data\"", "\"memory_stats\""]);
+        let told = ask("/v1/tasks").await;
+        holds(&told, &["\"KnownStatus\":\"RUNNING\"", "\"Name\":\"app\"", id.as_str()]);
+        holds(&ask("/v1/metadata").await, &["container-instance/default/", "\"Cluster\":\"default\""]);
+        lab.stop(&id).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+/// The answer of the agent's introspection endpoint, with its header.
+async fn ask(path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect("127.0.0.1:51678").await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

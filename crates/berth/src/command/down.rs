@@ -46,6 +46,10 @@ fn plain_options() -> NodeOptions {
     NodeOptions {
         cluster: String::new(),
         mirror: Vec::new(),
+        image_pull_behavior: "default".to_owned(),
+        image_cleanup_interval: 30,
+        image_minimum_cleanup_age: 60,
+        num_images_delete_per_cycle: 5,
         containerd: std::env::var_os("BERTH_CONTAINERD").map(Into::into),
         cpu: None,
         memory: None,

@@ -5,9 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use berth_node::{Mirror, NodeConfig};
+use berth_node::{ImageSettings, Mirror, NodeConfig, PullBehavior};
 use berth_types::link::Capacity;
 use tokio::sync::Notify;
 
@@ -57,6 +58,12 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
         server_socket: place.socket(),
         containerd: options.containerd.as_deref().map(absolute).transpose()?,
         mirrors: options.mirror.iter().map(|text| Mirror::parse(text)).collect::<Result<_, _>>()?,
+        images: ImageSettings {
+            pull: PullBehavior::parse(&options.image_pull_behavior)?,
+            cleanup_interval: Duration::from_secs(options.image_cleanup_interval.max(1) * 60),
+            minimum_age: Duration::from_secs(options.image_minimum_cleanup_age * 60),
+            removed_at_once: options.num_images_delete_per_cycle,
+        },
         cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| place.run.join("cni")),
         log_driver: own_program()?,
         capacity: capacity(options),

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use berth_types::TimestampMs;
 use containerd_client::services::v1::images_client::ImagesClient;
 use containerd_client::services::v1::{
-    CreateImageRequest, GetImageRequest, Image, ListImagesRequest, UpdateImageRequest,
+    CreateImageRequest, DeleteImageRequest, GetImageRequest, Image, ListImagesRequest, UpdateImageRequest,
 };
 
-use super::{CALL_LIMIT, Containerd, Descriptor, call};
+use super::{CALL_LIMIT, Containerd, Descriptor, WORK_LIMIT, call};
 use crate::Fault;
 
 impl Containerd {
@@ -32,6 +33,25 @@ impl Containerd {
         let answer = call("Images.List", "", CALL_LIMIT, client.list(request)).await?;
         let named = |image: Image| image.target.map(|target| (image.name, target.digest));
         Ok(answer.images.into_iter().filter_map(named).collect())
+    }
+
+    /// Every name and when it was pointed to its content.
+    pub async fn image_ages(&self) -> Result<Vec<(String, TimestampMs)>, Fault> {
+        let request = self.request(ListImagesRequest { filters: Vec::new() });
+        let mut client = ImagesClient::new(self.channel.clone());
+        let answer = call("Images.List", "", CALL_LIMIT, client.list(request)).await?;
+        let age = |image: Image| {
+            let at = image.updated_at.or(image.created_at).map_or(0, |at| at.seconds * 1000);
+            (image.name, TimestampMs(at))
+        };
+        Ok(answer.images.into_iter().map(age).collect())
+    }
+
+    /// Forgets a name; what only it held goes with it.
+    pub async fn remove_image(&self, name: &str) -> Result<(), Fault> {
+        let request = self.request(DeleteImageRequest { name: name.to_owned(), sync: true, target: None });
+        let mut client = ImagesClient::new(self.channel.clone());
+        crate::fault::absent_is_fine(call("Images.Delete", name, WORK_LIMIT, client.delete(request)).await.map(drop))
     }
 
     /// Points a name to content.

@@ -114,7 +114,10 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
         set("Volumes", wanted.mounts.iter().map(volume).collect());
     }
     if version == Version::V4 {
-        set("LogDriver", json!("json-file"));
+        set("LogDriver", json!(wanted.log.driver));
+        if !wanted.log.options.is_empty() {
+            set("LogOptions", json!(wanted.log.options));
+        }
         set("ContainerARN", json!(wanted.arn));
         if wanted.restart_policy.is_some() {
             set("RestartCount", json!(record.restart_count));

@@ -1,7 +1,10 @@
-//! The task metadata endpoint: http://169.254.170.2 for every task of this host. Each task sees itself and nobody else.
+//! The task metadata endpoint: http://169.254.170.2 for every task of this host, versions 2, 3 and 4. Each task sees
+//! itself and nobody else.
 //!
-//! Not here: what the documents say (`metadata`, `stats`), how often one may ask (`rate_limit`).
+//! Not here: what the documents say (`metadata`, `stats`), how often one may ask (`rate_limit`), what the host itself may
+//! ask (`introspection`).
 
+pub(crate) mod introspection;
 mod metadata;
 mod rate_limit;
 mod stats;
@@ -102,6 +105,9 @@ fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<
     if path.contains("//") {
         return moved(path);
     }
+    if let Some(rest) = path.strip_prefix("/v2/") {
+        return by_address(host, client, rest.trim_end_matches('/'));
+    }
     let Some((version, id, rest)) = parts(path) else {
         return reply(StatusCode::NOT_FOUND, &json!("404 page not found"));
     };
@@ -115,7 +121,7 @@ fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<
     };
     let document = match (version, rest) {
         (_, "") => metadata::container(&task, id, version),
-        (_, "task") => Some(metadata::task(&task, version)),
+        (_, "task" | "taskWithTags") => Some(metadata::task(&task, version)),
         (_, "stats") => stats::container(host, &task, id),
         (_, "task/stats") => Some(stats::task(host, &task)),
         _ => return reply(StatusCode::NOT_FOUND, &json!("404 page not found")),
@@ -123,6 +129,29 @@ fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<
     match document {
         Some(document) => reply(StatusCode::OK, &document),
         None => reply(StatusCode::BAD_REQUEST, &json!(unknown(version, id, rest))),
+    }
+}
+
+/// Version 2: the task is known by its address alone, its containers by their ids.
+fn by_address(host: &Host, client: IpAddr, path: &str) -> Response<Full<Bytes>> {
+    let (what, id) = path.split_once('/').unwrap_or((path, ""));
+    let Some(task) = host.directory.all().into_iter().find(|task| is_of(task, client)) else {
+        let text = format!("unable to get task arn from request: unable to associate '{client}' with task");
+        return reply(StatusCode::NOT_FOUND, &json!(text));
+    };
+    let named = task.containers.iter().find(|container| container.runtime_id == id);
+    let endpoint = named.and_then(|container| task.wanted(&container.name)).map(|wanted| wanted.endpoint_id.as_str());
+    let document = match (what, id, endpoint) {
+        ("metadata" | "metadataWithTags", "", _) => Some(metadata::task(&task, Version::V3)),
+        ("metadata", _, Some(endpoint)) => metadata::container(&task, endpoint, Version::V3),
+        ("stats", "", _) => Some(stats::task(host, &task)),
+        ("stats", _, Some(endpoint)) => stats::container(host, &task, endpoint),
+        ("metadata" | "stats", _, None) => None,
+        _ => return reply(StatusCode::NOT_FOUND, &json!("404 page not found")),
+    };
+    match document {
+        Some(document) => reply(StatusCode::OK, &document),
+        None => reply(StatusCode::BAD_REQUEST, &json!(format!("unable to find container '{id}'"))),
     }
 }
 

@@ -51,6 +51,15 @@ impl LaunchFault {
         }
     }
 
+    /// A call of the runtime for a container failed, or was not answered.
+    fn runtime(kind: &str, index: usize, fault: Fault) -> Self {
+        let Fault::ContainerdSilent { after, .. } = &fault else { return Self::container(kind, index, fault) };
+        let reached = if kind == "CannotStartContainerError" { "started" } else { "created" };
+        let (minutes, seconds) = (after.as_secs() / 60, after.as_secs() % 60);
+        let text = format!("Could not transition to {reached}; timed out after waiting {minutes}m{seconds}s");
+        Self::container("DockerTimeoutError", index, Fault::Specification(text))
+    }
+
     fn container(kind: &str, index: usize, fault: Fault) -> Self {
         match fault.is_transient() {
             true => Self::Interrupted(fault),
@@ -243,6 +252,9 @@ impl Launch {
 
     async fn image(&self, index: usize) -> Result<Arc<Image>, LaunchFault> {
         let wanted = self.record.wanted(&self.record.containers[index].name);
+        if let Some(words) = crate::images::other_processor(self.record.intent.cpu_architecture.as_deref()) {
+            return Err(LaunchFault::container("CannotPullContainerError", index, Fault::Image(words)));
+        }
         let image = self.host.images.ready(wanted.map(|wanted| wanted.image.as_str()).unwrap_or_default()).await;
         let image = image.map_err(|fault| LaunchFault::container("CannotPullContainerError", index, fault))?;
         self.tell(Progress::ImageReady(index, image.clone())).await;
@@ -271,7 +283,7 @@ impl Launch {
         eni: &EniIntent,
     ) -> Result<(), LaunchFault> {
         self.go_on()?;
-        let cannot = |kind| move |fault: Fault| LaunchFault::container(kind, index, fault);
+        let cannot = |kind| move |fault: Fault| LaunchFault::runtime(kind, index, fault);
         let container = &self.record.containers[index];
         let id = container.runtime_id.as_str();
         if self.is_resumed {
@@ -353,7 +365,7 @@ impl Launch {
     async fn start(&self, index: usize) -> Result<(), LaunchFault> {
         let container = &self.record.containers[index];
         let id = container.runtime_id.as_str();
-        let cannot = |fault: Fault| LaunchFault::container("CannotStartContainerError", index, fault);
+        let cannot = |fault: Fault| LaunchFault::runtime("CannotStartContainerError", index, fault);
         if self.is_resumed {
             match self.host.containerd.task_state(id).await.map_err(cannot)? {
                 TaskState::Created => {}
@@ -397,4 +409,20 @@ fn devices(container: &ContainerIntent) -> Result<Vec<machine::HostDevice>, Faul
         devices.extend(machine::devices(Path::new(&device.host_path), Path::new(inside), &access)?);
     }
     Ok(devices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_does_not_answer_is_told_as_docker_is() {
+        let silent = Fault::ContainerdSilent { call: "x", on: "c".to_owned(), after: Duration::from_secs(240) };
+        let LaunchFault::Failed { reason, .. } = LaunchFault::runtime("CannotStartContainerError", 0, silent) else {
+            panic!("it failed");
+        };
+        assert_eq!(reason, "DockerTimeoutError: Could not transition to started; timed out after waiting 4m0s");
+        let other = LaunchFault::runtime("CannotCreateContainerError", 0, Fault::Setting("x".to_owned()));
+        assert!(matches!(other, LaunchFault::Failed { reason, .. } if reason == "CannotCreateContainerError: x"));
+    }
 }

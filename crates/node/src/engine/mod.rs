@@ -12,11 +12,12 @@ mod restart;
 mod seats;
 mod stop;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_types::intent::{HostIntent, Plug};
+use berth_types::report::TaskStage;
 use berth_types::{EniId, TaskId};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, oneshot};
@@ -27,6 +28,7 @@ use crate::containerd::supervise::Private;
 use crate::containerd::{Containerd, Io, RuntimeEvent};
 use crate::images::Images;
 use crate::journal::{self, Journal};
+use crate::log_driver::Target;
 use crate::namespaces::Namespaces;
 use crate::network::Network;
 use crate::reports::Reports;
@@ -65,7 +67,7 @@ pub(crate) struct Parts {
 
 impl Host {
     pub fn new(parts: Parts) -> Self {
-        let images = Images::new(parts.containerd.clone(), parts.config.mirrors.clone());
+        let images = Images::new(parts.containerd.clone(), parts.config.mirrors.clone(), parts.config.images.clone());
         Self {
             config: parts.config,
             containerd: parts.containerd,
@@ -173,20 +175,31 @@ impl Host {
         self.config.log_dir(task.as_str()).join(format!("{container}.log"))
     }
 
-    /// The same as containerd's shim must know it.
-    fn log_uri(&self, task: &TaskId, container: &str) -> String {
-        let file = self.log_file(task, container);
-        format!(
-            "binary://{}?log-driver={}",
-            self.config.log_driver.display(),
-            percent_encoded(&file.display().to_string())
-        )
-    }
-
     /// Where a container's output goes.
     fn io(&self, record: &TaskRecord, container: &str) -> Io {
-        let terminal = record.wanted(container).is_some_and(|wanted| wanted.pseudo_terminal);
-        Io { output: self.log_uri(&record.id, container), terminal }
+        let wanted = record.wanted(container);
+        let terminal = wanted.is_some_and(|wanted| wanted.pseudo_terminal);
+        let log = wanted.map(|wanted| wanted.log.clone()).unwrap_or_default();
+        let target = Target::of(&log, &self.log_file(&record.id, container));
+        // Somebody must read what a terminal shows.
+        if target.is_nothing() && !terminal {
+            return Io::default();
+        }
+        let program = self.config.log_driver.display();
+        Io { output: format!("binary://{program}?log-driver={}", percent_encoded(&target.text())), terminal }
+    }
+
+    /// Cleans up images from time to time.
+    pub async fn collect_images(self: Arc<Self>, shutdown: CancellationToken) -> Result<(), Fault> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.config.images.cleanup_interval) => {}
+                () = shutdown.cancelled() => return Ok(()),
+            }
+            if let Err(fault) = self.images.collect(|| self.directory.image_names()).await {
+                tracing::warn!(%fault, "images are not cleaned up");
+            }
+        }
     }
 
     /// Hands out what containerd tells, for as long as the node lives. When containerd ends it is started again.
@@ -261,6 +274,14 @@ impl Directory {
 
     fn remove(&self, id: &TaskId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Names of the images of tasks that are not over.
+    fn image_names(&self) -> BTreeSet<String> {
+        let tasks = self.all();
+        let going_on = tasks.iter().filter(|task| task.stage != TaskStage::Stopped);
+        let written = going_on.flat_map(|task| task.intent.containers.iter().map(|container| &container.image));
+        written.filter_map(|image| crate::images::parse(image).ok()).map(|name| name.whole()).collect()
     }
 
     /// All tasks.

@@ -40,6 +40,12 @@ pub(super) struct Platform {
     pub os: String,
 }
 
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)
+    }
+}
+
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Manifest {
     pub config: Descriptor,

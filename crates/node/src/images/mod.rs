@@ -4,6 +4,7 @@
 //! the cached image is used. Not here: the file system of one container (`container`).
 
 mod archive;
+mod garbage;
 mod manifest;
 mod registry;
 
@@ -12,11 +13,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use berth_types::TimestampMs;
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use oci_client::Reference;
 
 use crate::containerd::{Containerd, Descriptor, Lease};
-use crate::{Fault, Mirror};
+use crate::{Fault, ImageSettings, Mirror, PullBehavior};
 use manifest::{Document, Manifest};
 use registry::{Registry, Source};
 
@@ -53,6 +55,8 @@ pub(crate) struct Images {
     known: Mutex<HashMap<String, Arc<Image>>>,
     failed: Mutex<HashMap<String, Instant>>,
     flights: Flights,
+    settings: ImageSettings,
+    used: Mutex<HashMap<String, TimestampMs>>,
 }
 
 /// Every image the containerd at `socket` holds, by name.
@@ -63,13 +67,15 @@ pub async fn held_images(socket: &Path) -> Result<Vec<Loaded>, Fault> {
 }
 
 impl Images {
-    pub fn new(containerd: Containerd, mirrors: Vec<Mirror>) -> Self {
+    pub fn new(containerd: Containerd, mirrors: Vec<Mirror>, settings: ImageSettings) -> Self {
         Self {
             containerd,
             registry: Registry::new(mirrors),
             known: Mutex::default(),
             failed: Mutex::default(),
             flights: Flights::default(),
+            settings,
+            used: Mutex::default(),
         }
     }
 
@@ -79,6 +85,15 @@ impl Images {
         let whole = name.whole();
         let _flight = self.flights.lock(&whole).await;
         let cached = self.containerd.image_target(&whole).await?;
+        self.note_use(&whole);
+        if let (true, Some(target)) = (self.settings.pull.prefers_cached(), &cached) {
+            match self.open(&whole, target).await {
+                Ok(image) => return Ok(image),
+                Err(fault) => tracing::warn!(image = whole, %fault, "the cached image is not whole"),
+            }
+        }
+        // Without a cached image to fall back on a registry that fails is a pull that fails.
+        let cached = cached.filter(|_| self.settings.pull != PullBehavior::Always);
         match (self.resolve(&name, cached.is_some()).await, cached) {
             (Ok(resolved), Some(target)) if target.digest == resolved.digest => {
                 match self.open(&whole, &target).await {
@@ -296,10 +311,19 @@ fn descriptor(media_type: String, digest: &str, text: &[u8]) -> Descriptor {
 }
 
 fn no_platform(name: &str, machine: &manifest::Platform) -> Fault {
-    Fault::Image(format!(
-        "{name}: no match for platform in manifest: {}/{} not found",
-        machine.os, machine.architecture
-    ))
+    Fault::Image(format!("{name}: image Manifest does not contain descriptor matching platform '{machine}'"))
+}
+
+/// Words for a task whose definition asks for another processor than this machine has.
+pub(crate) fn other_processor(asked: Option<&str>) -> Option<String> {
+    let machine = manifest::machine();
+    let architecture = match asked? {
+        "X86_64" => "amd64",
+        "ARM64" => "arm64",
+        _ => return None,
+    };
+    (architecture != machine.architecture)
+        .then(|| format!("the task definition asks for platform 'linux/{architecture}'; this host runs '{machine}'"))
 }
 
 /// One worker at a time for each name or digest; others wait and find the work done.

@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berth_node::NodeConfig;
+use berth_node::{ImageSettings, NodeConfig};
 use berth_types::container::{IpcMode, PidMode};
 use berth_types::intent::{
     ContainerIntent, Desired, DnsIntent, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, LaunchType, Plug,
@@ -99,6 +99,7 @@ impl Lab {
             server_socket: dir.path().join("server.sock"),
             containerd: None,
             mirrors: Vec::new(),
+            images: ImageSettings::default(),
             cni_dir: cni_dir(dir.path()),
             log_driver: PathBuf::from(env!("CARGO_BIN_EXE_berth-log-driver")),
             capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),

@@ -32,7 +32,7 @@ pub(super) fn read(asked: &Asked, around: &Around, path: &str) -> Result<Contain
     if around.fargate {
         fargate::check_asked(asked)?;
     }
-    unsupported::check_container(asked, around.has_execution_role, path)?;
+    unsupported::check_container(asked, around, path)?;
     let container = ContainerDefinition {
         name: name.to_owned(),
         image: image.to_owned(),

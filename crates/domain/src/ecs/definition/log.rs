@@ -1,4 +1,4 @@
-//! Log configurations. The output of containers is kept on their host whatever the driver is.
+//! Log configurations. Output of `json-file` and of `awslogs` is kept on the host, that of `none` is not.
 
 use berth_shapes::ecs::LogConfiguration as Asked;
 
@@ -6,9 +6,15 @@ use super::super::record::LogConfiguration;
 use super::super::refuse::{client, not_yet};
 use crate::Refusal;
 
-/// Log drivers a container may name.
-pub(in super::super) const DRIVERS: [&str; 8] =
-    ["awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "splunk", "syslog"];
+/// Log drivers AWS knows.
+const DRIVERS: [&str; 9] =
+    ["awsfirelens", "awslogs", "fluentd", "gelf", "journald", "json-file", "none", "splunk", "syslog"];
+
+/// Those that act here.
+pub(in super::super) const SUPPORTED: [&str; 3] = ["awslogs", "json-file", "none"];
+
+/// Options the driver json-file may have.
+const JSON_FILE_ALLOWED: [&str; 2] = ["max-file", "max-size"];
 
 /// Options the driver awslogs must have.
 const AWSLOGS_REQUIRED: [&str; 2] = ["awslogs-group", "awslogs-region"];
@@ -39,10 +45,17 @@ pub(super) fn read(asked: Option<&Asked>, path: &str) -> Result<Option<LogConfig
              specified",
         ));
     }
+    if !SUPPORTED.contains(&driver.as_str()) {
+        return Err(not_yet(format!("{path}.logConfiguration.logDriver {driver}")));
+    }
     let options = asked.options.clone();
-    if driver == "awslogs" {
-        let given = options.iter().flatten().map(|(name, _)| name.as_str());
-        check_awslogs(&given.collect::<Vec<_>>())?;
+    let given: Vec<(&str, &str)> =
+        options.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+    match driver.as_str() {
+        "awslogs" => check_awslogs(&names)?,
+        "json-file" => check_json_file(&given)?,
+        _ => disallow(&driver, names)?,
     }
     Ok(Some(LogConfiguration { log_driver: driver, options }))
 }
@@ -53,9 +66,30 @@ fn check_awslogs(given: &[&str]) -> Result<(), Refusal> {
         return Err(client(format!("Log driver awslogs requires options: {}", missing.join(", "))));
     }
     let is_unknown = |name: &&str| !AWSLOGS_REQUIRED.contains(name) && !AWSLOGS_ALLOWED.contains(name);
-    let unknown: Vec<&str> = given.iter().copied().filter(is_unknown).collect();
-    if !unknown.is_empty() {
-        return Err(client(format!("Log driver awslogs disallows options: {}", unknown.join(", "))));
+    disallow("awslogs", given.iter().copied().filter(is_unknown).collect())
+}
+
+fn check_json_file(given: &[(&str, &str)]) -> Result<(), Refusal> {
+    disallow(
+        "json-file",
+        given.iter().map(|(name, _)| *name).filter(|name| !JSON_FILE_ALLOWED.contains(name)).collect(),
+    )?;
+    for (name, value) in given {
+        let number = match *name {
+            "max-size" => value.trim_end_matches(['k', 'm', 'g', 'K', 'M', 'G']),
+            _ => value,
+        };
+        let is_one_unit = value.len() - number.len() <= 1;
+        if !is_one_unit || !number.parse::<u32>().is_ok_and(|number| number > 0) {
+            return Err(client(format!("'{value}' is not a valid value for the log option {name}.")));
+        }
     }
     Ok(())
+}
+
+fn disallow(driver: &str, options: Vec<&str>) -> Result<(), Refusal> {
+    match options.is_empty() {
+        true => Ok(()),
+        false => Err(client(format!("Log driver {driver} disallows options: {}", options.join(", ")))),
+    }
 }

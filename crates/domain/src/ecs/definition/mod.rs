@@ -22,7 +22,7 @@ mod volume;
 pub use delete::delete_task_definitions;
 pub(super) use fargate::check_size;
 pub(crate) use link::read as read_link;
-pub(super) use log::DRIVERS as LOG_DRIVERS;
+pub(super) use log::SUPPORTED as LOG_DRIVERS;
 pub use register::register_task_definition;
 pub(super) use size::{parse_cpu, parse_memory};
 

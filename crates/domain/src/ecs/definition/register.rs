@@ -12,7 +12,7 @@ use super::super::tag;
 use super::container::{self, Around};
 use super::network_mode::{self, NetworkMode};
 use super::size::{invalid_setting, parse_cpu, parse_memory};
-use super::{attributes, fargate, show, volume};
+use super::{attributes, fargate, show, unsupported, volume};
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
 const CONTAINERS_MAX: usize = 10;
@@ -36,7 +36,7 @@ pub fn register_task_definition(
 ) -> Result<Change<RegisterTaskDefinitionResponse>, Refusal> {
     let family = family(req)?;
     let around = around(req)?;
-    check_members(req, &around)?;
+    unsupported::check_task(req, around.mode)?;
     let volumes = volume::read(req.volumes.as_deref())?;
     let asked = req.container_definitions.as_deref().unwrap_or_default();
     let containers = asked
@@ -132,23 +132,6 @@ fn around(req: &Asked) -> Result<Around, Refusal> {
     }
     let has_execution_role = req.execution_role_arn.as_ref().is_some_and(|role| !role.is_empty());
     Ok(Around { mode, fargate, has_execution_role, cpu_units, memory_mib })
-}
-
-fn check_members(req: &Asked, around: &Around) -> Result<(), Refusal> {
-    if req.inference_accelerators.as_ref().is_some_and(|list| !list.is_empty()) {
-        return Err(client("Unsupported field 'inferenceAccelerators'"));
-    }
-    if req.proxy_configuration.is_some() && around.mode != NetworkMode::Awsvpc {
-        return Err(client("APPMESH proxy configuration is only supported in networkMode=awsvpc"));
-    }
-    let given = [
-        ("enableFaultInjection", req.enable_fault_injection == Some(true)),
-        ("proxyConfiguration", req.proxy_configuration.is_some()),
-    ];
-    match given.iter().find(|(_, is_given)| *is_given) {
-        Some((member, _)) => Err(not_yet(member)),
-        None => Ok(()),
-    }
 }
 
 fn ephemeral_storage(req: &Asked, around: &Around) -> Result<Option<u32>, Refusal> {

@@ -203,7 +203,14 @@ fn volumes_are_checked() {
             ("efs port", efs(json!({"transitEncryptionPort": 1}))),
             ("fsx", volume(json!({"fsxWindowsFileServerVolumeConfiguration": {}}))),
             ("s3", volume(json!({"s3filesVolumeConfiguration": {}}))),
-            ("at launch", volume(json!({"configuredAtLaunch": true}))),
+            ("at launch, unused", volume(json!({"configuredAtLaunch": true}))),
+            (
+                "at launch",
+                merged(
+                    volume(json!({"configuredAtLaunch": true})),
+                    container(json!({"mountPoints": [{"sourceVolume": "v", "containerPath": "/v"}]})),
+                ),
+            ),
             ("unknown volume", container(json!({"mountPoints": [{"sourceVolume": "x", "containerPath": "/x"}]}))),
             ("mount without path", container(json!({"mountPoints": [{"sourceVolume": "x"}]}))),
             ("volumes from", two(json!({}), from("app"))),
@@ -228,6 +235,7 @@ fn volumes_are_checked() {
         efs port: ClientException: TransitEncryptionPort requires that TransitEncryption is enabled
         fsx: ClientException: volumes[0].fsxWindowsFileServerVolumeConfiguration is not supported by this endpoint yet.
         s3: ClientException: volumes[0].s3filesVolumeConfiguration is not supported by this endpoint yet.
+        at launch, unused: ClientException: Volumes [v] are not referenced by any of the containers
         at launch: ClientException: volumes[0].configuredAtLaunch is not supported by this endpoint yet.
         unknown volume: ClientException: Unknown volume 'x'.
         mount without path: ClientException: containerDefinitions[0].mountPoints[0].containerPath should not be null or empty.
@@ -235,6 +243,40 @@ fn volumes_are_checked() {
         volumes from nobody: ClientException: Invalid 'volumesFrom' setting. Unknown container: 'db'
         volumes from each other: ClientException: Invalid 'volumesFrom' setting. Containers cannot take their volumes from each other.
         ephemeral: ClientException: Tasks using the EC2 launch type do not support EphemeralStorage
+    "#]].assert_eq(&found);
+}
+
+#[test]
+fn log_drivers_are_checked() {
+    let log = |driver: &str, options: Value| {
+        container(json!({"logConfiguration": {"logDriver": driver, "options": options}}))
+    };
+    let found = cases(
+        &ec2_definition(),
+        &[
+            ("json-file", log("json-file", json!({"max-size": "10m", "max-file": "3"}))),
+            ("size", log("json-file", json!({"max-size": "much"}))),
+            ("size unit", log("json-file", json!({"max-size": "1mm"}))),
+            ("files", log("json-file", json!({"max-file": "0"}))),
+            ("labels", log("json-file", json!({"labels": "a"}))),
+            ("none", log("none", json!({}))),
+            ("none with options", log("none", json!({"max-size": "1m"}))),
+            ("syslog", log("syslog", json!({}))),
+            ("splunk", log("splunk", json!({}))),
+            ("paper", log("paper", json!({}))),
+        ],
+    );
+    expect![[r#"
+        json-file: ok
+        size: ClientException: 'much' is not a valid value for the log option max-size.
+        size unit: ClientException: '1mm' is not a valid value for the log option max-size.
+        files: ClientException: '0' is not a valid value for the log option max-file.
+        labels: ClientException: Log driver json-file disallows options: labels
+        none: ok
+        none with options: ClientException: Log driver none disallows options: max-size
+        syslog: ClientException: containerDefinitions[0].logConfiguration.logDriver syslog is not supported by this endpoint yet.
+        splunk: ClientException: containerDefinitions[0].logConfiguration.logDriver splunk is not supported by this endpoint yet.
+        paper: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, none, splunk, syslog]
     "#]].assert_eq(&found);
 }
 
@@ -262,6 +304,16 @@ fn what_needs_other_services_is_refused() {
             ("firelens", container(json!({"firelensConfiguration": {"type": "fluentbit"}}))),
             ("version consistency", container(json!({"versionConsistency": "enabled"}))),
             ("credential spec", container(json!({"credentialSpecs": ["credentialspec:x"]}))),
+            ("proxy in bridge", json!({"networkMode": "bridge", "proxyConfiguration": {"containerName": "nginx"}})),
+            ("proxy of nobody", json!({"proxyConfiguration": {"containerName": "envoy"}})),
+            ("proxy without port", json!({"proxyConfiguration": {"containerName": "nginx"}})),
+            (
+                "proxy",
+                json!({"proxyConfiguration": {
+                    "containerName": "nginx", "properties": [{"name": "ProxyIngressPort", "value": "1"}]}}),
+            ),
+            ("range", container(json!({"portMappings": [{"containerPortRange": "90-80"}]}))),
+            ("range of words", container(json!({"portMappings": [{"containerPortRange": "a-b"}]}))),
             ("pid", json!({"pidMode": "mine"})),
             ("ipc", json!({"ipcMode": "mine"})),
         ],
@@ -278,6 +330,12 @@ fn what_needs_other_services_is_refused() {
         firelens: ClientException: containerDefinitions[0].firelensConfiguration is not supported by this endpoint yet.
         version consistency: ClientException: containerDefinitions[0].versionConsistency is not supported by this endpoint yet.
         credential spec: ClientException: containerDefinitions[0].credentialSpecs is not supported by this endpoint yet.
+        proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
+        proxy of nobody: ClientException: Proxy container [envoy] does not exist
+        proxy without port: ClientException: Ingress port not found
+        proxy: ClientException: proxyConfiguration is not supported by this endpoint yet.
+        range: ClientException: Invalid 'containerPortRange' setting '90-80'. The first port must be less than the last port.
+        range of words: ClientException: Invalid 'containerPortRange' setting 'a-b'. It must be two port numbers between 1 and 65535 with a hyphen between them.
         pid: ClientException: 'mine' is not a valid value for pidMode.
         ipc: ClientException: 'mine' is not a valid value for ipcMode.
     "#]].assert_eq(&found);
@@ -288,6 +346,11 @@ fn fargate_has_fewer_of_them() {
     let found = cases(
         &fargate_definition(),
         &[
+            (
+                "firelens from s3",
+                container(json!({"firelensConfiguration": {
+                    "type": "fluentbit", "options": {"config-file-type": "s3"}}})),
+            ),
             ("max swap", linux(json!({"maxSwap": 1}))),
             ("swappiness", linux(json!({"swappiness": 1}))),
             ("tmpfs", linux(json!({"tmpfs": [{"containerPath": "/t", "size": 1}]}))),
@@ -300,6 +363,7 @@ fn fargate_has_fewer_of_them() {
         ],
     );
     expect![[r#"
+        firelens from s3: ClientException: Fargate launch type does not support FirelensConfiguration config file from 's3'
         max swap: ClientException: Fargate compatible task definitions do not support maxSwap
         swappiness: ClientException: Fargate compatible task definitions do not support swappiness
         tmpfs: ok

@@ -376,28 +376,13 @@ fn a_container_instance_tells_what_is_left() {
                   "name": "com.amazonaws.ecs.capability.ecr-auth"
                 },
                 {
-                  "name": "com.amazonaws.ecs.capability.logging-driver.awsfirelens"
-                },
-                {
                   "name": "com.amazonaws.ecs.capability.logging-driver.awslogs"
-                },
-                {
-                  "name": "com.amazonaws.ecs.capability.logging-driver.fluentd"
-                },
-                {
-                  "name": "com.amazonaws.ecs.capability.logging-driver.gelf"
-                },
-                {
-                  "name": "com.amazonaws.ecs.capability.logging-driver.journald"
                 },
                 {
                   "name": "com.amazonaws.ecs.capability.logging-driver.json-file"
                 },
                 {
-                  "name": "com.amazonaws.ecs.capability.logging-driver.splunk"
-                },
-                {
-                  "name": "com.amazonaws.ecs.capability.logging-driver.syslog"
+                  "name": "com.amazonaws.ecs.capability.logging-driver.none"
                 },
                 {
                   "name": "ecs.availability-zone",

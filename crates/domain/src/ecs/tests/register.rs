@@ -78,7 +78,7 @@ fn what_no_definition_can_be() {
         fault injection: ClientException: enableFaultInjection is not supported by this endpoint yet.
         windows: ClientException: runtimePlatform.operatingSystemFamily WINDOWS_SERVER_2022_CORE is not supported by this endpoint yet.
         constraint: ClientException: Invalid expression: 'x' is no subject.
-        proxy: ClientException: proxyConfiguration is not supported by this endpoint yet.
+        proxy: ClientException: Ingress port not found
         proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
         volume path: ok
         efs: ClientException: volumes[0].efsVolumeConfiguration is not supported by this endpoint yet.
@@ -209,7 +209,7 @@ fn what_no_container_can_be() {
         privileged: ok
         interactive: ok
         not interactive: ok
-        log driver: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, splunk, syslog]
+        log driver: ClientException: paper is not a valid log driver. Must be one of [awsfirelens, awslogs, fluentd, gelf, journald, json-file, none, splunk, syslog]
         firelens: ClientException: When awsfirelens log driver is specified in log configuration, a firelens configuration object must be specified
         awslogs: ClientException: Log driver awslogs requires options: awslogs-group, awslogs-region
         awslogs option: ClientException: Log driver awslogs disallows options: awslogs-endpoint
