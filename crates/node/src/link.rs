@@ -190,7 +190,7 @@ fn attributes(runtime_version: &str) -> BTreeMap<String, Option<String>> {
         ("ecs.capability.cni-plugin-version".to_owned(), Some(env!("CARGO_PKG_VERSION").to_owned())),
         ("berth.containerd-version".to_owned(), Some(runtime_version.to_owned())),
     ];
-    let capabilities = ["task-eni", "task-cpu-mem-limit", "docker-plugin.local"];
+    let capabilities = ["task-eni", "task-cpu-mem-limit", "docker-plugin.local", "network.container-port-range"];
     facts
         .into_iter()
         .chain(capabilities.map(capability))

@@ -32,9 +32,22 @@ pub(crate) fn hostname(task: &TaskIntent, address: Ipv4Addr) -> String {
     })
 }
 
-/// Writes the files and makes the volumes of a task in its folder.
-pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Result<(), Fault> {
+/// Makes the volumes of a task in its folder and, for a task with an interface, writes the files its containers share.
+pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Option<Ipv4Addr>) -> Result<(), Fault> {
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
+    if let Some(address) = address {
+        write_shared(dir, task, address)?;
+    }
+    for volume in &task.volumes {
+        let path = volume_dir(dir, volume);
+        fs::create_dir_all(&path).map_err(Fault::file("create", &path))?;
+        // As a Docker volume: any user of any container may write.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(Fault::file("open", &path))?;
+    }
+    Ok(())
+}
+
+fn write_shared(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Result<(), Fault> {
     let hostname = hostname(task, address);
     let texts = [
         ("hosts", hosts(address, &hostname)),
@@ -44,12 +57,6 @@ pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Resul
     for (name, text) in texts {
         let path = dir.join(name);
         fs::write(&path, text).map_err(Fault::file("write", &path))?;
-    }
-    for volume in &task.volumes {
-        let path = volume_dir(dir, volume);
-        fs::create_dir_all(&path).map_err(Fault::file("create", &path))?;
-        // As a Docker volume: any user of any container may write.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).map_err(Fault::file("open", &path))?;
     }
     Ok(())
 }

@@ -47,15 +47,17 @@ pub(crate) struct Wanted<'a> {
     pub container: &'a ContainerIntent,
     pub image: &'a ImageConfig,
     pub user: &'a Identity,
-    /// Host name of the task.
+    /// Its host name.
     pub hostname: &'a str,
-    /// Folder with the task's files and volumes.
+    /// Folder with the task's volumes.
     pub task_dir: &'a Path,
-    /// File of the task's network namespace.
+    /// Folder with its `hosts`, `hostname` and `resolv.conf`.
+    pub files: &'a Path,
+    /// File of its network namespace.
     pub netns: &'a Path,
     /// Its cgroup, e.g. `/berth/main/TASK/CONTAINER`.
     pub cgroup: &'a str,
-    /// Id of the task's pause container.
+    /// Containers with the same are kept by one shim: the id of the task's pause container, or its own.
     pub group: &'a str,
     pub region: &'a str,
 }
@@ -291,7 +293,7 @@ fn system_mounts() -> Result<Vec<Mount>, OciSpecError> {
 fn task_mounts(wanted: &Wanted<'_>) -> Result<Vec<Mount>, OciSpecError> {
     let mut mounts = Vec::new();
     for file in ["hosts", "hostname", "resolv.conf"] {
-        let source = wanted.task_dir.join(file);
+        let source = wanted.files.join(file);
         mounts.push(mount(&format!("/etc/{file}"), "bind", &source.display().to_string(), &["rbind", "rprivate"])?);
     }
     for volume in &wanted.container.mounts {
@@ -352,6 +354,7 @@ pub(crate) mod tests {
             user: &Identity::default(),
             hostname: "h",
             task_dir: Path::new("/d"),
+            files: Path::new("/d"),
             netns: Path::new("/n"),
             cgroup: "/berth/main/t/c",
             group: "pause",

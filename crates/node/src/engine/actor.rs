@@ -18,6 +18,7 @@ use super::stop;
 use crate::container::cgroups;
 use crate::containerd::{Exit, TaskState};
 use crate::images::Image;
+use crate::modes::Place;
 use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock, journal};
 
@@ -59,6 +60,8 @@ pub(crate) enum Progress {
     Namespace(HeldNamespace),
     /// The interface is usable.
     Attached,
+    /// Its containers have these places, in order; there is no interface.
+    Placed(Vec<Place>),
     /// The interface could not be plugged.
     NotAttached(String),
     /// containerd is about to be asked to make this container.
@@ -232,6 +235,13 @@ impl Actor {
             Progress::Attached => {
                 self.reach(TaskStage::Pending);
                 tell_eni(&self.host, &self.record, EniState::Attached);
+            }
+            Progress::Placed(places) => {
+                for (container, place) in self.record.containers.iter_mut().zip(places) {
+                    container.address = place.address;
+                    container.bindings = place.bindings;
+                }
+                self.reach(TaskStage::Pending);
             }
             Progress::NotAttached(why) => tell_eni(&self.host, &self.record, EniState::Failed(why)),
             Progress::Creating(index) => {

@@ -1,6 +1,9 @@
 //! What the node knows of a task: written to the journal, shown at the metadata endpoint, reported to the server.
 
+use std::net::Ipv4Addr;
+
 use berth_types::intent::{ContainerIntent, EniIntent, TaskIntent};
+use berth_types::mode::NetworkBinding;
 use berth_types::report::{ContainerReport, ContainerStatus, StopCause, TaskReport, TaskStage};
 use berth_types::{TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
@@ -61,6 +64,12 @@ pub(crate) struct ContainerRecord {
     pub exit: Option<Exit>,
     /// What went wrong with it, in AWS's words.
     pub reason: Option<String>,
+    /// Its address on the bridge, in network mode bridge.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub bindings: Vec<NetworkBinding>,
 }
 
 const SIGTERM: u32 = 15;
@@ -83,6 +92,8 @@ impl TaskRecord {
                 pid: None,
                 exit: None,
                 reason: None,
+                address: None,
+                bindings: Vec::new(),
             })
             .collect();
         Self {
@@ -163,7 +174,7 @@ impl ContainerRecord {
             image_digest: self.image_digest.clone(),
             exit_code: self.exit.map(|exit| exit.code),
             reason: self.reason.clone(),
-            network_bindings: Vec::new(),
+            network_bindings: self.started_at.map(|_| self.bindings.clone()).unwrap_or_default(),
         }
     }
 }
