@@ -24,6 +24,7 @@ pub fn doctor() -> Vec<Check> {
         },
         Check { name: "containerd-shim-runc-v2", found: on_path("containerd-shim-runc-v2") },
         Check { name: "runc", found: program("runc", "install the runc package") },
+        Check { name: "nft", found: program("nft", "install the nftables package; network mode bridge needs it") },
         Check { name: "cgroups", found: cgroups() },
         Check { name: "overlayfs", found: overlayfs() },
     ]

@@ -1,6 +1,6 @@
 //! What the node has begun: written before each effect, so that a node killed at any line knows what to finish.
 //!
-//! Three tables of JSON records: tasks, network namespaces (with their owner) and seats. The journal never says what
+//! Tables of JSON records: tasks, network namespaces (with their owner), seats, places of containers and their bridge. The journal never says what
 //! is true of the machine; it says what may have been made and must be looked for.
 
 use std::path::{Path, PathBuf};
@@ -21,6 +21,10 @@ pub(crate) const TASKS: Table = TableDefinition::new("tasks");
 pub(crate) const NAMESPACES: Table = TableDefinition::new("namespaces");
 /// Seats by interface id.
 pub(crate) const SEATS: Table = TableDefinition::new("seats");
+/// Places of containers outside of network mode awsvpc, by task and container.
+pub(crate) const PLACES: Table = TableDefinition::new("places");
+/// The instance's bridge, if it has one.
+pub(crate) const BRIDGE: Table = TableDefinition::new("bridge");
 
 /// The journal. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +45,9 @@ impl Journal {
         })?;
         let journal = Self { database: Arc::new(database), path: path.to_owned() };
         journal.edit("prepare", |edit| {
-            [TASKS, NAMESPACES, SEATS].into_iter().try_for_each(|table| edit.open_table(table).map(drop))?;
+            [TASKS, NAMESPACES, SEATS, PLACES, BRIDGE]
+                .into_iter()
+                .try_for_each(|table| edit.open_table(table).map(drop))?;
             Ok(())
         })?;
         Ok(journal)

@@ -19,6 +19,7 @@ mod images;
 mod journal;
 mod link;
 mod log_driver;
+mod modes;
 mod namespaces;
 mod network;
 mod node;

@@ -197,6 +197,7 @@ fn attributes(runtime_version: &str) -> BTreeMap<String, Option<String>> {
         "pid-ipc-namespace-sharing",
         "container-health-check",
         "container-restart-policy",
+        "network.container-port-range",
     ];
     facts
         .into_iter()

@@ -13,6 +13,7 @@ use crate::containerd::supervise::Private;
 use crate::engine::{Host, Parts};
 use crate::journal::Journal;
 use crate::link::Introduction;
+use crate::modes::Places;
 use crate::namespaces::{self, Namespaces};
 use crate::network::{METADATA_ADDRESS, Network};
 use crate::{Fault, NodeConfig, endpoint, identity, link, pause};
@@ -40,11 +41,13 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let (runtime_version, network) = (runtime_version?, network?);
     let namespaces = Namespaces::new(config.clone(), containerd.clone(), journal.clone(), cgroups.clone(), pause_root);
     namespaces.adopt().await?;
+    let places = Places::open(&config, journal.clone())?;
     let listener = endpoint::listen(METADATA_ADDRESS)?;
     let capacity = config.capacity.unwrap_or_else(identity::measured_capacity);
     let instance = identity.host.as_str().to_owned();
     let who = Introduction { identity, capacity, runtime_version };
-    let host = Arc::new(Host::new(Parts { config, containerd, private, journal, namespaces, network, cgroups }));
+    let host =
+        Arc::new(Host::new(Parts { config, containerd, private, journal, namespaces, network, places, cgroups }));
 
     let mut parts: JoinSet<(&'static str, Result<(), Fault>)> = JoinSet::new();
     let (subscribed, is_subscribed) = oneshot::channel();

@@ -11,7 +11,7 @@ use crate::container::{files, names};
 use crate::containerd::Containerd;
 use crate::containerd::supervise::{Private, remove_if_there};
 use crate::fault::all_of;
-use crate::{Fault, NodeConfig, identity, network};
+use crate::{Fault, NodeConfig, identity, modes, network};
 
 /// Ends every task container of the instance and removes all it has on the machine. The node must not run any more.
 /// Goes on after a failure and tells all of them at the end.
@@ -46,6 +46,8 @@ async fn empty(containerd: &Containerd, private: Option<&Private>, instance: &st
 
 fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
     let identity = identity::load_or_make(&config.identity_file());
+    // Before the journal goes, which knows the bridge.
+    let unbridged = modes::destroy(config);
     let networked = identity.and_then(|identity| network::destroy(config, identity.host));
     let uncaged = Cgroups::detect().and_then(|cgroups| cgroups.remove_instance(&config.instance));
     let state = config.run_dir.join("containerd");
@@ -57,7 +59,7 @@ fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
     let tasks = config.node_dir().join("tasks");
     let emptied = unmount_below(&tasks).and_then(|()| files::remove_dir(&tasks));
     let unnamed = files::remove_dir(&config.netns_dir());
-    all_of([networked, uncaged, unmounted, forgotten, emptied, unnamed])
+    all_of([unbridged, networked, uncaged, unmounted, forgotten, emptied, unnamed])
 }
 
 /// Mounts of containers whose shim died with them still mounted.

@@ -450,6 +450,17 @@ mod tests {
         HostIntent { vpcs: subnets.iter().map(|(k, v)| vpc(*k, *v)).collect(), ..HostIntent::default() }
     }
 
+    #[test]
+    fn a_task_written_before_there_were_other_modes_has_an_interface() {
+        let text = r#"{"arn":"a","cluster_arn":"c","family":"f","revision":1,"launch_type":"FARGATE",
+            "availability_zone":"z","desired":"RUNNING","eni":"eni-00000000000000001","hostname":null,
+            "dns":{"servers":[],"search":[]},"cpu_units":null,"memory_mib":null,"volumes":[],"containers":[]}"#;
+        let task: TaskIntent = serde_json::from_str(text).unwrap();
+        assert_eq!((task.network_mode, task.eni), (NetworkMode::Awsvpc, Some(EniId::from_bits(1))));
+        let port: PortIntent = serde_json::from_str(r#"{"container_port":80,"protocol":"tcp"}"#).unwrap();
+        assert_eq!((port.host_port, port.protocol), (None, Protocol::Tcp));
+    }
+
     proptest! {
         #[test]
         fn a_patch_leads_to_the_new_intent_over_the_wire(old: BTreeMap<u8, u8>, new: BTreeMap<u8, u8>) {

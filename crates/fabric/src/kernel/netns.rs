@@ -39,20 +39,11 @@ impl Namespace {
             Err(other) => return Err(other),
         }
         let fault = move |step| move |cause: Refused| Fault::CreateNamespace { path: path.to_owned(), step, cause };
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(|e| fault("make its directory")(e.into()))?;
-        }
-        match File::options().write(true).create_new(true).open(path) {
-            Ok(_) => {}
-            // Left over from a machine that went down: the mount is gone, the file is not.
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(fault("make its file")(e.into())),
-        }
+        make_file(path)?;
         let mounted = std::thread::scope(|scope| {
             let fresh = std::thread::Builder::new().name("netns-create".into()).spawn_scoped(scope, || {
                 unshare(CloneFlags::CLONE_NEWNET).map_err(|e| fault("unshare")(e.into()))?;
-                nix::mount::mount(Some(THREAD), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                    .map_err(|e| fault("mount")(e.into()))
+                mount_here(path)
             });
             match fresh {
                 Ok(thread) => {
@@ -62,6 +53,20 @@ impl Namespace {
             }
         });
         mounted?;
+        Self::open(path)
+    }
+
+    /// Keeps the namespace of the calling thread alive by a mount at `path`, in place of any other that is there.
+    pub fn keep_here(path: &Path) -> Result<Self, Fault> {
+        let here = Self::of_current_thread()?;
+        match Self::open(path) {
+            Ok(kept) if kept.id()? == here.id()? => return Ok(kept),
+            Ok(_) => Self::delete(path)?,
+            Err(Fault::OpenNamespace { .. } | Fault::NotANamespace { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        make_file(path)?;
+        mount_here(path)?;
         Self::open(path)
     }
 
@@ -145,6 +150,26 @@ impl Namespace {
     pub fn file_name(&self) -> &OsStr {
         self.path.file_name().unwrap_or(self.path.as_os_str())
     }
+}
+
+/// Makes the file a namespace is mounted on, with its directories.
+fn make_file(path: &Path) -> Result<(), Fault> {
+    let fault =
+        |step| move |cause: io::Error| Fault::CreateNamespace { path: path.to_owned(), step, cause: cause.into() };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(fault("make its directory"))?;
+    }
+    match File::options().write(true).create_new(true).open(path) {
+        // Left over from a machine that went down: the mount is gone, the file is not.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop).map_err(fault("make its file")),
+    }
+}
+
+/// Mounts the namespace of the calling thread.
+fn mount_here(path: &Path) -> Result<(), Fault> {
+    let mounted = nix::mount::mount(Some(THREAD), path, None::<&str>, MsFlags::MS_BIND, None::<&str>);
+    mounted.map_err(|e| Fault::CreateNamespace { path: path.to_owned(), step: "mount", cause: e.into() })
 }
 
 /// The way back.

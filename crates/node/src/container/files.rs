@@ -35,9 +35,19 @@ pub(crate) fn hostname(task: &TaskIntent, address: Ipv4Addr) -> String {
     })
 }
 
-/// Writes the files of a task in its folder.
-pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Result<(), Fault> {
+/// Makes the folder of a task and, for a task with an interface, writes the files its containers share.
+pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Option<Ipv4Addr>) -> Result<(), Fault> {
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
+    if let Some(address) = address {
+        write_shared(dir, task, address)?;
+    }
+    if task.ipc_mode == IpcMode::Task {
+        mount_shm(&shm_dir(dir))?;
+    }
+    Ok(())
+}
+
+fn write_shared(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Result<(), Fault> {
     let hostname = hostname(task, address);
     let texts = [
         ("hosts", hosts(address, &hostname)),
@@ -47,9 +57,6 @@ pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Resul
     for (name, text) in texts {
         let path = dir.join(name);
         fs::write(&path, text).map_err(Fault::file("write", &path))?;
-    }
-    if task.ipc_mode == IpcMode::Task {
-        mount_shm(&shm_dir(dir))?;
     }
     Ok(())
 }

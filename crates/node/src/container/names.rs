@@ -12,6 +12,11 @@ pub(crate) fn suffix() -> String {
     format!("{:020x}", rand::random::<u128>() >> 48)
 }
 
+/// The random digits at the end of a runtime id.
+pub(crate) fn suffix_of(runtime_id: &str) -> &str {
+    runtime_id.rsplit('-').next().unwrap_or(runtime_id)
+}
+
 /// `ecs-FAMILY-REVISION-NAME-SUFFIX`, with what containerd does not take left out.
 pub(crate) fn runtime_id(task: &TaskIntent, container: &str, suffix: &str) -> String {
     let fit = |text: &str, most: usize| -> String {

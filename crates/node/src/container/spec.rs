@@ -32,9 +32,9 @@ pub(crate) struct Wanted<'a> {
     pub container: &'a ContainerIntent,
     pub image: &'a ImageConfig,
     pub user: &'a Identity,
-    /// Host name of the task.
+    /// Its host name.
     pub hostname: &'a str,
-    /// Folder with the task's files.
+    /// Folder with what the containers of the task share.
     pub task_dir: &'a Path,
     /// Where each volume of the task is, by name.
     pub volumes: &'a [(String, PathBuf)],
@@ -45,11 +45,13 @@ pub(crate) struct Wanted<'a> {
     pub machine: &'a Machine,
     /// Process of the pause container, whose namespaces a container may share.
     pub pause: Option<u32>,
-    /// File of the task's network namespace.
+    /// Folder with its `hosts`, `hostname` and `resolv.conf`.
+    pub files: &'a Path,
+    /// File of its network namespace.
     pub netns: &'a Path,
     /// Its cgroup, e.g. `/berth/main/TASK/CONTAINER`.
     pub cgroup: &'a str,
-    /// Id of the task's pause container.
+    /// Containers with the same are kept by one shim: the id of the task's pause container, or its own.
     pub group: &'a str,
     pub region: &'a str,
 }
@@ -232,7 +234,7 @@ fn mounts(wanted: &Wanted<'_>) -> Result<Vec<Mount>, OciSpecError> {
     let shm = super::files::shm_dir(wanted.task_dir);
     mounts.extend(linux::shared_memory(wanted.task.ipc_mode, container.linux.shared_memory_mib, &shm)?);
     for file in ["hosts", "hostname", "resolv.conf"] {
-        mounts.push(bind(&format!("/etc/{file}"), &wanted.task_dir.join(file), "rw")?);
+        mounts.push(bind(&format!("/etc/{file}"), &wanted.files.join(file), "rw")?);
     }
     if with_init(container, Vec::new()).len() > 1 {
         mounts.push(bind(INIT, wanted.init, "ro")?);
@@ -311,6 +313,7 @@ pub(crate) mod tests {
             user: &Identity::default(),
             hostname: "h",
             task_dir: Path::new("/d"),
+            files: Path::new("/d"),
             netns: Path::new("/n"),
             cgroup: "/berth/main/t/c",
             group: "pause",

@@ -2,6 +2,7 @@
 
 use berth_types::TimestampMs;
 use berth_types::intent::{ContainerIntent, Desired, LaunchType};
+use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{ContainerStatus, TaskStage};
 use serde_json::{Map, Value, json};
 
@@ -81,8 +82,7 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
     set("Image", json!(wanted.image));
     set("ImageID", json!(record.image_id.as_deref().unwrap_or_default()));
     if !wanted.ports.is_empty() {
-        let port = |port: &berth_types::intent::PortIntent| json!({"ContainerPort": port.container_port, "Protocol": port.protocol, "HostPort": port.container_port});
-        set("Ports", wanted.ports.iter().map(port).collect());
+        set("Ports", json!(ports(task, wanted, record)));
     }
     set("Labels", json!(names::labels(&task.intent, &wanted.name, &wanted.labels)));
     set("DesiredStatus", json!(desired(task)));
@@ -126,7 +126,7 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
             set("Snapshotter", json!(crate::containerd::SNAPSHOTTER));
         }
     }
-    set("Networks", networks(task, version));
+    set("Networks", networks(task, Some(record), version));
     Value::Object(text)
 }
 
@@ -137,6 +137,30 @@ fn health(health: &Health) -> Value {
         text["output"] = json!(health.output);
     }
     text
+}
+
+/// Ports of the host where they lead to the container, else the container's own.
+fn ports(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecord) -> Vec<Value> {
+    let one = |inside: u16, protocol: Protocol, outside: u16| json!({"ContainerPort": inside, "Protocol": protocol, "HostPort": outside});
+    match task.intent.network_mode {
+        NetworkMode::Bridge => {
+            let bindings = record.bindings.iter().flat_map(|binding| {
+                (binding.container_port..).zip(binding.host_ports()).map(|(inside, outside)| {
+                    let mut port = one(inside, outside.protocol, outside.port);
+                    port["HostIp"] = json!(binding.bind_ip);
+                    port
+                })
+            });
+            bindings.collect()
+        }
+        NetworkMode::Awsvpc | NetworkMode::Host | NetworkMode::None => {
+            let ports = wanted.ports.iter().flat_map(|port| {
+                let last = port.last_container_port.unwrap_or(port.container_port);
+                (port.container_port..=last).map(|number| one(number, port.protocol, number))
+            });
+            ports.collect()
+        }
+    }
 }
 
 /// The pause container, as the ECS agent lists it.
@@ -153,11 +177,17 @@ fn pause(task: &TaskRecord, version: Version) -> Option<Value> {
         "KnownStatus": "RESOURCES_PROVISIONED",
         "Limits": {"CPU": 2, "Memory": 0},
         "Type": "CNI_PAUSE",
-        "Networks": networks(task, version),
+        "Networks": networks(task, None, version),
     }))
 }
 
-fn networks(task: &TaskRecord, version: Version) -> Value {
+/// The network of a container; of the pause container where none is given.
+fn networks(task: &TaskRecord, container: Option<&ContainerRecord>, version: Version) -> Value {
+    let mode = task.intent.network_mode;
+    if mode != NetworkMode::Awsvpc {
+        let addresses: Vec<_> = container.and_then(|container| container.address).into_iter().collect();
+        return json!([{"NetworkMode": mode, "IPv4Addresses": addresses}]);
+    }
     let Some(eni) = &task.eni else { return json!([]) };
     let mut network = Map::new();
     let mut set = |key: &str, value: Value| drop(network.insert(key.to_owned(), value));

@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::mode::NetworkMode;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Fault;
 use crate::engine::Host;
 use crate::engine::record::TaskRecord;
+use crate::network::METADATA_ADDRESS;
 use rate_limit::Limits;
 
 const PORT: u16 = 80;
@@ -155,10 +157,16 @@ fn by_address(host: &Host, client: IpAddr, path: &str) -> Response<Full<Bytes>> 
     }
 }
 
-/// A task is who asks from its address on the bridge.
+/// A task is who asks from its address on the bridge, or from that of one of its containers. Containers on the host's
+/// network ask as the host does, from the endpoint's own address.
 fn is_of(task: &TaskRecord, client: IpAddr) -> bool {
-    let address = task.namespace.as_ref().and_then(|held| held.bridge_address);
-    address.is_some_and(|address| IpAddr::V4(address) == client)
+    let is_one = |address: Option<Ipv4Addr>| address.is_some_and(|address| IpAddr::V4(address) == client);
+    match task.intent.network_mode {
+        NetworkMode::Awsvpc => is_one(task.namespace.as_ref().and_then(|held| held.bridge_address)),
+        NetworkMode::Bridge => task.containers.iter().any(|container| is_one(container.address)),
+        NetworkMode::Host => is_one(Some(METADATA_ADDRESS)),
+        NetworkMode::None => false,
+    }
 }
 
 /// Version of a document.

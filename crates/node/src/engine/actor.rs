@@ -19,6 +19,7 @@ use super::{Host, restart, stop};
 use crate::container::cgroups;
 use crate::containerd::{Exit, TaskState};
 use crate::images::Image;
+use crate::modes::Place;
 use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock, journal};
 
@@ -64,6 +65,8 @@ pub(crate) enum Progress {
     Namespace(HeldNamespace),
     /// The interface is usable.
     Attached,
+    /// Its containers have these places, in order; there is no interface.
+    Placed(Vec<Place>),
     /// The interface could not be plugged.
     NotAttached(String),
     /// containerd is about to be asked to make this container.
@@ -331,6 +334,13 @@ impl Actor {
             Progress::Attached => {
                 self.reach(TaskStage::Pending);
                 tell_eni(&self.host, &self.record, EniState::Attached);
+            }
+            Progress::Placed(places) => {
+                for (container, place) in self.record.containers.iter_mut().zip(places) {
+                    container.address = place.address;
+                    container.bindings = place.bindings;
+                }
+                self.reach(TaskStage::Pending);
             }
             Progress::NotAttached(why) => tell_eni(&self.host, &self.record, EniState::Failed(why)),
             Progress::Creating(index) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use berth_types::container::{Dependency, IpcMode, PidMode};
 use berth_types::intent::{ContainerIntent, EniIntent, LaunchType};
+use berth_types::mode::NetworkMode;
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
 use tokio::sync::{mpsc, watch};
@@ -16,11 +17,13 @@ use super::Host;
 use super::actor::{Event, Progress, make_cgroup};
 use super::order::{self, Met};
 use super::record::TaskRecord;
+use super::standing::Standing;
 use super::stop::States;
 use crate::container::machine::{self, Machine};
 use crate::container::{files, names, spec, users};
 use crate::containerd::{Mounts, NewContainer, TaskState};
 use crate::images::Image;
+use crate::modes::{Place, PlaceFault};
 use crate::namespaces::HeldNamespace;
 use crate::{Fault, clock};
 
@@ -88,13 +91,13 @@ impl Launch {
             Err(fault @ (LaunchFault::Failed { .. } | LaunchFault::Interrupted(_))) => return Err(fault),
             other => other,
         };
-        let (held, eni) = network?;
+        let standing = Arc::new(network?);
         let images = images?;
         let start = std::time::Instant::now();
-        self.files(&eni).await?;
+        self.files(standing.clone()).await?;
         let mut makings = Vec::new();
         for (index, image) in images.iter().enumerate() {
-            makings.push(self.make(index, image, &held, &eni).boxed());
+            makings.push(self.make(index, image, &standing).boxed());
         }
         let made = join_all(makings).await;
         made.into_iter().collect::<Result<Vec<()>, LaunchFault>>()?;
@@ -160,7 +163,41 @@ impl Launch {
         self.progress.send(Event::Progress(progress)).await.ok();
     }
 
-    async fn network(&self) -> Result<(HeldNamespace, EniIntent), LaunchFault> {
+    async fn network(&self) -> Result<Standing, LaunchFault> {
+        match self.record.intent.network_mode {
+            NetworkMode::Awsvpc => self.together().await.map(|(held, eni)| Standing::Together(held, eni)),
+            NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => self.apart().await.map(Standing::Apart),
+        }
+    }
+
+    /// A place for each container.
+    async fn apart(&self) -> Result<Vec<Place>, LaunchFault> {
+        let container = |kind: &str, index: usize, fault: &PlaceFault| LaunchFault::Failed {
+            reason: format!("{kind}: {fault}"),
+            container: Some(index),
+        };
+        match self.host.places.take(&self.record).await {
+            Ok(places) => {
+                self.tell(Progress::Placed(places.clone())).await;
+                Ok(places)
+            }
+            Err(fault) => {
+                self.cancel.cancel();
+                Err(match &fault {
+                    PlaceFault::PortTaken { container: index, .. } | PlaceFault::NoPort { container: index, .. } => {
+                        container("CannotStartContainerError", *index, &fault)
+                    }
+                    PlaceFault::NoAddress(_) | PlaceFault::NoRange | PlaceFault::Fault(_) => LaunchFault::Failed {
+                        reason: format!("ResourceInitializationError: network setup of the task failed: {fault}"),
+                        container: None,
+                    },
+                })
+            }
+        }
+    }
+
+    /// A namespace for all containers, with an interface of the VPC.
+    async fn together(&self) -> Result<(HeldNamespace, EniIntent), LaunchFault> {
         let eni = self.interface().await?;
         let taken = self.namespace(&eni).await;
         let plugged = match taken {
@@ -261,11 +298,10 @@ impl Launch {
         Ok(image)
     }
 
-    async fn files(&self, eni: &EniIntent) -> Result<(), LaunchFault> {
-        let host = self.host.clone();
-        let (record, address) = (self.record.clone(), eni.address);
+    async fn files(&self, standing: Arc<Standing>) -> Result<(), LaunchFault> {
+        let (host, record) = (self.host.clone(), self.record.clone());
         let made = tokio::task::spawn_blocking(move || {
-            files::prepare(&host.config.task_dir(record.id.as_str()), &record.intent, address)?;
+            standing.prepare(&host, &record)?;
             let logs = host.config.log_dir(record.id.as_str());
             std::fs::create_dir_all(&logs).map_err(Fault::file("create", &logs))?;
             make_cgroup(&host, &record)
@@ -275,13 +311,7 @@ impl Launch {
     }
 
     /// Makes a container, up to where its program would start.
-    async fn make(
-        &self,
-        index: usize,
-        image: &Image,
-        held: &HeldNamespace,
-        eni: &EniIntent,
-    ) -> Result<(), LaunchFault> {
+    async fn make(&self, index: usize, image: &Image, standing: &Standing) -> Result<(), LaunchFault> {
         self.go_on()?;
         let cannot = |kind| move |fault: Fault| LaunchFault::runtime(kind, index, fault);
         let container = &self.record.containers[index];
@@ -296,9 +326,9 @@ impl Launch {
         self.tell(Progress::Creating(index)).await;
         let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
-        let pause = self.pause_process(held).await.map_err(cannot("CannotCreateContainerError"))?;
+        let pause = self.pause_process(standing).await.map_err(cannot("CannotCreateContainerError"))?;
         let (spec, labels) = self
-            .specification(index, image, held, eni, &mounts, pause)
+            .specification(index, image, standing, &mounts, pause)
             .map_err(|why| LaunchFault::container("CannotCreateContainerError", index, Fault::Specification(why)))?;
         let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
@@ -309,11 +339,16 @@ impl Launch {
     }
 
     /// Process of the pause container, when its namespaces are shared.
-    async fn pause_process(&self, held: &HeldNamespace) -> Result<Option<u32>, Fault> {
+    async fn pause_process(&self, standing: &Standing) -> Result<Option<u32>, Fault> {
         let task = &self.record.intent;
         if task.pid_mode != PidMode::Task && task.ipc_mode != IpcMode::Task {
             return Ok(None);
         }
+        let Standing::Together(held, _) = standing else {
+            let text =
+                "pidMode task and ipcMode task need network mode awsvpc, whose pause container holds the namespaces";
+            return Err(Fault::Specification(text.to_owned()));
+        };
         match self.host.containerd.task_state(&held.pause_id).await? {
             TaskState::Running(pid) => Ok(Some(pid)),
             TaskState::Absent | TaskState::Created | TaskState::Exited(_) => Err(Fault::Ended("pause container")),
@@ -324,13 +359,13 @@ impl Launch {
         &self,
         index: usize,
         image: &Image,
-        held: &HeldNamespace,
-        eni: &EniIntent,
+        standing: &Standing,
         mounts: &Mounts,
         pause: Option<u32>,
     ) -> Result<(oci_spec::runtime::Spec, std::collections::HashMap<String, String>), String> {
         let record = &self.record;
         let container = record.wanted(&record.containers[index].name).ok_or("the container is not in the task")?;
+        let stand = standing.of(&self.host, record, index).ok_or("the container has no place in the network")?;
         let written = container.user.as_deref().or(image.config.user.as_deref()).unwrap_or_default();
         let layers: Vec<&Path> =
             mounts.iter().flat_map(|mount| users::layers(&mount.r#type, &mount.source, &mount.options)).collect();
@@ -351,11 +386,12 @@ impl Launch {
             container,
             image: &image.config,
             user: &user,
-            hostname: &files::hostname(&record.intent, eni.address),
+            hostname: &stand.hostname,
             task_dir: &task_dir,
-            netns: &config.netns_dir().join(&held.name),
+            files: &stand.files,
+            netns: &stand.netns,
             cgroup: &self.host.container_cgroup(&record.id, &record.containers[index].runtime_id),
-            group: &held.pause_id,
+            group: &stand.group,
             region: &config.region,
         })?;
         let labels = names::labels(&record.intent, &container.name, &container.labels);

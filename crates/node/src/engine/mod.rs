@@ -10,6 +10,7 @@ mod plan;
 pub(crate) mod record;
 mod restart;
 mod seats;
+mod standing;
 mod stop;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -29,6 +30,7 @@ use crate::containerd::{Containerd, Io, RuntimeEvent};
 use crate::images::Images;
 use crate::journal::{self, Journal};
 use crate::log_driver::Target;
+use crate::modes::Places;
 use crate::namespaces::Namespaces;
 use crate::network::Network;
 use crate::reports::Reports;
@@ -46,6 +48,7 @@ pub(crate) struct Host {
     pub journal: Journal,
     pub namespaces: Arc<Namespaces>,
     pub network: Arc<Network>,
+    pub places: Places,
     pub cgroups: Cgroups,
     pub reports: Reports,
     pub directory: Directory,
@@ -62,6 +65,7 @@ pub(crate) struct Parts {
     pub journal: Journal,
     pub namespaces: Namespaces,
     pub network: Network,
+    pub places: Places,
     pub cgroups: Cgroups,
 }
 
@@ -76,6 +80,7 @@ impl Host {
             journal: parts.journal,
             namespaces: Arc::new(parts.namespaces),
             network: Arc::new(parts.network),
+            places: parts.places,
             cgroups: parts.cgroups,
             reports: Reports::default(),
             directory: Directory::default(),
@@ -87,7 +92,12 @@ impl Host {
 
     /// Takes up what an earlier node has begun.
     pub async fn adopt(self: &Arc<Self>) -> Result<(), Fault> {
-        for (_, record) in self.journal.all::<TaskRecord>(journal::TASKS)? {
+        let records = self.journal.all::<TaskRecord>(journal::TASKS)?;
+        let known = records.iter().map(|(_, record)| record.id.clone()).collect();
+        if let Err(fault) = self.places.adopt(&known).await {
+            tracing::error!(%fault, "what an earlier node made for containers on the bridge is not whole");
+        }
+        for (_, record) in records {
             tracing::info!(task = %record.id, stage = ?record.stage, "task is taken up again");
             self.spawn(record, true);
         }

@@ -1,6 +1,9 @@
 //! What the node knows of a task: written to the journal, shown at the metadata endpoint, reported to the server.
 
+use std::net::Ipv4Addr;
+
 use berth_types::intent::{ContainerIntent, Desired, EniIntent, TaskIntent};
+use berth_types::mode::NetworkBinding;
 use berth_types::report::{ContainerReport, ContainerStatus, StopCause, TaskReport, TaskStage};
 use berth_types::{TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
@@ -73,6 +76,12 @@ pub(crate) struct ContainerRecord {
     /// What its health check says.
     #[serde(default)]
     pub health: Option<Health>,
+    /// Its address on the bridge, in network mode bridge.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// Ports of the host that lead to it.
+    #[serde(default)]
+    pub bindings: Vec<NetworkBinding>,
 }
 
 const SIGTERM: u32 = 15;
@@ -98,6 +107,8 @@ impl TaskRecord {
                 restart_count: 0,
                 restarting: None,
                 health: container.health_check.as_ref().map(|_| Health::unknown(clock::now())),
+                address: None,
+                bindings: Vec::new(),
             })
             .collect();
         Self {
@@ -210,7 +221,7 @@ impl ContainerRecord {
             image_digest: self.image_digest.clone(),
             exit_code: self.exit.map(|exit| exit.code),
             reason: self.reason.clone(),
-            network_bindings: Vec::new(),
+            network_bindings: self.started_at.map(|_| self.bindings.clone()).unwrap_or_default(),
             health: self.health.as_ref().map(|health| health.status),
         }
     }

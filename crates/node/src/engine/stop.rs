@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use berth_types::mode::NetworkMode;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
@@ -46,6 +47,10 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, states: States) -> Re
     all_of(ended.await)?;
     let removed = join_all(made.map(|container| host.containerd.remove_container(&container.runtime_id))).await;
     all_of(removed)?;
+    // Nobody waits for these to be given back: the task is over when they are.
+    if record.intent.network_mode != NetworkMode::Awsvpc {
+        host.places.give_back(&record.id).await?;
+    }
     let (task_dir, cgroups) = (host.config.task_dir(record.id.as_str()), host.cgroups.clone());
     let cgroup = cgroups::task_cgroup(&host.config.instance, record.id.as_str());
     let cleaned =

@@ -1,0 +1,68 @@
+//! Where the containers of a task stand in the network: together behind one interface, or each in a place of its own.
+
+use std::path::PathBuf;
+
+use berth_types::intent::EniIntent;
+
+use super::Host;
+use super::record::TaskRecord;
+use crate::Fault;
+use crate::container::files;
+use crate::modes::{self, Place};
+use crate::namespaces::HeldNamespace;
+
+/// The network of a task once it is made.
+pub(super) enum Standing {
+    /// Network mode awsvpc: one namespace, held by a pause container, with an interface of the VPC.
+    Together(HeldNamespace, EniIntent),
+    /// Any other: a place for each container, in order.
+    Apart(Vec<Place>),
+}
+
+/// What the specification of one container takes of it.
+pub(super) struct Stand {
+    /// File of the network namespace.
+    pub netns: PathBuf,
+    /// Containers with the same share a shim.
+    pub group: String,
+    /// Host name.
+    pub hostname: String,
+    /// Folder with `hosts`, `hostname` and `resolv.conf`.
+    pub files: PathBuf,
+}
+
+impl Standing {
+    /// Where one container stands; `None` for one that is not in the task.
+    pub fn of(&self, host: &Host, record: &TaskRecord, index: usize) -> Option<Stand> {
+        let task_dir = host.config.task_dir(record.id.as_str());
+        match self {
+            Self::Together(held, eni) => Some(Stand {
+                netns: host.config.netns_dir().join(&held.name),
+                group: held.pause_id.clone(),
+                hostname: files::hostname(&record.intent, eni.address),
+                files: task_dir,
+            }),
+            Self::Apart(places) => {
+                let (place, container) = (places.get(index)?, record.containers.get(index)?);
+                Some(Stand {
+                    netns: host.places.namespace(place),
+                    group: container.runtime_id.clone(),
+                    hostname: modes::hostname_in(place, &container.runtime_id),
+                    files: modes::files_dir(&task_dir, &container.runtime_id),
+                })
+            }
+        }
+    }
+
+    /// Makes the volumes of the task and the files its containers see. Blocks.
+    pub fn prepare(&self, host: &Host, record: &TaskRecord) -> Result<(), Fault> {
+        let task_dir = host.config.task_dir(record.id.as_str());
+        match self {
+            Self::Together(_, eni) => files::prepare(&task_dir, &record.intent, Some(eni.address)),
+            Self::Apart(places) => {
+                files::prepare(&task_dir, &record.intent, None)?;
+                modes::write_files(&task_dir, record, places)
+            }
+        }
+    }
+}

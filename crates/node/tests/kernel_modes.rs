@@ -1,0 +1,353 @@
+//! Kernel suite: network modes bridge, host and none with real containers, in a network namespace that counts as the
+//! host, with another one beside it. Needs root.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod lab;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use berth_fabric::kernel::netlink::{Route, VethPair};
+use berth_fabric::kernel::{Namespace, Netlink, sysctl};
+use berth_types::TaskId;
+use berth_types::intent::{LaunchType, PortIntent, TaskIntent};
+use berth_types::mode::{ContainerLink, NetworkBinding, NetworkMode, Protocol};
+use berth_types::report::{StopCause, TaskStage};
+use lab::{Lab, container, in_own_network, only};
+
+/// Address of the host towards its neighbour, and the neighbour's.
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+
+/// A server that answers every connection with its name and the address that asks.
+const SERVER: &str = "echo up; while :; do nc -l -p 80 -e sh -c 'echo hello from $HOSTNAME'; done";
+
+fn task(lab: &mut Lab, mode: NetworkMode, command: &str, ports: Vec<PortIntent>) -> TaskIntent {
+    let mut task = lab.task(command);
+    (task.network_mode, task.launch_type, task.eni, task.hostname) = (mode, LaunchType::Ec2, None, None);
+    task.dns = Default::default();
+    task.containers[0].ports = ports;
+    task
+}
+
+fn port(container_port: u16, host_port: Option<u16>, protocol: Protocol) -> PortIntent {
+    PortIntent { container_port, last_container_port: None, host_port, protocol }
+}
+
+/// Another machine on a wire to the host. It ends with the value.
+struct Neighbour {
+    namespace: Namespace,
+    dir: tempfile::TempDir,
+}
+
+impl Neighbour {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let namespace = Namespace::create(&dir.path().join("neighbour")).unwrap();
+        let mut host = Netlink::open().unwrap();
+        let pair = VethPair {
+            name: "wire",
+            up: true,
+            peer_name: "wire",
+            peer_ns: Some(namespace.as_fd()),
+            ..VethPair::default()
+        };
+        host.create_veth(&pair).unwrap();
+        let mut there = namespace.netlink().unwrap();
+        for (end, address) in [(&mut host, HOST), (&mut there, NEIGHBOUR)] {
+            let link = end.link_by_name("wire").unwrap().unwrap();
+            end.add_address(link.index, format!("{address}/24").parse().unwrap()).unwrap();
+            end.set_up(link.index).unwrap();
+        }
+        let link = there.link_by_name("wire").unwrap().unwrap();
+        there.add_route(&Route::default_via(HOST.into(), link.index)).unwrap();
+        Self { namespace, dir }
+    }
+
+    fn ask(&self, to: SocketAddr) -> Option<String> {
+        self.namespace.inside(|| ask(to)).unwrap()
+    }
+
+    fn end(self) {
+        Netlink::open().unwrap().delete_link("wire").unwrap();
+        Namespace::delete(&self.dir.path().join("neighbour")).unwrap();
+    }
+}
+
+/// What a server says, if it can be reached.
+fn ask(to: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(b"\n").ok()?;
+    let mut said = String::new();
+    stream.read_to_string(&mut said).ok()?;
+    Some(said)
+}
+
+/// Asks until the server, which takes one connection at a time, has answered.
+fn answer(ask: impl Fn() -> Option<String>) -> String {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        match ask().filter(|said| !said.is_empty()) {
+            Some(said) => return said,
+            None => assert!(std::time::Instant::now() < until, "nobody answers"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+async fn running(lab: &mut Lab, task: TaskIntent) -> (TaskId, Vec<NetworkBinding>) {
+    let id = lab.run(task).await;
+    let report = lab.server.reached(&id, TaskStage::Running).await;
+    lab.written(&id, "app", "up").await;
+    (id, report.containers[0].network_bindings.clone())
+}
+
+async fn stopped(lab: &mut Lab, id: &TaskId) {
+    lab.stop(id).await;
+    lab.server.reached(id, TaskStage::Stopped).await;
+    lab.forget(id).await;
+}
+
+fn tables() -> String {
+    let said = Command::new("nft").args(["list", "tables"]).output().unwrap();
+    String::from_utf8(said.stdout).unwrap()
+}
+
+fn links() -> Vec<String> {
+    Netlink::open().unwrap().links().unwrap().into_iter().map(|link| link.name).collect()
+}
+
+/// Namespaces the node keeps: the fabric's own is one of them.
+fn namespaces(lab: &Lab) -> usize {
+    std::fs::read_dir(lab.config.run_dir.join("netns")).unwrap().count()
+}
+
+fn ip_forward() -> String {
+    sysctl::read(&Namespace::of_current_thread().unwrap(), "net.ipv4.ip_forward").unwrap()
+}
+
+fn no_pause_container(lab: &Lab) -> bool {
+    let listed = Command::new("ctr")
+        .arg("--address")
+        .arg(berth_node::containerd_socket(&lab.config.run_dir))
+        .args(["--namespace", "berth", "task", "ls"])
+        .output()
+        .unwrap();
+    !String::from_utf8(listed.stdout).unwrap().contains("internalecspause")
+}
+
+#[test]
+fn none_has_loopback_only() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("none").await;
+        lab.config.prepared_namespaces = 0;
+        lab.start().await;
+        let before = namespaces(&lab);
+        let command = "ls /sys/class/net; cat /proc/net/route | wc -l; cat /etc/hosts; echo up; sleep 60";
+        let mut wanted = task(&mut lab, NetworkMode::None, command, Vec::new());
+        wanted.containers.push(container("side", "readlink /proc/self/ns/net; echo up; sleep 60"));
+        let (id, bindings) = running(&mut lab, wanted).await;
+        assert!(bindings.is_empty());
+        assert!(lab.log(&id, "app").starts_with("lo\n1\n127.0.0.1\tlocalhost\n"), "{}", lab.log(&id, "app"));
+        assert!(no_pause_container(&lab));
+        assert_eq!(namespaces(&lab), before + 2, "one for each container");
+        stopped(&mut lab, &id).await;
+        assert_eq!(namespaces(&lab), before);
+        lab.end().await;
+    });
+}
+
+#[test]
+fn host_is_the_network_of_the_host() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("host").await;
+        lab.config.prepared_namespaces = 0;
+        lab.start().await;
+        let ports = vec![port(8000, Some(8000), Protocol::Tcp)];
+        let wanted = task(&mut lab, NetworkMode::Host, &SERVER.replace("80", "8000"), ports);
+        let (id, bindings) = running(&mut lab, wanted).await;
+        assert_eq!((bindings[0].container_port, bindings[0].host_port, bindings.len()), (8000, 8000, 1));
+        let said = answer(|| ask("127.0.0.1:8000".parse().unwrap()));
+        assert!(said.starts_with("hello from "), "{said}");
+        assert!(no_pause_container(&lab));
+        let look = "readlink /proc/self/ns/net; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task; echo up; sleep 60";
+        let mut wanted = task(&mut lab, NetworkMode::Host, look, Vec::new());
+        wanted.containers[0].endpoint_id = "endpoint-of-the-second".to_owned();
+        let (second, _) = running(&mut lab, wanted).await;
+        let here = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
+        let log = lab.log(&second, "app");
+        assert!(log.starts_with(here.to_str().unwrap()), "{log}");
+        assert!(log.contains(r#""NetworkMode":"host""#), "{log}");
+        stopped(&mut lab, &id).await;
+        stopped(&mut lab, &second).await;
+        assert!(!lab.config.run_dir.join("netns/.host").exists());
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_port_of_the_host_leads_to_a_container_on_the_bridge() {
+    in_own_network(|| async {
+        let neighbour = Neighbour::new();
+        let mut lab = Lab::new("bridge").await;
+        lab.config.prepared_namespaces = 0;
+        lab.start().await;
+        assert!(!links().iter().any(|link| link.starts_with("berth")), "a bridge nobody asked for");
+        let (forwarded_before, spaces_before) = (ip_forward(), namespaces(&lab));
+        let ports = vec![
+            port(80, Some(8080), Protocol::Tcp),
+            port(80, None, Protocol::Tcp),
+            // The metadata endpoint listens on this port, but at an address of its own.
+            port(80, Some(80), Protocol::Tcp),
+        ];
+        let wanted = task(&mut lab, NetworkMode::Bridge, SERVER, ports);
+        let (id, bindings) = running(&mut lab, wanted).await;
+        let [fixed, dynamic, _] = &bindings[..] else { panic!("{bindings:?}") };
+        assert_eq!((fixed.host_port, fixed.bind_ip), (8080, Ipv4Addr::UNSPECIFIED));
+        assert!((32768..=60999).contains(&dynamic.host_port), "{dynamic:?}");
+        for port in [8080, dynamic.host_port, 80] {
+            for to in [HOST, Ipv4Addr::LOCALHOST] {
+                let said = answer(|| ask((to, port).into()));
+                assert!(said.starts_with("hello from "), "{to}:{port} from the host: {said}");
+            }
+            answer(|| neighbour.ask((HOST, port).into()));
+        }
+        let container = Ipv4Addr::new(172, 17, 0, 2);
+        assert_eq!(neighbour.ask((container, 80).into()), None, "the container's address is reached from outside");
+        assert_eq!(neighbour.ask((HOST, 81).into()), None, "a port that is not published");
+        assert!(no_pause_container(&lab));
+        stopped(&mut lab, &id).await;
+        assert_eq!(neighbour.ask((HOST, 8080).into()), None);
+        assert!(!links().iter().any(|link| link.starts_with("berth") || link.starts_with("vb")), "{:?}", links());
+        assert_eq!((tables(), ip_forward()), (String::new(), forwarded_before));
+        assert_eq!(namespaces(&lab), spaces_before);
+        neighbour.end();
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_container_on_the_bridge_reaches_the_world_its_links_and_itself() {
+    in_own_network(|| async {
+        let neighbour = Neighbour::new();
+        let outside = neighbour.namespace.inside(|| TcpListener::bind((NEIGHBOUR, 7000)).unwrap()).unwrap();
+        let mut lab = Lab::new("links").await;
+        lab.start().await;
+        let listen = "echo up; while :; do nc -l -p 3306 -e echo pong; done";
+        let mut wanted = task(&mut lab, NetworkMode::Bridge, listen, vec![port(3306, Some(3306), Protocol::Tcp)]);
+        let look = format!(
+            "until nc data 3306 </dev/null | grep pong; do sleep 0.1; done; cat /etc/hosts; ip -4 addr show eth0; \
+             ip route; until nc {HOST} 3306 </dev/null | grep pong; do sleep 0.1; done; \
+             wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task && echo; echo from >/tmp/x; \
+             nc {NEIGHBOUR} 7000 </tmp/x; nc -w 2 127.0.0.1 3306 </dev/null || echo alone; echo up; sleep 60"
+        );
+        let mut side = container("side", &look);
+        side.links = vec![ContainerLink { container: "app".to_owned(), alias: "data".to_owned() }];
+        wanted.containers.push(side);
+        let id = lab.run(wanted).await;
+        let from = tokio::task::spawn_blocking(move || outside.accept().unwrap().1.ip()).await.unwrap();
+        assert_eq!(from, HOST, "what leaves carries the host's address");
+        lab.server.reached(&id, TaskStage::Running).await;
+        let log = lab.written(&id, "side", "up").await;
+        for wanted in [
+            "172.17.0.2\tdata ",
+            "inet 172.17.0.3/16",
+            "default via 172.17.0.1 dev eth0",
+            r#""NetworkMode":"bridge""#,
+            r#""HostPort":3306"#,
+            "alone",
+        ] {
+            assert!(log.contains(wanted), "{wanted:?} is not in:\n{log}");
+        }
+        stopped(&mut lab, &id).await;
+        neighbour.end();
+        lab.end().await;
+    });
+}
+
+#[test]
+fn datagrams_and_ranges_are_published_too() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("udp").await;
+        lab.start().await;
+        let listen = "echo up; while :; do nc -l -p 91 -e echo ranged; done";
+        let range = PortIntent { last_container_port: Some(92), ..port(90, None, Protocol::Tcp) };
+        let wanted = task(&mut lab, NetworkMode::Bridge, listen, vec![port(53, Some(5353), Protocol::Udp), range]);
+        let (id, bindings) = running(&mut lab, wanted).await;
+        let last = bindings[1].last_host_port();
+        assert_eq!(last, bindings[1].host_port + 2);
+        assert!(answer(|| ask((Ipv4Addr::LOCALHOST, last - 1).into())).starts_with("ranged"));
+        let report = lab.server.reached(&id, TaskStage::Running).await;
+        let suffix = &only(&report).runtime_id.as_deref().unwrap().rsplit('-').next().unwrap()[8..];
+        let inside = lab.config.run_dir.join("netns").join(format!("{}-{suffix}", lab.config.instance));
+        let server = Namespace::open(&inside).unwrap().inside(|| UdpSocket::bind("0.0.0.0:53").unwrap()).unwrap();
+        let echo = std::thread::spawn(move || {
+            let mut buffer = [0; 16];
+            let (length, from) = server.recv_from(&mut buffer).unwrap();
+            server.send_to(&buffer[..length], from).unwrap();
+        });
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.send_to(b"ping", "127.0.0.1:5353").unwrap();
+        let mut buffer = [0; 16];
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], from.port()), (&b"ping"[..], 5353));
+        echo.join().unwrap();
+        stopped(&mut lab, &id).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_port_somebody_has_is_not_given_again() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("taken").await;
+        lab.start().await;
+        let holder = TcpListener::bind("127.0.0.1:8080").unwrap();
+        let wanted = task(&mut lab, NetworkMode::Bridge, SERVER, vec![port(80, Some(8080), Protocol::Tcp)]);
+        let id = lab.run(wanted).await;
+        let report = lab.server.reached(&id, TaskStage::Stopped).await;
+        let words = "CannotStartContainerError: Bind for 0.0.0.0:8080 failed: port is already allocated";
+        assert_eq!(report.stop, Some(StopCause::FailedToStart { reason: words.to_owned() }));
+        assert_eq!(only(&report).reason.as_deref(), Some(words));
+        lab.forget(&id).await;
+        drop(holder);
+        assert!(!links().iter().any(|link| link.starts_with("berth")), "{:?}", links());
+        lab.end().await;
+    });
+}
+
+#[test]
+fn the_bridge_outlives_its_node_and_goes_with_the_instance() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("stay").await;
+        lab.start().await;
+        let ports = || vec![port(80, None, Protocol::Tcp)];
+        let first = task(&mut lab, NetworkMode::Bridge, SERVER, ports());
+        let (first, bindings) = running(&mut lab, first).await;
+        lab.drop_node().await;
+        answer(|| ask((Ipv4Addr::LOCALHOST, bindings[0].host_port).into()));
+        // Somebody else clears the host's rules meanwhile.
+        assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
+        lab.start_node().await;
+        let report = lab.server.task(&first, |report| report.stage == TaskStage::Running).await;
+        assert_eq!(report.containers[0].network_bindings, bindings, "the ports are kept");
+        answer(|| ask((Ipv4Addr::LOCALHOST, bindings[0].host_port).into()));
+        let second = task(&mut lab, NetworkMode::Bridge, SERVER, ports());
+        let (_, others) = running(&mut lab, second).await;
+        assert_ne!(others[0].host_port, bindings[0].host_port);
+        answer(|| ask((Ipv4Addr::LOCALHOST, others[0].host_port).into()));
+        stopped(&mut lab, &first).await;
+        answer(|| ask((Ipv4Addr::LOCALHOST, others[0].host_port).into()));
+        assert_eq!(ask((Ipv4Addr::LOCALHOST, bindings[0].host_port).into()), None);
+        // The second one is still there: taking the instance away takes all of it.
+        lab.end().await;
+        assert_eq!((tables(), ip_forward()), (String::new(), "0".to_owned()));
+        assert!(!Path::new("/proc/sys/net/ipv4/conf/berth0").exists());
+    });
+}
