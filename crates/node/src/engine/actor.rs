@@ -268,6 +268,7 @@ impl Actor {
             }
         };
         (container.restarting, container.started_at, container.pid) = (None, Some(started_at), pid);
+        self.write_or_warn().await;
         match exit {
             None => self.check(index),
             // The end of a program that is started again is noted here and now, so this does not go round.
