@@ -328,8 +328,8 @@ fn another_processor_is_refused_and_the_agent_can_be_asked() {
         let reason = only(&report).reason.clone().unwrap();
         assert!(reason.starts_with("CannotPullContainerError: the task definition asks for platform"), "{reason}");
         lab.forget(&id).await;
-        let command = "base=http://169.254.170.2; wget -q -O - $base/v2/metadata; echo; wget -q -O - $base/v2/stats; \
-                       echo; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo; echo done; sleep 60";
+        let command = "base=http://169.254.170.2; wget -q -O - $base/v2/metadata; echo; \
+                       until wget -q -O - $base/v2/stats | grep throttling_data; do sleep 0.1; done; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo; echo done; sleep 60";
         let task = lab.task(command);
         let id = lab.run(task).await;
         let log = lab.written(&id, "app", "done").await;

@@ -48,8 +48,8 @@ pub(crate) enum Event {
     Progress(Progress),
     /// A health check was run.
     Health(usize, Probe),
-    /// The given restart of a container is over: it runs as this process, or could not be started.
-    Restarted(usize, u32, Result<u32, String>),
+    /// The given restart of a container is over.
+    Restarted(usize, u32, Result<restart::Outcome, String>),
 }
 
 /// What a launch has reached.
@@ -183,7 +183,7 @@ impl Actor {
             Event::LookAgain => self.look_again().await,
             Event::Progress(progress) => self.note_progress(progress).await,
             Event::Health(index, probe) => self.note_health(index, &probe),
-            Event::Restarted(index, count, result) => self.note_restarted(index, count, result),
+            Event::Restarted(index, count, result) => self.note_restarted(index, count, result).await,
         }
         self.states.send_replace(self.record.containers.clone());
         if self.record.report() != before {
@@ -247,30 +247,37 @@ impl Actor {
 
     fn restart(&self, index: usize) {
         let (host, record, events) = (self.host.clone(), self.record.clone(), self.own.clone());
-        let count = self.record.containers[index].restart_count;
+        let container = &self.record.containers[index];
+        let (count, Some(before)) = (container.restart_count, container.restarting) else { return };
         tokio::spawn(async move {
-            let result = restart::restart(&host, &record, index).await.map_err(|fault| fault.to_string());
+            let result = restart::restart(&host, &record, index, before).await.map_err(|fault| fault.to_string());
             events.send(Event::Restarted(index, count, result)).await.ok();
         });
     }
 
-    fn note_restarted(&mut self, index: usize, count: u32, result: Result<u32, String>) {
+    async fn note_restarted(&mut self, index: usize, count: u32, result: Result<restart::Outcome, String>) {
         let Some(container) = self.record.containers.get_mut(index).filter(|one| one.restart_count == count) else {
             return;
         };
-        let Some(exit) = container.restarting else { return };
-        match result {
-            Ok(pid) => {
-                container.restarting = None;
-                container.started_at = Some(clock::now());
-                container.pid = Some(pid);
-                self.check(index);
-            }
+        let Some(before) = container.restarting else { return };
+        let runtime_id = container.runtime_id.clone();
+        // Nobody noted when it was started: it was after the end before.
+        let since = TimestampMs(before.at.0 + 1);
+        let (started_at, pid, exit) = match result {
+            Ok(restart::Outcome::Started(pid)) => (clock::now(), Some(pid), None),
+            Ok(restart::Outcome::Found(pid)) => (since, Some(pid), None),
+            Ok(restart::Outcome::Ended(exit)) => (since, None, Some(exit)),
             Err(why) => {
                 container.reason = Some(format!("CannotStartContainerError: {why}"));
-                let runtime_id = container.runtime_id.clone();
-                self.end(&runtime_id, exit);
+                return self.end(&runtime_id, before);
             }
+        };
+        (container.restarting, container.started_at, container.pid) = (None, Some(started_at), pid);
+        self.write_or_warn().await;
+        match exit {
+            None => self.check(index),
+            // The end of a program that is started again is noted here and now, so this does not go round.
+            Some(exit) => Box::pin(self.note_exit(&runtime_id, exit)).await,
         }
     }
 

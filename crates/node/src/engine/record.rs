@@ -73,6 +73,9 @@ pub(crate) struct ContainerRecord {
     /// Its program ended like this and is being started again.
     #[serde(default)]
     pub restarting: Option<Exit>,
+    /// The last end after which it was started again: news of it, or of an older one, is no news.
+    #[serde(default)]
+    pub previous_exit: Option<Exit>,
     /// What its health check says.
     #[serde(default)]
     pub health: Option<Health>,
@@ -106,6 +109,7 @@ impl TaskRecord {
                 reason: None,
                 restart_count: 0,
                 restarting: None,
+                previous_exit: None,
                 health: container.health_check.as_ref().map(|_| Health::unknown(clock::now())),
                 address: None,
                 bindings: Vec::new(),
@@ -145,12 +149,16 @@ impl TaskRecord {
         };
         let policy = self.wanted(&self.containers[at].name).and_then(|wanted| wanted.restart_policy.clone());
         let container = &mut self.containers[at];
-        // A program that ended before the news of its start came has run for no time.
-        let started_at = container.started_at.filter(|_| container.restarting.is_none());
+        // The news of a start can come later than that of the end: it was after the end before.
+        let started_at = match container.restarting {
+            Some(before) => Some(before.at),
+            None => container.started_at,
+        };
         if !is_wanted || container.exit.is_some() || !order::restarts(policy.as_ref(), exit, started_at) {
             return false;
         }
         container.restarting = Some(exit);
+        container.previous_exit = Some(exit);
         container.restart_count += 1;
         container.pid = None;
         container.health = container.health.as_ref().map(|_| Health::unknown(exit.at));
@@ -159,12 +167,8 @@ impl TaskRecord {
 
     /// True if this end of a program has been noted before.
     pub fn is_known_exit(&self, runtime_id: &str, exit: Exit) -> bool {
-        self.containers.iter().filter(|container| container.runtime_id == runtime_id).any(|container| {
-            let is_older = container.restart_count > 0
-                && container.restarting.is_none()
-                && container.started_at.is_some_and(|started| exit.at < started);
-            container.exit.is_some() || container.restarting.is_some_and(|noted| noted.at == exit.at) || is_older
-        })
+        let mut of_it = self.containers.iter().filter(|container| container.runtime_id == runtime_id);
+        of_it.any(|one| one.exit.is_some() || one.previous_exit.is_some_and(|previous| exit.at <= previous.at))
     }
 
     /// Notes the end of a container's program; true if this is news.
@@ -285,6 +289,9 @@ mod tests {
         let at_once = Exit { code: 3, at: TimestampMs(2100) };
         assert!(!record.is_known_exit(&app, at_once));
         assert!(!record.note_restart(&app, at_once), "it ran too short");
+        record.containers[0].restarting = None;
+        record.containers[0].started_at = Some(TimestampMs(2200));
+        assert!(!record.is_known_exit(&app, at_once), "the news of its start came after its end");
         assert!(record.note_exit(&app, at_once, false));
         assert_eq!((record.containers[0].restart_count, record.containers[0].restarting), (1, None));
         record.containers[0].exit = None;

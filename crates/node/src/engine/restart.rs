@@ -4,21 +4,33 @@
 use super::Host;
 use super::record::TaskRecord;
 use crate::Fault;
-use crate::containerd::TaskState;
+use crate::containerd::{Exit, TaskState};
 use crate::fault::absent_is_fine;
 
-/// Starts it; answers its process.
-pub(super) async fn restart(host: &Host, record: &TaskRecord, index: usize) -> Result<u32, Fault> {
+/// What became of a restart.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// The program was started now, as this process.
+    Started(u32),
+    /// A node before this one had started it, as this process.
+    Found(u32),
+    /// A node before this one had started it, and it is over already.
+    Ended(Exit),
+}
+
+/// Starts the program that ended with `before`.
+pub(super) async fn restart(host: &Host, record: &TaskRecord, index: usize, before: Exit) -> Result<Outcome, Fault> {
     let container = record.containers.get(index).ok_or(Fault::Ended("container"))?;
     let id = container.runtime_id.as_str();
     match host.containerd.task_state(id).await? {
-        TaskState::Running(pid) => return Ok(pid),
-        TaskState::Created => return host.containerd.start_task(id).await,
+        TaskState::Running(pid) => return Ok(Outcome::Found(pid)),
+        TaskState::Created => return host.containerd.start_task(id).await.map(Outcome::Started),
+        TaskState::Exited(exit) if exit.at > before.at => return Ok(Outcome::Ended(exit)),
         TaskState::Exited(_) => absent_is_fine(host.containerd.delete_task(id).await)?,
         TaskState::Absent => {}
     }
     let mounts = host.containerd.snapshot_mounts(id).await?;
     let io = host.io(record, &container.name);
     host.containerd.create_task(id, mounts, io).await?;
-    host.containerd.start_task(id).await
+    host.containerd.start_task(id).await.map(Outcome::Started)
 }
