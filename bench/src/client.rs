@@ -1,9 +1,10 @@
-//! A blocking AWS client for one connection: compose, sign, send, read the body.
+//! A blocking AWS client for one connection: compose, sign, send, read the body. An endpoint that closes the connection
+//! after an answer gets a new one.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use berth_shapes::Input;
@@ -27,6 +28,9 @@ impl Credentials {
     }
 }
 
+/// Time for one answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
 /// One kept connection to an endpoint.
 pub struct Client {
     host: String,
@@ -40,14 +44,13 @@ impl Client {
     pub fn connect(endpoint: &str, credentials: &Credentials) -> Result<Self> {
         let host = endpoint.strip_prefix("http://").context("the endpoint must begin with http://")?;
         let host = host.trim_end_matches('/').to_owned();
-        let stream = TcpStream::connect(&host).with_context(|| format!("connect to {host}"))?;
-        stream.set_nodelay(true)?;
+        let stream = open(&host)?;
         let key = SigningKey {
             access_key_id: credentials.access_key_id.clone(),
             secret_access_key: credentials.secret_access_key.clone(),
             session_token: None,
         };
-        Ok(Self { host, region: credentials.region.clone(), key, stream: BufReader::new(stream) })
+        Ok(Self { host, region: credentials.region.clone(), key, stream })
     }
 
     /// Sends one call and returns the body of its answer; any status but 200 is an error that shows the body.
@@ -83,7 +86,7 @@ impl Client {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         let status = line.split(' ').nth(1).unwrap_or_default().to_owned();
-        let mut length = None;
+        let (mut length, mut is_last) = (None, false);
         loop {
             line.clear();
             ensure!(self.stream.read_line(&mut line)? > 0, "the server closed the connection");
@@ -91,17 +94,28 @@ impl Client {
             if header.is_empty() {
                 break;
             }
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = Some(value.trim().parse::<usize>()?);
+            let (name, value) = header.split_once(':').unwrap_or((header, ""));
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = Some(value.trim().parse::<usize>()?),
+                "connection" => is_last = value.trim().eq_ignore_ascii_case("close"),
+                _ => {}
             }
         }
         let mut body = vec![0; length.context("an answer without Content-Length")?];
         self.stream.read_exact(&mut body)?;
+        if is_last {
+            self.stream = open(&self.host)?;
+        }
         if status != "200" {
             bail!("HTTP {status}: {}", String::from_utf8_lossy(&body));
         }
         Ok(body)
     }
+}
+
+fn open(host: &str) -> Result<BufReader<TcpStream>> {
+    let stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    Ok(BufReader::new(stream))
 }

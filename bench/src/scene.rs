@@ -22,6 +22,8 @@ pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Vec<St
         name: Some("app".to_owned()),
         image: Some(image.to_owned()),
         essential: Some(true),
+        // moto counts resources by containers and needs it.
+        memory: Some(128),
         command: Some(vec!["sleep".to_owned(), "100000".to_owned()]),
         stop_timeout: Some(2),
         ..Default::default()
