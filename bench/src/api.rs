@@ -70,9 +70,9 @@ pub fn run(options: &Options) -> Result<()> {
 
 fn measure(endpoint: &str, credentials: &Credentials, options: &Options) -> Result<Rates> {
     let mut client = Client::connect(endpoint, credentials)?;
-    let subnets = scene::prepare(&mut client, &options.cluster, &options.image)?;
+    let scene = scene::prepare(&mut client, &options.cluster, &options.image)?;
     let (run_task, tasks) = together(endpoint, credentials, options, |client, tasks| {
-        let answer = client.json(&scene::run_task(&options.cluster, &subnets, "FARGATE"))?;
+        let answer = client.json(&scene::run_task(&options.cluster, &scene, "FARGATE"))?;
         let task = answer["tasks"][0]["taskArn"].as_str().with_context(|| format!("no task was started: {answer}"))?;
         tasks.push(task.to_owned());
         Ok(())

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use berth_shapes::ecs::{DescribeTasksRequest, StopTaskRequest};
 
 use crate::client::{Client, Credentials};
+use crate::scene::Scene;
 use crate::{scene, table};
 
 const LAUNCH_LIMIT: Duration = Duration::from_secs(60);
@@ -40,14 +41,14 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let credentials = Credentials::read(&options.data.join("credentials"))?;
     let mut client = Client::connect(&options.endpoint, &credentials)?;
-    let subnets = scene::prepare(&mut client, &options.cluster, &options.image)?;
+    let scene = scene::prepare(&mut client, &options.cluster, &options.image)?;
     let mut kinds = [("FARGATE", Vec::new()), ("EC2", Vec::new())];
     // The first launch pulls the image and counts for nothing.
-    launch(&mut client, options, &subnets, "FARGATE")?;
+    launch(&mut client, options, &scene, "FARGATE")?;
     let mut ctr_ms = Vec::new();
     for _ in 0..options.rounds {
         for (launch_type, samples_ms) in &mut kinds {
-            samples_ms.push(launch(&mut client, options, &subnets, launch_type)?);
+            samples_ms.push(launch(&mut client, options, &scene, launch_type)?);
         }
         ctr_ms.push(two_containers(options)?);
     }
@@ -64,9 +65,9 @@ pub fn run(options: &Options) -> Result<()> {
 }
 
 /// Starts one task, waits until it runs, stops it, waits until it is gone. Milliseconds to RUNNING.
-fn launch(client: &mut Client, options: &Options, subnets: &[String], launch_type: &str) -> Result<f64> {
+fn launch(client: &mut Client, options: &Options, scene: &Scene, launch_type: &str) -> Result<f64> {
     let begin = Instant::now();
-    let answer = client.json(&scene::run_task(&options.cluster, subnets, launch_type))?;
+    let answer = client.json(&scene::run_task(&options.cluster, scene, launch_type))?;
     let task = answer["tasks"][0]["taskArn"].as_str().with_context(|| format!("no task was started: {answer}"))?;
     wait(client, options, task, "RUNNING")?;
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1e3;

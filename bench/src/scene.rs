@@ -1,7 +1,7 @@
 //! What the benchmarks of the API need on an endpoint: a cluster, a subnet, a task definition.
 
-use anyhow::{Result, ensure};
-use berth_shapes::ec2::DescribeSubnetsRequest;
+use anyhow::{Context, Result, ensure};
+use berth_shapes::ec2::{DescribeSecurityGroupsRequest, DescribeSubnetsRequest};
 use berth_shapes::ecs::{
     AwsVpcConfiguration, ContainerDefinition, CreateClusterRequest, NetworkConfiguration,
     RegisterTaskDefinitionRequest, RunTaskRequest,
@@ -15,8 +15,14 @@ pub const FAMILY: &str = "berth-bench";
 /// As many as one RunTask may name.
 const SUBNETS_MAX: usize = 16;
 
-/// Creates the cluster, registers a one-container definition and finds the subnets.
-pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Vec<String>> {
+/// Where tasks are put: what an endpoint has in its default VPC before anybody asks for more.
+pub struct Scene {
+    subnets: Vec<String>,
+    group: String,
+}
+
+/// Creates the cluster, registers a one-container definition and finds subnets and a security group.
+pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Scene> {
     client.call(&CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() })?;
     let container = ContainerDefinition {
         name: Some("app".to_owned()),
@@ -37,16 +43,27 @@ pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Vec<St
         container_definitions: Some(vec![container]),
         ..Default::default()
     })?;
-    let subnets = String::from_utf8(client.call(&DescribeSubnetsRequest::default())?)?;
-    let ids = subnets.split("<subnetId>").skip(1).filter_map(|rest| rest.split('<').next());
-    let ids: Vec<String> = ids.take(SUBNETS_MAX).map(str::to_owned).collect();
-    ensure!(!ids.is_empty(), "the endpoint has no subnet");
-    Ok(ids)
+    let answer = String::from_utf8(client.call(&DescribeSubnetsRequest::default())?)?;
+    let subnets: Vec<String> = texts(&answer, "subnetId").take(SUBNETS_MAX).collect();
+    ensure!(!subnets.is_empty(), "the endpoint has no subnet");
+    let answer = String::from_utf8(client.call(&DescribeSecurityGroupsRequest::default())?)?;
+    let group = texts(&answer, "groupId").next().context("the endpoint has no security group")?;
+    Ok(Scene { subnets, group })
+}
+
+/// What stands in the elements of this name, in order.
+fn texts(xml: &str, element: &str) -> impl Iterator<Item = String> {
+    let after: Vec<String> = xml.split(&format!("<{element}>")).skip(1).map(str::to_owned).collect();
+    after.into_iter().filter_map(|rest| rest.split('<').next().map(str::to_owned))
 }
 
 /// One task of the benchmark's definition.
-pub fn run_task(cluster: &str, subnets: &[String], launch_type: &str) -> RunTaskRequest {
-    let vpc = AwsVpcConfiguration { subnets: Some(subnets.to_vec()), ..Default::default() };
+pub fn run_task(cluster: &str, scene: &Scene, launch_type: &str) -> RunTaskRequest {
+    let vpc = AwsVpcConfiguration {
+        subnets: Some(scene.subnets.clone()),
+        security_groups: Some(vec![scene.group.clone()]),
+        ..Default::default()
+    };
     RunTaskRequest {
         cluster: Some(cluster.to_owned()),
         task_definition: Some(FAMILY.to_owned()),
