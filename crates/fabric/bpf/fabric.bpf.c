@@ -4,7 +4,8 @@
  * with a reason. Nothing ever reaches the network stack of the fabric's own namespace.
  *
  * Order: known interface -> ARP -> source address -> flow table -> endpoint -> egress rules of the sender -> ingress
- * rules of the receiver. What depends on values only is in verdict.h; parsing is in parse.h, flow records in flows.h.
+ * rules of the receiver. What depends on values only is in verdict.h; parsing is in parse.h, flow records in flows.h, the
+ * short cut to them in recent.h.
  */
 #include "maps.h"
 #include "verdict.h"
@@ -12,7 +13,7 @@
 #include "parse.h"
 #include "answers.h"
 #include "gates.h"
-#include "flows.h"
+#include "recent.h"
 
 /* Hands the packet to the inner end of `ifindex`, whatever hardware address it carries. */
 INLINE int deliver(struct __sk_buff *skb, __u32 ifindex)
@@ -48,7 +49,7 @@ NOINLINE int first_packet(struct __sk_buff *skb, struct crossing *c)
 }
 
 /* A packet of a known flow: only a change of policy or membership since the last one makes the gates look again. */
-INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f)
+INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f, struct recent *r)
 {
 	bool from_high = c->from_high;
 	__u32 state = f->state;
@@ -60,6 +61,8 @@ INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f
 		return drop(c->slot, DROP_rule_removed);
 	}
 	touch_flow(c, f, state);
+	if (r)
+		remember_flow(r, c, f);
 	if (from_high)
 		return pass(skb, c, f->ifindex[0], f->slot[0]);
 	return pass(skb, c, f->ifindex[1], f->slot[1]);
@@ -67,8 +70,12 @@ INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f
 
 INLINE int cross(struct __sk_buff *skb, struct crossing *c)
 {
-	struct flow *f = map_lookup(&flows, &c->key);
+	struct recent *r = recent_row(&c->key);
+	struct flow *f;
 
+	if (r && recent_holds(r, c, skb->ifindex))
+		return c->from_high ? pass(skb, c, r->ifindex[0], r->slot[0]) : pass(skb, c, r->ifindex[1], r->slot[1]);
+	f = map_lookup(&flows, &c->key);
 	if (!f || !flow_alive(c->now_ns, f->seen_ns, f->state, c->packet.proto))
 		return first_packet(skb, c);
 	if (c->packet.proto == PROTO_TCP && tcp_opens(c->packet.tcp_flags))
@@ -77,7 +84,7 @@ INLINE int cross(struct __sk_buff *skb, struct crossing *c)
 		return first_packet(skb, c);
 	if (f->epoch != c->epoch && !judge_again(c, f))
 		return first_packet(skb, c);
-	return next_packet(skb, c, f);
+	return next_packet(skb, c, f, r);
 }
 
 SECTION("classifier")

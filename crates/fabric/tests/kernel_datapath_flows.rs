@@ -37,6 +37,9 @@ fn pair() -> Lab {
     lab
 }
 
+/// The longest jiffy of any kernel: time alone ends what a processor remembers of a flow.
+const JIFFY: Duration = Duration::from_millis(10);
+
 /// Empties the flow table, as a full table or a lost machine would.
 fn forget_flows(lab: &mut Lab) {
     let path = lab.fabric().pins().join("flows");
@@ -47,6 +50,7 @@ fn forget_flows(lab: &mut Lab) {
         flows.remove(key).unwrap();
     }
     assert_eq!(lab.fabric().flows().unwrap(), 0);
+    std::thread::sleep(JIFFY);
 }
 
 fn pin() {

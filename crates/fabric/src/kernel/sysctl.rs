@@ -23,12 +23,13 @@ pub fn settle_task(namespace: &Namespace) -> Result<(), Fault> {
 }
 
 /// Sets the congestion control of new connections in a namespace. If the machine does not let namespaces choose it, it
-/// is told to, which works from a thread in the machine's own namespace only.
+/// is told to. The list can be written in the machine's own namespace only, which is that of its first process.
 pub fn set_congestion_control(namespace: &Namespace, name: &str) -> Result<(), Fault> {
     match write(namespace, CONGESTION_CONTROL, name) {
         Err(fault) if fault.is_errno(libc::EPERM) => {
-            let allowed = read_here(CONGESTION_CONTROLS_ALLOWED)?;
-            write_here(CONGESTION_CONTROLS_ALLOWED, &format!("{allowed} {name}"))?;
+            let machine = Namespace::of_pid(1)?;
+            let allowed = read(&machine, CONGESTION_CONTROLS_ALLOWED)?;
+            write(&machine, CONGESTION_CONTROLS_ALLOWED, &format!("{allowed} {name}"))?;
             write(namespace, CONGESTION_CONTROL, name)
         }
         done => done,
