@@ -1,0 +1,175 @@
+//! Placement in process, no store and no wire: RunTask decided and applied with many hosts and many tasks standing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use berth_domain::{Change, Env, Refusal, Snapshot, ecs, vpc};
+use berth_shapes::ec2::{CreateSubnetRequest, CreateVpcRequest};
+use berth_shapes::ecs::{
+    AwsVpcConfiguration, ContainerDefinition, NetworkConfiguration, PlacementStrategy, RegisterTaskDefinitionRequest,
+    RunTaskRequest,
+};
+use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION};
+use berth_types::{HostId, InstanceId};
+
+use crate::scene::FAMILY;
+use crate::table;
+
+const SAMPLE: Duration = Duration::from_secs(2);
+/// As many as one RunTask may start.
+const PER_CALL: u32 = 10;
+/// Each is a VPC with one subnet that fills it, the largest AWS admits.
+const NETWORKS: u8 = 4;
+const CLUSTER: &str = "default";
+/// What is measured: launch type, and strategies as type and field.
+const KINDS: [(&str, &str, &[(&str, &str)]); 5] = [
+    ("Fargate", "FARGATE", &[]),
+    ("EC2", "EC2", &[]),
+    ("EC2, binpack memory", "EC2", &[("binpack", "memory")]),
+    ("EC2, spread instances", "EC2", &[("spread", "instanceId")]),
+    ("EC2, spread zones, binpack memory", "EC2", &[("spread", "attribute:ecs.availability-zone"), ("binpack", "memory")]),
+];
+
+/// How much stands before the measuring begins.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Hosts, each a container instance that takes Fargate tasks too.
+    #[arg(long, default_value_t = 5_000)]
+    hosts: u32,
+    /// Tasks, half of them of each launch type.
+    #[arg(long, default_value_t = 100_000)]
+    tasks: u32,
+}
+
+/// Measures and prints.
+pub fn run(options: &Options) -> Result<()> {
+    let mut world = World::new(options.hosts)?;
+    eprintln!("placing {} tasks on {} hosts", options.tasks, options.hosts);
+    for nth in 0..options.tasks / PER_CALL {
+        let launch_type = if nth % 2 == 0 { "FARGATE" } else { "EC2" };
+        world.run(launch_type, &[])?;
+    }
+    let mut rows = Vec::new();
+    for (name, launch_type, strategies) in KINDS {
+        // A copy: each kind begins with the same tasks.
+        let mut world = world.clone();
+        let (begin, mut decisions) = (Instant::now(), 0);
+        while begin.elapsed() < SAMPLE {
+            decisions += world.run(launch_type, strategies)?;
+        }
+        rows.push(vec![name.to_owned(), format!("{:.0}", f64::from(decisions) / begin.elapsed().as_secs_f64())]);
+    }
+    table::print(&["placement", "decisions/s"], &rows);
+    println!("\ngoal: >= 20000 decisions/s with 5,000 hosts and 100,000 tasks");
+    Ok(())
+}
+
+#[derive(Clone)]
+struct World {
+    snapshot: Snapshot,
+    subnets: Vec<String>,
+    calls: u128,
+}
+
+impl World {
+    fn new(hosts: u32) -> Result<Self> {
+        let mut world = Self { snapshot: Snapshot::default(), subnets: Vec::new(), calls: 0 };
+        let env = world.env();
+        let change = ecs::ensure_default_cluster(&world.snapshot, &env);
+        world.apply(change);
+        for nth in 0..NETWORKS {
+            let cidr = Some(format!("10.{nth}.0.0/16"));
+            let request = CreateVpcRequest { cidr_block: cidr.clone(), ..Default::default() };
+            let vpc_id = world.decide(vpc::create_vpc, &request)?.vpc.and_then(|vpc| vpc.vpc_id);
+            let request = CreateSubnetRequest { vpc_id, cidr_block: cidr, ..Default::default() };
+            let subnet = world.decide(vpc::create_subnet, &request)?.subnet.and_then(|subnet| subnet.subnet_id);
+            world.subnets.push(subnet.context("no subnet was made")?);
+        }
+        for number in 1..=hosts {
+            let env = world.env();
+            let change = ecs::host_connected(&world.snapshot, &hello(number.into()), &env)?;
+            world.apply(change);
+        }
+        world.decide(ecs::register_task_definition, &definition())?;
+        Ok(world)
+    }
+
+    fn env(&mut self) -> Env {
+        self.calls += 1;
+        let fixed = Env::fixed();
+        Env::new(fixed.now, &fixed.region, &fixed.account, &fixed.caller, self.calls)
+    }
+
+    fn apply<T>(&mut self, change: Change<T>) -> T {
+        change.writes.iter().for_each(|write| self.snapshot.apply(write));
+        change.reply
+    }
+
+    fn decide<Q, A>(&mut self, rule: fn(&Snapshot, &Q, &Env) -> Result<Change<A>, Refusal>, request: &Q) -> Result<A> {
+        let env = self.env();
+        let change = rule(&self.snapshot, request, &env)?;
+        Ok(self.apply(change))
+    }
+
+    /// Starts as many tasks as one call may; the number of them.
+    fn run(&mut self, launch_type: &str, strategies: &[(&str, &str)]) -> Result<u32> {
+        let subnet = self.subnets[self.calls as usize % self.subnets.len()].clone();
+        let vpc = AwsVpcConfiguration { subnets: Some(vec![subnet]), ..Default::default() };
+        let strategy = strategies.iter().map(|(kind, field)| PlacementStrategy {
+            r#type: Some((*kind).to_owned()),
+            field: Some((*field).to_owned()),
+        });
+        let request = RunTaskRequest {
+            cluster: Some(CLUSTER.to_owned()),
+            task_definition: Some(FAMILY.to_owned()),
+            launch_type: Some(launch_type.to_owned()),
+            count: Some(PER_CALL as i32),
+            network_configuration: Some(NetworkConfiguration { awsvpc_configuration: Some(vpc) }),
+            placement_strategy: (!strategies.is_empty()).then(|| strategy.collect()),
+            ..Default::default()
+        };
+        let answer = self.decide(ecs::run_task, &request)?;
+        let started = answer.tasks.unwrap_or_default().len() as u32;
+        ensure!(started == PER_CALL, "only {started} tasks were placed: {:?}", answer.failures);
+        Ok(started)
+    }
+}
+
+fn hello(number: u128) -> Hello {
+    let capabilities = ["ecs.capability.task-eni", "ecs.capability.task-cpu-mem-limit"];
+    let docker = (18..=44).map(|minor| format!("com.amazonaws.ecs.capability.docker-remote-api.1.{minor}"));
+    let named = capabilities.iter().map(|name| (*name).to_owned()).chain(docker).map(|name| (name, None));
+    let mut attributes: BTreeMap<_, _> = named.collect();
+    attributes.insert("ecs.cpu-architecture".to_owned(), Some("x86_64".to_owned()));
+    Hello {
+        protocol: PROTOCOL_VERSION,
+        host: HostId::from_bits(number),
+        instance: InstanceId::from_bits(number),
+        cluster: CLUSTER.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime_version: "0".to_owned(),
+        capacity: Capacity { cpu_units: 65_536, memory_mib: 131_072, enis: 1_000 },
+        attributes,
+        tasks: Vec::new(),
+        enis: Vec::new(),
+    }
+}
+
+fn definition() -> RegisterTaskDefinitionRequest {
+    let container = ContainerDefinition {
+        name: Some("app".to_owned()),
+        image: Some("busybox".to_owned()),
+        essential: Some(true),
+        ..Default::default()
+    };
+    RegisterTaskDefinitionRequest {
+        family: Some(FAMILY.to_owned()),
+        network_mode: Some("awsvpc".to_owned()),
+        requires_compatibilities: Some(vec!["EC2".to_owned(), "FARGATE".to_owned()]),
+        cpu: Some("256".to_owned()),
+        memory: Some("512".to_owned()),
+        container_definitions: Some(vec![container]),
+        ..Default::default()
+    }
+}
