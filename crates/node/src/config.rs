@@ -158,7 +158,7 @@ impl NodeConfig {
     }
 
     pub(crate) fn identity_file(&self) -> PathBuf {
-        self.node_dir().join("identity.json")
+        identity_file(&self.data_dir)
     }
 
     pub(crate) fn journal_file(&self) -> PathBuf {
@@ -196,6 +196,11 @@ impl NodeConfig {
 /// Socket of the private containerd of the node with this run folder.
 pub fn containerd_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("containerd").join("containerd.sock")
+}
+
+/// Where a host keeps who it is.
+pub(crate) fn identity_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("node").join("identity.json")
 }
 
 #[cfg(test)]

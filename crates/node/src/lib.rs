@@ -30,7 +30,7 @@ mod teardown;
 pub use config::{ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBehavior, containerd_socket};
 pub use doctor::{Check, doctor};
 pub use fault::Fault;
-pub use identity::{Identity, measured_capacity};
+pub use identity::{Identity, identity, measured_capacity};
 pub use images::{Loaded, held_images, load};
 pub use log_driver::log_driver_main;
 pub use node::run;

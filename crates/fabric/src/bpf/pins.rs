@@ -23,6 +23,15 @@ pub fn directory(instance: &str) -> PathBuf {
     instance_directory(instance).join(format!("v{LAYOUT_VERSION}"))
 }
 
+/// The maps of an instance that runs; `run_dir` only names it in the error when it does not.
+pub fn of_running(instance: &str, run_dir: &Path) -> Result<PathBuf, Fault> {
+    let path = directory(instance);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(Fault::NotRunning { instance: format!("{instance} ({})", run_dir.display()), path }),
+    }
+}
+
 /// True if bpffs is mounted at its usual place.
 pub fn is_bpffs_mounted() -> bool {
     statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS)

@@ -13,7 +13,6 @@ mod trial;
 #[cfg(test)]
 pub(crate) mod testing {
     //! What the laws in `oracle` are about.
-    pub use super::held::Held;
     pub use super::plan::{Wanted, plan};
 }
 
@@ -23,7 +22,7 @@ use aya::programs::SchedClassifier;
 use berth_types::{EniId, HostId};
 
 pub use crate::fault::Fault;
-use held::Held;
+pub(crate) use held::Held;
 pub use plug::Inner;
 pub use program::ProgramStats;
 pub use trial::Trial;
