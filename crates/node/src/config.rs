@@ -170,8 +170,12 @@ impl NodeConfig {
     }
 
     /// Folder of a task: hosts, hostname, resolv.conf and volumes. Removed with the task.
+    pub(crate) fn tasks_dir(&self) -> PathBuf {
+        self.node_dir().join("tasks")
+    }
+
     pub(crate) fn task_dir(&self, task: &str) -> PathBuf {
-        self.node_dir().join("tasks").join(task)
+        self.tasks_dir().join(task)
     }
 
     /// Volumes that outlive the tasks that use them.

@@ -14,6 +14,7 @@ mod doctor;
 mod endpoint;
 mod engine;
 mod fault;
+mod garbage;
 mod identity;
 mod images;
 mod journal;
