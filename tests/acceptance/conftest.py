@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import time
 from functools import cached_property
@@ -105,6 +106,13 @@ class Berth:
 
     def pid(self, role):
         return self.status()["processes"][role]
+
+    def kill(self, role):
+        """Kills a process and waits until another has its role and the host is connected."""
+        pid = self.pid(role)
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: self.status().get("processes", {}).get(role) not in (None, pid), 60, f"no new {role}")
+        self.wait_until_host_is_connected()
 
     def wait_until_host_is_connected(self):
         def connected():

@@ -18,14 +18,6 @@ def pair(shared, vpc, ec2_cluster, td_ports):
     return one.wait(), two.wait()
 
 
-def kill(berth, role):
-    """Kills a process and waits until another has its role and the host is connected."""
-    pid = berth.pid(role)
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: berth.status().get("processes", {}).get(role) not in (None, pid), 60, f"no new {role}")
-    berth.wait_until_host_is_connected()
-
-
 @pytest.mark.parametrize("role", ["server", "node"])
 def test_tasks_and_their_connection_outlive_a_killed_process(berth, vpc, pair, runner, ec2_cluster, td_ports, role):
     """Must-show 4."""
@@ -34,7 +26,7 @@ def test_tasks_and_their_connection_outlive_a_killed_process(berth, vpc, pair, r
     with peer_in(one) as peer:
         peer.must("connect", two.ip, 7000)
         assert peer.must("say", "before") == "before"
-        kill(berth, role)
+        berth.kill(role)
         assert peer.must("say", "after") == "after"
     for task in pair:
         assert task.describe()["lastStatus"] == "RUNNING"
@@ -75,7 +67,7 @@ def test_no_packet_is_lost_while_the_node_restarts(berth, pair):
     try:
         for _ in range(3):
             ping.stdout.readline()
-        kill(berth, "node")
+        berth.kill("node")
         for _ in range(3):
             ping.stdout.readline()
     finally:
@@ -89,6 +81,6 @@ def test_no_packet_is_lost_while_the_node_restarts(berth, pair):
 def test_records_outlive_the_server(berth, ecs, pair, td_web):
     """Item 173: what was answered is kept."""
     arn = ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"]
-    kill(berth, "server")
+    berth.kill("server")
     assert ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"] == arn
     assert {task.arn for task in pair} <= set(ecs.list_tasks(cluster=pair[0].cluster)["taskArns"])

@@ -72,6 +72,9 @@ pub enum Command {
     /// Run a command from a fresh network interface inside a VPC
     #[command(after_help = SHELL_HELP)]
     Shell(ShellArgs),
+    /// Say why a packet arrives or does not: each gate with the rule that decides
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
     /// Show what the containers of a task have written
     #[command(after_help = LOGS_HELP)]
     Logs(LogsArgs),
@@ -238,6 +241,62 @@ pub struct ShellArgs {
     pub command: Vec<String>,
 }
 
+/// `berth explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Who sends: an address, an interface (eni-...), the id or ARN of a task
+    #[arg(value_name = "A")]
+    pub from: String,
+    /// Who receives, named in the same ways, and its port; of ICMP a type or TYPE/CODE, an echo request when absent
+    #[arg(value_name = "B:PORT")]
+    pub to: String,
+    /// IP protocol; -1 asks for what only rules for all protocols admit
+    #[arg(long, value_enum, default_value_t = IpProtocol::Tcp, allow_negative_numbers = true)]
+    pub protocol: IpProtocol,
+    /// VPC of the addresses; when absent that of the other end, else the default VPC
+    #[arg(long, value_name = "VPC-ID")]
+    pub vpc: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+}
+
+/// Protocol of a packet, named as in rules of security groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IpProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP.
+    Icmp,
+    /// Any that no rule names.
+    #[value(name = "-1")]
+    All,
+}
+
+impl IpProtocol {
+    /// The word of the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+            Self::All => "-1",
+        }
+    }
+
+    /// Its number.
+    pub fn number(self) -> Option<u8> {
+        match self {
+            Self::Tcp => Some(6),
+            Self::Udp => Some(17),
+            Self::Icmp => Some(1),
+            Self::All => None,
+        }
+    }
+}
+
 /// `berth logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
@@ -333,6 +392,16 @@ Examples:
 
 The command sees `lo` and one interface with an address of the subnet; security groups apply to it like to any other.
 The interface is removed when the command ends. The exit code is the command's.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  berth explain 172.31.0.4 172.31.0.9:5432
+  berth explain $TASK_ARN eni-0123456789abcdef0:53 --protocol udp
+  berth explain 10.0.0.4 10.0.0.9 --protocol icmp --vpc vpc-0a1b
+
+Each gate of the data path is asked about the first packet of a connection: by the records, and by the maps the kernel
+holds; a warning tells where they differ. Exit code 0 when the packet arrives, 1 when it is dropped (with the reason as
+`berth eni stats` names it), 2 when nothing could be said. Run it on the sender's host.";
 
 const LOGS_HELP: &str = "\
 Examples:

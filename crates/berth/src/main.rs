@@ -38,6 +38,7 @@ fn run(berth: Berth) -> Result<ExitCode> {
         Command::Status(args) => command::status::run(&place, args.output),
         Command::Doctor(args) => command::doctor::run(args.output),
         Command::Shell(args) => command::shell::run(&place, &args),
+        Command::Explain(args) => Ok(command::explain::run(&place, &args)),
         Command::Logs(args) => command::logs::run(&place, &args),
         Command::Image(ImageCommand::Load { file, name }) => command::image::load(&place, &file, name.as_deref()),
         Command::Image(ImageCommand::Ls(show)) => command::image::list(&place, show.output),

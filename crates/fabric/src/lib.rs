@@ -1,20 +1,22 @@
 //! The VPC on a host: interfaces, the eBPF data path between them, and what the kernel needs for both.
 //!
 //! [`Fabric`] takes a `HostIntent` and makes it true: `compile` turns security groups into tables (pure), `bpf` owns
-//! program and maps, `fabric` decides in which order they change, `kernel` speaks netlink and enters namespaces, `cni`
-//! holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
+//! program and maps, `fabric` decides in which order they change, `explain` tells what they mean for a packet,
+//! `kernel` speaks netlink and enters namespaces, `cni` holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
 //! All calls block; none needs a runtime.
 
 pub mod cni;
 pub mod compile;
 pub mod doctor;
 pub mod drop_reason;
+pub mod explain;
 pub mod fabric;
 pub mod fault;
 pub mod kernel;
 pub mod stats;
 
 mod bpf;
+mod reading;
 
 #[cfg(test)]
 mod oracle;

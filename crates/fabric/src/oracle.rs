@@ -1,62 +1,13 @@
 //! The plain reading of security groups, and the law that the compiled tables agree with it at every step.
 //!
-//! [`admits`] goes through the rules one by one as the AWS documentation tells it. The tables are looked up as the
+//! `reading` goes through the rules one by one as the AWS documentation tells it. The tables are looked up as the
 //! kernel does, longest prefix first, and combined by the C of `bpf/verdict.h`.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use berth_types::intent::{PortRange, RuleIntent, RulePeer};
 
-use berth_types::intent::{Direction, GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent};
-use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId};
-
-use crate::compile::{PortPrefix, Ruleset};
+use crate::compile::Ruleset;
+use crate::reading::{Groups, Question, Sets, rule_admits, rules};
 use crate::verdict::overlap;
-
-type Groups = BTreeMap<SecurityGroupId, SecurityGroupIntent>;
-type Sets = BTreeMap<GroupSetId, GroupSetIntent>;
-
-/// One packet at one gate. For ICMP the port is type and code.
-#[derive(Clone, Copy, Debug)]
-struct Question {
-    direction: Direction,
-    group_set: GroupSetId,
-    peer: Ipv4Addr,
-    peer_set: GroupSetId,
-    protocol: u8,
-    port: u16,
-}
-
-/// True if the rule admits the packet, read literally.
-fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
-    if rule.direction != q.direction || rule.protocol.is_some_and(|protocol| protocol != q.protocol) {
-        return false;
-    }
-    let port_matches = match (rule.protocol, rule.ports) {
-        (Some(6 | 17), PortRange::Ports(first, last)) => (first..=last).contains(&q.port),
-        (Some(1), PortRange::Icmp(kind, code)) => {
-            let [packet_kind, packet_code] = q.port.to_be_bytes();
-            kind == packet_kind && code.is_none_or(|code| code == packet_code)
-        }
-        _ => true,
-    };
-    let peer_matches = match &rule.peer {
-        RulePeer::Cidr(range) => range.contains(q.peer),
-        RulePeer::Group(group) => {
-            sets.get(&q.peer_set).is_some_and(|peer| peer.vni == sets[&q.group_set].vni && peer.groups.contains(group))
-        }
-    };
-    port_matches && peer_matches
-}
-
-fn rules<'a>(sets: &Sets, groups: &'a Groups, q: &Question) -> Vec<&'a RuleIntent> {
-    let own = sets.get(&q.group_set).map(|set| set.groups.clone()).unwrap_or_default();
-    own.iter().filter_map(|id| groups.get(id)).flat_map(|group| group.rules.values()).collect()
-}
-
-/// True if any rule of the group set admits the packet.
-fn admits(sets: &Sets, groups: &Groups, q: &Question) -> bool {
-    rules(sets, groups, q).into_iter().any(|rule| rule_admits(rule, sets, q))
-}
 
 fn is_world(rule: &RuleIntent) -> bool {
     matches!(rule.peer, RulePeer::Cidr(range) if range.prefix() == 0)
@@ -64,7 +15,7 @@ fn is_world(rule: &RuleIntent) -> bool {
 
 /// True if AWS would not track the flow: admitted from or to everywhere, and everything may answer.
 fn is_untracked(sets: &Sets, groups: &Groups, q: &Question) -> bool {
-    let rules = rules(sets, groups, q);
+    let rules: Vec<&RuleIntent> = rules(sets, groups, q.group_set).map(|(_, _, rule)| rule).collect();
     let admitted = rules.iter().any(|rule| is_world(rule) && rule_admits(rule, sets, q));
     let answered = rules.iter().any(|rule| {
         let is_whole = match (rule.protocol, rule.ports) {
@@ -73,54 +24,42 @@ fn is_untracked(sets: &Sets, groups: &Groups, q: &Question) -> bool {
             (_, PortRange::Icmp(..)) => false,
         };
         rule.direction != q.direction
-            && rule.protocol.is_none_or(|protocol| protocol == q.protocol)
+            && (rule.protocol.is_none() || rule.protocol == q.protocol)
             && is_whole
             && is_world(rule)
     });
-    matches!(q.protocol, 6 | 17) && admitted && answered
-}
-
-/// The row the kernel's longest-prefix table finds.
-fn address_row(tables: &Ruleset, peer: Ipv4Addr) -> Option<&crate::compile::Bitmap> {
-    let found = tables.addresses.iter().filter(|(range, _)| range.contains(peer));
-    found.max_by_key(|(range, _)| range.prefix()).map(|(_, row)| row)
-}
-
-fn port_row(tables: &Ruleset, protocol: u8, port: u16) -> Option<&crate::compile::Bitmap> {
-    let holds = |prefix: &PortPrefix| match prefix.protocol {
-        None => true,
-        Some(named) => {
-            named == protocol && (port ^ prefix.port).checked_shr(16 - u32::from(prefix.bits)).unwrap_or(0) == 0
-        }
-    };
-    let found = tables.ports.iter().filter(|(prefix, _)| holds(prefix));
-    found.max_by_key(|(prefix, _)| (prefix.protocol.is_some(), prefix.bits)).map(|(_, row)| row)
+    matches!(q.protocol, Some(6 | 17)) && admitted && answered
 }
 
 /// What `ask` in `bpf/gates.h` finds: admitted, and by a rule for everywhere.
 fn look_up(tables: &Ruleset, q: &Question) -> (bool, bool) {
-    let port = port_row(tables, q.protocol, q.port);
-    let world = tables.addresses.get(&Ipv4Cidr::containing(Ipv4Addr::UNSPECIFIED, 0).unwrap_or_else(|| unreachable!()));
-    let admitted = overlap(address_row(tables, q.peer), port) || overlap(tables.members.get(&q.peer_set), port);
-    (admitted, overlap(world, port))
+    let port = tables.port_row(q.protocol, q.port);
+    let by_group = overlap(tables.members.get(&q.peer_set), port);
+    (overlap(tables.address_row(q.peer), port) || by_group, overlap(tables.world_row(), port))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::bpf::layout::{Endpoint, EndpointKey};
     use crate::compile::compile;
-    use crate::fabric::testing::{Held, Wanted, plan};
+    use crate::fabric::Held;
+    use crate::fabric::testing::{Wanted, plan};
+    use crate::reading::admits;
     use crate::verdict::replies_are_open;
-    use berth_types::{SecurityGroupRuleId, Vni};
+    use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
+    use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId, Vni};
     use proptest::prelude::*;
 
     fn group_id(n: u8) -> SecurityGroupId {
         SecurityGroupId::from_bits(n.into())
     }
 
-    fn address(n: u8) -> Ipv4Addr {
+    pub(crate) fn address(n: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, n >> 6, (n >> 4) & 3, n & 15)
     }
 
@@ -153,7 +92,7 @@ mod tests {
         }
     }
 
-    fn any_groups() -> impl Strategy<Value = Groups> {
+    pub(crate) fn any_groups() -> impl Strategy<Value = Groups> {
         proptest::collection::vec(proptest::collection::vec(any_rule(), 0..6), 5).prop_map(|groups| {
             let numbered = |rules: Vec<RuleIntent>| {
                 (0u32..).zip(rules).map(|(n, rule)| (SecurityGroupRuleId::from_bits(n.into()), rule)).collect()
@@ -163,7 +102,7 @@ mod tests {
     }
 
     /// Each set is a bit mask over five groups; the last one is of another VPC.
-    fn any_sets() -> impl Strategy<Value = Sets> {
+    pub(crate) fn any_sets() -> impl Strategy<Value = Sets> {
         proptest::collection::btree_map(1u16..7, 1u8..32, 2..6).prop_map(|masks| {
             let set = |id: u16, mask: u8| GroupSetIntent {
                 vni: Vni(if id == 6 { 2 } else { 1 }),
@@ -174,7 +113,7 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_question()(
+        pub(crate) fn any_question()(
             ingress in any::<bool>(), own in 1u16..7, peer in any::<u8>(), peer_set in 0u16..7,
             protocol in prop_oneof![6 => Just(6u8), 2 => Just(17), 2 => Just(1), 1 => Just(47), 1 => Just(50)],
             port in 0u16..32, kind in 0u16..4, code in 0u16..3,
@@ -184,7 +123,7 @@ mod tests {
                 group_set: GroupSetId(own),
                 peer: address(peer),
                 peer_set: GroupSetId(peer_set),
-                protocol,
+                protocol: Some(protocol),
                 port: match protocol { 6 | 17 => port, 1 => kind << 8 | code, _ => 0 },
             }
         }
@@ -204,7 +143,7 @@ mod tests {
                 };
                 let (admitted, world) = look_up(tables, q);
                 prop_assert_eq!(admitted, admits(&sets, &groups, q), "{:?}", q);
-                let untracked = world && replies_are_open(policy.open, direction, q.protocol);
+                let untracked = world && replies_are_open(policy.open, direction, q.protocol.unwrap());
                 prop_assert_eq!(untracked, is_untracked(&sets, &groups, q), "{:?}", q);
             }
         }
@@ -236,27 +175,27 @@ mod tests {
         }
     }
 
-    /// A VPC with up to four endpoints; the key is the last octet.
+    /// A VPC with up to four endpoints; the key is the last octet, after those a subnet keeps for itself.
     #[derive(Clone, Debug)]
-    struct World {
-        groups: Groups,
-        sets: Sets,
-        endpoints: BTreeMap<u8, GroupSetId>,
+    pub(crate) struct World {
+        pub groups: Groups,
+        pub sets: Sets,
+        pub endpoints: BTreeMap<u8, GroupSetId>,
     }
 
     /// A packet between two endpoints.
     #[derive(Clone, Copy, Debug)]
-    struct Crossing {
-        from: u8,
-        to: u8,
-        protocol: u8,
-        port: u16,
+    pub(crate) struct Crossing {
+        pub from: u8,
+        pub to: u8,
+        pub protocol: u8,
+        pub port: u16,
     }
 
     prop_compose! {
-        fn any_world()(
+        pub(crate) fn any_world()(
             groups in any_groups(), sets in any_sets(),
-            carried in proptest::collection::btree_map(0u8..4, any::<proptest::sample::Index>(), 0..4),
+            carried in proptest::collection::btree_map(4u8..8, any::<proptest::sample::Index>(), 0..4),
         ) -> World {
             let ids: Vec<GroupSetId> = sets.keys().copied().filter(|id| id.0 != 6).collect();
             let endpoints = carried.into_iter().filter(|_| !ids.is_empty()).map(|(n, i)| (n, *i.get(&ids))).collect();
@@ -265,8 +204,8 @@ mod tests {
     }
 
     prop_compose! {
-        fn any_crossing()(
-            from in 0u8..4, to in 0u8..4, port in 0u16..32, protocol in prop_oneof![Just(6u8), Just(17)],
+        pub(crate) fn any_crossing()(
+            from in 4u8..8, to in 4u8..8, port in 0u16..32, protocol in prop_oneof![Just(6u8), Just(17)],
         ) -> Crossing {
             Crossing { from, to, protocol, port }
         }
@@ -279,18 +218,18 @@ mod tests {
             group_set,
             peer: address(peer),
             peer_set,
-            protocol,
+            protocol: Some(protocol),
             port,
         };
         [gate(Direction::Egress, from, q.to, to), gate(Direction::Ingress, to, q.from, from)]
     }
 
     impl World {
-        fn policies(&self) -> BTreeMap<GroupSetId, crate::compile::Policy> {
+        pub(crate) fn policies(&self) -> BTreeMap<GroupSetId, crate::compile::Policy> {
             compile(&self.sets, &self.groups).unwrap()
         }
 
-        fn wanted<'a>(&self, policies: &'a BTreeMap<GroupSetId, crate::compile::Policy>) -> Wanted<'a> {
+        pub(crate) fn wanted<'a>(&self, policies: &'a BTreeMap<GroupSetId, crate::compile::Policy>) -> Wanted<'a> {
             let endpoint = |n: u8, set: GroupSetId| Endpoint {
                 ifindex: u32::from(n) + 10,
                 slot: n.into(),
@@ -303,7 +242,7 @@ mod tests {
             Wanted { policies, endpoints, cidrs: Default::default(), enis: Default::default() }
         }
 
-        fn admits(&self, q: &Crossing) -> bool {
+        pub(crate) fn admits(&self, q: &Crossing) -> bool {
             let ends = (self.endpoints.get(&q.from), self.endpoints.get(&q.to));
             let (Some(&from), Some(&to)) = ends else {
                 return false;
@@ -312,7 +251,7 @@ mod tests {
         }
     }
 
-    fn key_of(n: u8) -> EndpointKey {
+    pub(crate) fn key_of(n: u8) -> EndpointKey {
         EndpointKey { vni: 1, address: address(n).octets() }
     }
 

@@ -48,12 +48,7 @@ impl EniStats {
 ///
 /// `run_dir` is where the instance runs; it only names the instance in the error when there is none.
 pub fn read_stats(instance: &str, run_dir: &Path) -> Result<Vec<(EniId, EniStats)>, Fault> {
-    let directory = pins::directory(instance);
-    if !directory.exists() {
-        let instance = format!("{instance} ({})", run_dir.display());
-        return Err(Fault::NotRunning { instance, path: directory });
-    }
-    let maps = Maps::open(&directory)?;
+    let maps = Maps::open(&pins::of_running(instance, run_dir)?)?;
     let mut all = Vec::new();
     for (id, entry) in maps.enis()? {
         all.push((id, EniStats::of(&maps.counters(entry.slot)?)));

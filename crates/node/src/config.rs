@@ -158,7 +158,7 @@ impl NodeConfig {
     }
 
     pub(crate) fn identity_file(&self) -> PathBuf {
-        self.node_dir().join("identity.json")
+        identity_file(&self.data_dir)
     }
 
     pub(crate) fn journal_file(&self) -> PathBuf {
@@ -170,8 +170,12 @@ impl NodeConfig {
     }
 
     /// Folder of a task: hosts, hostname, resolv.conf and volumes. Removed with the task.
+    pub(crate) fn tasks_dir(&self) -> PathBuf {
+        self.node_dir().join("tasks")
+    }
+
     pub(crate) fn task_dir(&self, task: &str) -> PathBuf {
-        self.node_dir().join("tasks").join(task)
+        self.tasks_dir().join(task)
     }
 
     /// Volumes that outlive the tasks that use them.
@@ -196,6 +200,11 @@ impl NodeConfig {
 /// Socket of the private containerd of the node with this run folder.
 pub fn containerd_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("containerd").join("containerd.sock")
+}
+
+/// Where a host keeps who it is.
+pub(crate) fn identity_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("node").join("identity.json")
 }
 
 #[cfg(test)]

@@ -18,6 +18,12 @@ pub struct Identity {
     pub instance: InstanceId,
 }
 
+/// Who this host is, if a node has ever run on this data folder.
+pub fn identity(data_dir: &Path) -> Result<Option<Identity>, Fault> {
+    let file = crate::config::identity_file(data_dir);
+    if file.exists() { load_or_make(&file).map(Some) } else { Ok(None) }
+}
+
 /// Reads the identity, or makes one on the first start.
 pub(crate) fn load_or_make(file: &Path) -> Result<Identity, Fault> {
     match fs::read(file) {

@@ -24,7 +24,15 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 const PROGRAM_RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An intent and its number.
-pub(crate) type Numbered = (u64, Arc<HostIntent>);
+type Numbered = (u64, Arc<HostIntent>);
+
+/// What the server wants, and since which connection.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    intent: Numbered,
+    /// Counts connections.
+    connection: u64,
+}
 
 /// What the node says of itself.
 pub(crate) struct Introduction {
@@ -37,7 +45,7 @@ pub(crate) struct Introduction {
 pub(crate) async fn keep(
     host: Arc<Host>,
     who: Introduction,
-    intents: watch::Sender<Option<Numbered>>,
+    intents: watch::Sender<Option<Wanted>>,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     let mut pause = RECONNECT_PAUSE;
@@ -60,7 +68,7 @@ pub(crate) async fn keep(
 async fn talk(
     host: &Host,
     who: &Introduction,
-    intents: &watch::Sender<Option<Numbered>>,
+    intents: &watch::Sender<Option<Wanted>>,
     pause: &mut Duration,
 ) -> String {
     let stream = match UnixStream::connect(&host.config.server_socket).await {
@@ -86,6 +94,7 @@ async fn talk(
         return cause.to_string();
     }
     let mut held: Option<Numbered> = None;
+    let connection = intents.borrow().as_ref().map_or(0, |wanted| wanted.connection) + 1;
     loop {
         tokio::select! {
             said = receiver.next() => {
@@ -97,7 +106,7 @@ async fn talk(
                 match next_intent(&mut held, &text) {
                     Ok(intent) => {
                         *pause = RECONNECT_PAUSE;
-                        intents.send_replace(Some(intent));
+                        intents.send_replace(Some(Wanted { intent, connection }));
                     }
                     Err(why) => return why,
                 }
@@ -144,28 +153,29 @@ fn next_intent(held: &mut Option<Numbered>, text: &[u8]) -> Result<Numbered, Str
 /// Makes each intent true: first the data path, then the tasks. Intents that were replaced meanwhile are skipped.
 pub(crate) async fn obey(
     host: Arc<Host>,
-    mut intents: watch::Receiver<Option<Numbered>>,
+    mut intents: watch::Receiver<Option<Wanted>>,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    let mut is_first = true;
+    let mut cleaned = None;
     loop {
         tokio::select! {
             changed = intents.changed() => if changed.is_err() { return Ok(()) },
             () = shutdown.cancelled() => return Ok(()),
         }
         loop {
-            let Some((generation, intent)) = intents.borrow_and_update().clone() else { break };
+            let Some(wanted) = intents.borrow_and_update().clone() else { break };
+            let (generation, intent) = wanted.intent;
             let programmed = host.network.program(intent.clone()).await;
             if programmed.is_ok() {
                 host.reports.programmed(generation);
             }
             host.dispatch(&intent).await;
-            if is_first {
+            if cleaned != Some(wanted.connection) {
                 host.unplug_strangers(&intent).await;
-                is_first = false;
-                if let Some(ready) = &host.config.ready {
+                if let (None, Some(ready)) = (cleaned, &host.config.ready) {
                     ready.notify_one();
                 }
+                cleaned = Some(wanted.connection);
             }
             let Err(fault) = programmed else { break };
             tracing::error!(generation, %fault, "the data path did not take the intent; it will be tried again");

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::container::cgroups::Cgroups;
+use crate::container::cgroups::{self, Cgroups};
 use crate::container::{names, spec};
 use crate::containerd::{Containerd, Io, NewContainer, TaskState};
 use crate::fault::{absent_is_fine, all_of};
@@ -50,6 +50,12 @@ impl Record {
     fn held(&self) -> HeldNamespace {
         HeldNamespace { name: self.name.clone(), pause_id: self.pause_id.clone(), bridge_address: self.bridge_address }
     }
+}
+
+/// Names in the journal, each with its pause container.
+pub(crate) fn journaled(journal: &Journal) -> Result<Vec<(String, String)>, Fault> {
+    let records = journal.all::<Record>(journal::NAMESPACES)?;
+    Ok(records.into_iter().map(|(name, record)| (name, record.pause_id)).collect())
 }
 
 /// The namespaces of this host.
@@ -247,7 +253,7 @@ impl Namespaces {
     }
 
     fn cgroup(&self, pause_id: &str) -> String {
-        format!("/berth/{}/pause/{pause_id}", self.config.instance)
+        cgroups::pause_cgroup(&self.config.instance, pause_id)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything that touches the fabric's maps goes through the thread, in order: an intent is programmed before what it
 //! needs is plugged. Namespaces and plugins hold no shared state and run on threads for blocking work.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -21,7 +22,7 @@ use crate::fault::all_of;
 use crate::{Fault, NodeConfig};
 
 /// Interface to the host's bridge, inside a task.
-const BRIDGE_IF: &str = "ecs-eth0";
+pub(crate) const BRIDGE_IF: &str = "ecs-eth0";
 /// A task's interface, created in place (Fargate).
 const ENI_IF: &str = "eth1";
 /// A task's interface, moved in by `ecs-eni` (EC2 launch type).
@@ -104,6 +105,26 @@ impl Network {
     /// Interfaces that are plugged.
     pub async fn plugged(&self) -> Result<Vec<EniId>, Fault> {
         self.on_fabric("list", "interfaces".to_owned(), |fabric| fabric.plugged().map_err(|f| describe(&f))).await
+    }
+
+    /// Every interface of which something is on this host.
+    pub async fn present(&self) -> Result<BTreeSet<EniId>, Fault> {
+        self.on_fabric("list", "interfaces".to_owned(), |fabric| fabric.present().map_err(|f| describe(&f))).await
+    }
+
+    /// Takes away what the data path keeps of interfaces that are gone.
+    pub async fn collect(&self) -> Result<(), Fault> {
+        let on = "the data path".to_owned();
+        self.on_fabric("clean", on, |fabric| fabric.collect().map_err(|f| describe(&f))).await
+    }
+
+    /// Removes a namespace that is in no journal, with its pair to the host's bridge.
+    pub async fn remove_stray_namespace(&self, namespace: &str) -> Result<(), Fault> {
+        let path = self.path(namespace);
+        blocking("remove namespace", namespace.to_owned(), move || {
+            unbridge(&path).and_then(|()| Namespace::delete(&path)).map_err(|f| describe(&f))
+        })
+        .await
     }
 
     /// Takes an interface out; one that is not there is as good.

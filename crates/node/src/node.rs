@@ -16,7 +16,7 @@ use crate::link::Introduction;
 use crate::modes::Places;
 use crate::namespaces::{self, Namespaces};
 use crate::network::{METADATA_ADDRESS, Network};
-use crate::{Fault, NodeConfig, endpoint, identity, link, pause};
+use crate::{Fault, NodeConfig, endpoint, garbage, identity, link, pause};
 
 /// Runs a node until `shutdown`. Tasks and containerd live on; the next node takes them up again.
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), Fault> {
@@ -30,7 +30,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let cgroups = Cgroups::detect()?;
     let pause_root = pause::root_file_system(&config.node_dir())?;
     let private = config.containerd.is_none().then(|| Private::of(&config));
-    let containerd = Containerd::at(&config.containerd_socket());
+    let containerd = Containerd::at(&config.containerd_socket()).labelling(&config.instance);
     let runtime = async {
         if let Some(private) = &private {
             private.ensure().await?;
@@ -42,6 +42,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let namespaces = Namespaces::new(config.clone(), containerd.clone(), journal.clone(), cgroups.clone(), pause_root);
     namespaces.adopt().await?;
     let places = Places::open(&config, journal.clone())?;
+    // Before anything is made: what is there now and in no journal is nobody's.
+    garbage::collect(&config, &journal, &containerd, &network, &cgroups).await;
     let listener = endpoint::listen(METADATA_ADDRESS)?;
     let capacity = config.capacity.unwrap_or_else(identity::measured_capacity);
     let instance = identity.host.as_str().to_owned();

@@ -1,13 +1,12 @@
 //! Taking an instance off the machine: its containers, namespaces, cgroups, mounts, leases and its containerd.
 //! Images, logs and the identity stay in the data folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use futures_util::future::join_all;
-use nix::mount::MntFlags;
 
 use crate::container::cgroups::Cgroups;
-use crate::container::{files, names};
+use crate::container::{files, mounts, names};
 use crate::containerd::Containerd;
 use crate::containerd::supervise::{Private, remove_if_there};
 use crate::fault::all_of;
@@ -38,10 +37,17 @@ async fn empty(containerd: &Containerd, private: Option<&Private>, instance: &st
     }
     let containers = containerd.containers_labelled(names::INSTANCE_LABEL, instance).await?;
     // The pause containers last: they hold the shims the others use.
-    let (pauses, others): (Vec<_>, Vec<_>) = containers.into_iter().partition(|id| id.contains("internalecspause"));
+    let (pauses, others): (Vec<_>, Vec<_>) = containers.into_iter().partition(|id| names::is_pause(id));
     let removed = join_all(others.iter().map(|id| containerd.destroy_container(id))).await;
     let paused = join_all(pauses.iter().map(|id| containerd.destroy_container(id))).await;
-    all_of(removed.into_iter().chain(paused).chain([containerd.end_all_leases().await]))
+    all_of(removed.into_iter().chain(paused).chain([end_leases(containerd, private.is_some(), instance).await]))
+}
+
+/// Ends the leases of the instance; in a containerd of its own, those of `berth image load`, too.
+async fn end_leases(containerd: &Containerd, is_private: bool, instance: &str) -> Result<(), Fault> {
+    let leases = containerd.leases().await?;
+    let ours = leases.iter().filter(|lease| is_private || lease.instance.as_deref() == Some(instance));
+    all_of(join_all(ours.map(|lease| containerd.end_lease(&lease.name))).await)
 }
 
 fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
@@ -56,7 +62,7 @@ fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
         false => Ok(()),
     };
     let forgotten = remove_if_there(&config.journal_file());
-    let tasks = config.node_dir().join("tasks");
+    let tasks = config.tasks_dir();
     let emptied = unmount_below(&tasks).and_then(|()| files::remove_dir(&tasks));
     let unnamed = files::remove_dir(&config.netns_dir());
     all_of([unbridged, networked, uncaged, unmounted, forgotten, emptied, unnamed])
@@ -64,12 +70,6 @@ fn clean(config: &NodeConfig, is_private: bool) -> Result<(), Fault> {
 
 /// Mounts of containers whose shim died with them still mounted.
 fn unmount_below(dir: &Path) -> Result<(), Fault> {
-    let table = Path::new("/proc/self/mountinfo");
-    let text = std::fs::read_to_string(table).map_err(Fault::file("read", table))?;
-    let mounts = text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    let mut below: Vec<PathBuf> = mounts.filter(|mount| mount.starts_with(dir)).collect();
-    below.reverse();
-    all_of(below.iter().map(|mount| {
-        nix::mount::umount2(mount, MntFlags::MNT_DETACH).map_err(|errno| Fault::file("unmount", mount)(errno.into()))
-    }))
+    let mounts = mounts::all()?;
+    all_of(mounts.iter().rev().filter(|mount| mount.starts_with(dir)).map(|mount| mounts::remove(mount)))
 }

@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EniId, HostId, SecurityGroupId, SubnetId};
+use crate::explain::Ends;
+use crate::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
 
 /// What the command line asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +29,16 @@ pub enum Request {
         /// The interface `OpenSeat` answered.
         eni: EniId,
     },
+    /// Who are the ends of this packet, and what are their rules (`berth explain`)? An end is an address, an interface
+    /// or a task.
+    Explain {
+        /// Who sends.
+        from: String,
+        /// Who is meant to receive.
+        to: String,
+        /// Where addresses are looked for when neither end tells; the default VPC when absent.
+        vpc: Option<VpcId>,
+    },
 }
 
 /// What the server answers.
@@ -40,6 +51,8 @@ pub enum Reply {
     Seat(Seat),
     /// Answer to `CloseSeat`.
     Closed,
+    /// Answer to `Explain`.
+    Ends(Box<Ends>),
 }
 
 /// The server's state in a few numbers.

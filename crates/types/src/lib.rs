@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod arn;
 pub mod container;
+pub mod explain;
 pub mod ids;
 pub mod intent;
 pub mod link;

@@ -5,6 +5,7 @@ pub mod doctor;
 pub mod down;
 pub mod eni_stats;
 pub mod env;
+pub mod explain;
 pub mod image;
 pub mod logs;
 pub mod node;

@@ -8,7 +8,7 @@ use berth_domain::vpc::record::AttachmentStatus;
 use berth_domain::{Env, Snapshot, vpc};
 use berth_types::admin::{HostStatus, Reply, Request, Seat, Status};
 use berth_types::link::ToNode;
-use berth_types::{EniId, HostId, SecurityGroupId, SubnetId};
+use berth_types::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
 
 use super::Link;
 use super::frames::Outbound;
@@ -26,10 +26,11 @@ pub(super) async fn attend(link: &Link, request: Request, outbound: &mut Outboun
             open_seat(link, subnet, security_groups, host).await.map(Reply::Seat)
         }
         Request::CloseSeat { eni } => close_seat(link, &eni).await.map(|()| Reply::Closed),
+        Request::Explain { from, to, vpc } => ends(link, &from, &to, vpc.as_ref()),
     };
     let seat = match &reply {
         Ok(Reply::Seat(seat)) => Some(seat.eni.clone()),
-        Ok(Reply::Status(_) | Reply::Closed) | Err(_) => None,
+        Ok(Reply::Status(_) | Reply::Closed | Reply::Ends(_)) | Err(_) => None,
     };
     let sent = outbound.send(&ToNode::Admin(reply)).await;
     if let (Err(_), Some(eni)) = (&sent, seat) {
@@ -64,6 +65,11 @@ fn status(link: &Link) -> Status {
 fn live_tasks(snap: &Snapshot, host: Option<&HostId>) -> usize {
     let live = snap.tasks.values().filter(|task| task.status != TaskStatus::Stopped);
     live.filter(|task| host.is_none() || task.host.as_ref() == host).count()
+}
+
+fn ends(link: &Link, from: &str, to: &str, vpc: Option<&VpcId>) -> Result<Reply, String> {
+    let ends = vpc::explain::ends(&link.published.snapshot(), from, to, vpc);
+    ends.map(|ends| Reply::Ends(Box::new(ends))).map_err(|refusal| refusal.message)
 }
 
 async fn open_seat(

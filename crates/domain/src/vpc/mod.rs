@@ -4,6 +4,7 @@
 //! domain need besides the operations:
 //!
 //! * [`interface`]: the life of a network interface: create, attach, attached, detach, delete.
+//! * [`explain`]: the ends of a packet for `berth explain`.
 //! * [`seat`]: interfaces of `berth shell`; [`observe`]: what hosts report about interfaces.
 //! * [`vpc`], [`subnet`], [`security_group`], ...: look-ups with AWS's refusal; [`default_network`]: the first start.
 //! * [`ensure_default_network`], [`availability_zones`].
@@ -12,6 +13,7 @@
 
 pub mod default_network;
 mod describe;
+pub mod explain;
 mod filter;
 mod find;
 pub mod interface;

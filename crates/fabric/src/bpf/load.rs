@@ -1,5 +1,6 @@
 //! The program: loaded into the kernel, or adopted from where the last process pinned it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -18,6 +19,8 @@ const PROGRAM: &str = "fabric_port";
 pub struct Loaded {
     pub program: SchedClassifier,
     pub is_new: bool,
+    /// Names of all pins of this build.
+    pub pins: BTreeSet<String>,
 }
 
 /// Loads the program with the maps pinned in `directory`, making those that are missing.
@@ -25,13 +28,14 @@ pub struct Loaded {
 /// If the program pinned there is the same one, it stays; else the new one takes its place under the same name.
 pub fn load(directory: &Path) -> Result<Loaded, Fault> {
     let mut object = open(directory)?;
+    let pins = object.maps().map(|(name, _)| name).chain([PROGRAM]).map(str::to_owned).collect();
     let program = verified(&mut object)?;
     let tag = program.info().map_err(Fault::program("inspect"))?.tag();
     let pin = directory.join(PROGRAM);
     if let Ok(pinned) = SchedClassifier::from_pin(&pin)
         && pinned.info().map_err(Fault::program("inspect"))?.tag() == tag
     {
-        return Ok(Loaded { program: pinned, is_new: false });
+        return Ok(Loaded { program: pinned, is_new: false, pins });
     }
     let fresh = directory.join(format!("{PROGRAM}_new"));
     match fs::remove_file(&fresh) {
@@ -40,7 +44,8 @@ pub fn load(directory: &Path) -> Result<Loaded, Fault> {
     }
     program.pin(&fresh).map_err(|source| Fault::Pin { path: fresh.clone(), source })?;
     fs::rename(&fresh, &pin).map_err(|e| Fault::pins("rename into place", &fresh, e))?;
-    Ok(Loaded { program: SchedClassifier::from_pin(&pin).map_err(Fault::program("open"))?, is_new: true })
+    let program = SchedClassifier::from_pin(&pin).map_err(Fault::program("open"))?;
+    Ok(Loaded { program, is_new: true, pins })
 }
 
 /// Loads the program with maps of its own that nobody else sees.

@@ -193,29 +193,61 @@ impl Maps {
         self.wrote("clear", "eni_counters", done)
     }
 
-    /// Forgets every flow with an end in `slot`, and the ring rows it owned.
-    pub fn forget_flows(&mut self, slot: u16) -> Result<(), Fault> {
-        let read = |source| Fault::map("read", "flows", source);
-        let mut keys = Vec::new();
+    /// The flows for which `is_meant` is true.
+    pub fn flows_where(&self, is_meant: impl Fn(&Flow) -> bool) -> Result<Vec<FlowKey>, Fault> {
+        let mut meant = Vec::new();
         for entry in self.flows.iter() {
-            let (key, flow) = entry.map_err(read)?;
-            if flow.slot.contains(&slot) || flow.owner == u32::from(slot) {
-                keys.push(key);
+            let (key, flow) = entry.map_err(|source| Fault::map("read", "flows", source))?;
+            meant.extend(is_meant(&flow).then_some(key));
+        }
+        Ok(meant)
+    }
+
+    /// The rows of rings whose slot is meant.
+    pub fn ring_rows_where(&self, is_meant: impl Fn(u32) -> bool) -> Result<Vec<RingKey>, Fault> {
+        let mut meant = Vec::new();
+        for row in self.flow_ring.keys() {
+            let row = row.map_err(|source| Fault::map("read", "flow_ring", source))?;
+            meant.extend(is_meant(row.slot).then_some(row));
+        }
+        Ok(meant)
+    }
+
+    /// The slots whose ring was used.
+    pub fn used_rings(&self) -> Result<Vec<u32>, Fault> {
+        let mut used = Vec::new();
+        for (slot, ring) in (0..).zip(self.rings.iter()) {
+            let ring = ring.map_err(|source| Fault::map("read", "rings", source))?;
+            if (ring.rows, ring.cursor) != (0, 0) {
+                used.push(slot);
             }
         }
-        for key in keys {
-            let done = gone(self.flows.remove(&key));
-            self.wrote("remove from", "flows", done)?;
-        }
-        let slot = u32::from(slot);
-        let ring = self.rings.get(&slot, 0).map_err(|source| Fault::map("read", "rings", source))?;
-        for index in 0..ring.rows {
-            let row = RingKey { slot, index };
-            let done = gone(self.flow_ring.remove(&row));
-            self.wrote("remove from", "flow_ring", done)?;
-        }
+        Ok(used)
+    }
+
+    pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), Fault> {
+        let done = gone(self.flows.remove(key));
+        self.wrote("remove from", "flows", done)
+    }
+
+    pub fn remove_ring_row(&mut self, row: &RingKey) -> Result<(), Fault> {
+        let done = gone(self.flow_ring.remove(row));
+        self.wrote("remove from", "flow_ring", done)
+    }
+
+    pub fn clear_ring(&mut self, slot: u32) -> Result<(), Fault> {
         let done = self.rings.set(slot, Ring::default(), 0);
         self.wrote("clear", "rings", done)
+    }
+
+    /// Forgets every flow with an end in `slot`, and the ring rows it owned.
+    pub fn forget_flows(&mut self, slot: u16) -> Result<(), Fault> {
+        let keys = self.flows_where(|flow| flow.slot.contains(&slot) || flow.owner == u32::from(slot))?;
+        keys.iter().try_for_each(|key| self.remove_flow(key))?;
+        let slot = u32::from(slot);
+        let ring = self.rings.get(&slot, 0).map_err(|source| Fault::map("read", "rings", source))?;
+        (0..ring.rows).try_for_each(|index| self.remove_ring_row(&RingKey { slot, index }))?;
+        self.clear_ring(slot)
     }
 }
 

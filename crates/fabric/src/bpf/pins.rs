@@ -1,6 +1,7 @@
 //! Where the data path lives while no process of ours does: files on bpffs, one directory per instance and layout.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
@@ -10,17 +11,28 @@ use super::layout::LAYOUT_VERSION;
 use crate::fault::Fault;
 
 const BPFFS: &str = "/sys/fs/bpf";
+/// Directory of all instances, below.
+const ALL: &str = "berth";
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS: FsType = FsType(0xcafe_4a11);
 
 /// Everything pinned by an instance.
 pub fn instance_directory(instance: &str) -> PathBuf {
-    Path::new(BPFFS).join("berth").join(instance)
+    Path::new(BPFFS).join(ALL).join(instance)
 }
 
 /// The maps and the program of this layout.
 pub fn directory(instance: &str) -> PathBuf {
     instance_directory(instance).join(format!("v{LAYOUT_VERSION}"))
+}
+
+/// The maps of an instance that runs; `run_dir` only names it in the error when it does not.
+pub fn of_running(instance: &str, run_dir: &Path) -> Result<PathBuf, Fault> {
+    let path = directory(instance);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(Fault::NotRunning { instance: format!("{instance} ({})", run_dir.display()), path }),
+    }
 }
 
 /// True if bpffs is mounted at its usual place.
@@ -41,7 +53,12 @@ pub fn mount() -> Result<(), Fault> {
 pub fn prepare(instance: &str) -> Result<PathBuf, Fault> {
     mount()?;
     let directory = directory(instance);
-    fs::create_dir_all(&directory).map_err(|e| Fault::pins("make", &directory, e))?;
+    let made = match fs::create_dir_all(&directory) {
+        // Another instance that ended has just taken the directory of all instances away.
+        Err(e) if e.kind() == ErrorKind::NotFound => fs::create_dir_all(&directory),
+        made => made,
+    };
+    made.map_err(|e| Fault::pins("make", &directory, e))?;
     Ok(directory)
 }
 
@@ -63,6 +80,29 @@ pub fn remove_other_layouts(instance: &str) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// Names of what is pinned in a directory.
+pub fn list(directory: &Path) -> Result<Vec<String>, Fault> {
+    let entries = fs::read_dir(directory).map_err(|e| Fault::pins("list", directory, e))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect::<std::io::Result<_>>().map_err(|e| Fault::pins("list", directory, e))
+}
+
+/// Removes one pin.
+pub fn remove_one(path: &Path) -> Result<(), Fault> {
+    fs::remove_file(path).map_err(|e| Fault::pins("remove", path, e))
+}
+
+/// Removes all of an instance, and the directory of all instances with the last one.
+pub fn remove_instance(instance: &str) -> Result<(), Fault> {
+    remove(&instance_directory(instance))?;
+    let all = Path::new(BPFFS).join(ALL);
+    match fs::remove_dir(&all) {
+        // Another instance has its own in there.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => Ok(()),
+        other => other.map_err(|e| Fault::pins("remove", &all, e)),
+    }
 }
 
 /// Removes a directory of pins. Nothing there is success.

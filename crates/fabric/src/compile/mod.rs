@@ -4,6 +4,8 @@
 //! range of peers or ports, which rules match; a packet is admitted when the row of its peer and the row of its port
 //! have a bit in common. The kernel finds the longest prefix only, so each row holds the rules of all wider ranges too.
 
+mod lookup;
+mod names;
 mod ports;
 mod rules;
 
@@ -12,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
 use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, Vni};
 
+pub use names::Names;
 pub use ports::PortPrefix;
 use rules::{Peer, Rule};
 
@@ -38,8 +41,7 @@ impl Bitmap {
 
 impl std::fmt::Debug for Bitmap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let set = (0..RULES_MAX).filter(|bit| self.0[bit / 64] >> (bit % 64) & 1 == 1);
-        f.debug_set().entries(set).finish()
+        f.debug_set().entries(self.bits()).finish()
     }
 }
 

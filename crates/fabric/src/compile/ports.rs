@@ -22,7 +22,8 @@ impl PortPrefix {
         Self { protocol, port: 0, bits: 0 }
     }
 
-    fn last(self) -> u16 {
+    /// Last port of the prefix.
+    pub(super) fn last(self) -> u16 {
         self.port | u16::MAX.checked_shr(self.bits.into()).unwrap_or(0)
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    fn of(rule: &RuleIntent) -> Self {
+    pub fn of(rule: &RuleIntent) -> Self {
         let (first, last) = match (rule.protocol, rule.ports) {
             (Some(TCP | UDP), PortRange::Ports(first, last)) => (first, last),
             (Some(ICMP), PortRange::Icmp(kind, code)) => {

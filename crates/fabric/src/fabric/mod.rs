@@ -4,6 +4,7 @@
 //! go away and come back without a packet noticing. Blocking; meant for one dedicated thread.
 
 mod device;
+mod garbage;
 mod held;
 mod plan;
 mod plug;
@@ -13,17 +14,18 @@ mod trial;
 #[cfg(test)]
 pub(crate) mod testing {
     //! What the laws in `oracle` are about.
-    pub use super::held::Held;
     pub use super::plan::{Wanted, plan};
 }
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use aya::programs::SchedClassifier;
 use berth_types::{EniId, HostId};
 
 pub use crate::fault::Fault;
-use held::Held;
+use garbage::UsedSlots;
+pub(crate) use held::Held;
 pub use plug::Inner;
 pub use program::ProgramStats;
 pub use trial::Trial;
@@ -62,6 +64,8 @@ pub struct Fabric {
     compiled: Option<program::Compiled>,
     /// Above the index of every device there is or was since the fabric was opened.
     next_device: u32,
+    /// Names of the pins of this build.
+    pins: BTreeSet<String>,
 }
 
 impl Fabric {
@@ -81,6 +85,7 @@ impl Fabric {
             held: None,
             compiled: None,
             next_device: 0,
+            pins: loaded.pins,
         };
         fabric.maps.set_clock()?;
         fabric.forget_lost_devices()?;
@@ -103,6 +108,34 @@ impl Fabric {
         }
         plugged.sort();
         Ok(plugged)
+    }
+
+    /// Every interface that something is here of: a device, an entry in the maps, or both.
+    pub fn present(&self) -> Result<BTreeSet<EniId>, Fault> {
+        let links = self.namespace.netlink()?.links()?;
+        let devices = links.iter().filter_map(|link| device::eni_of(&link.name));
+        Ok(devices.chain(self.maps.enis()?.into_iter().map(|(id, _)| id)).collect())
+    }
+
+    /// Removes what no plugged interface claims of the flow table, and pins that are none of this build's.
+    pub fn collect(&mut self) -> Result<(), Fault> {
+        let used = UsedSlots(self.held()?.plugged.values().map(|plugged| plugged.slot).collect());
+        let flows = self.maps.flows_where(|flow| used.has_lost(flow))?;
+        let rows = self.maps.ring_rows_where(|slot| !used.has_owner(slot))?;
+        if flows.len() + rows.len() > 0 {
+            tracing::warn!(flows = flows.len(), rows = rows.len(), "flows of interfaces that are gone are removed");
+        }
+        flows.iter().try_for_each(|key| self.maps.remove_flow(key))?;
+        rows.iter().try_for_each(|row| self.maps.remove_ring_row(row))?;
+        for slot in self.maps.used_rings()?.into_iter().filter(|slot| !used.has_owner(*slot)) {
+            self.maps.clear_ring(slot)?;
+        }
+        for stray in garbage::strays(&pins::list(&self.pins())?, &self.pins) {
+            let path = self.pins().join(stray);
+            tracing::warn!(path = %path.display(), "a pin of no program of ours is removed");
+            pins::remove_one(&path)?;
+        }
+        Ok(())
     }
 
     /// Counters of a plugged interface.
@@ -139,7 +172,7 @@ impl Fabric {
         }
         drop((netlink, namespace, program, maps));
         Namespace::delete(&config.namespace())?;
-        pins::remove(&pins::instance_directory(&config.instance))
+        pins::remove_instance(&config.instance)
     }
 
     /// The fabric's namespace, for those who look into it.

@@ -1,5 +1,6 @@
 //! cgroups, version 1 and 2: a parent for each task with the task's hard limits; runc makes the containers' below it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,10 +35,23 @@ pub(crate) fn limits(task: &TaskIntent) -> Limits {
     }
 }
 
+/// Name of the cgroup of all tasks of an instance.
+pub(crate) fn instance_cgroup(instance: &str) -> String {
+    format!("/berth/{instance}")
+}
+
 /// Name of a task's cgroup.
 pub(crate) fn task_cgroup(instance: &str, task: &str) -> String {
-    format!("/berth/{instance}/{task}")
+    format!("{}/{task}", instance_cgroup(instance))
 }
+
+/// Name of the cgroup of a pause container, which is made before its task is known.
+pub(crate) fn pause_cgroup(instance: &str, pause_id: &str) -> String {
+    format!("{}/{PAUSE}/{pause_id}", instance_cgroup(instance))
+}
+
+/// Name of the cgroup of all pause containers within that of the instance.
+pub(crate) const PAUSE: &str = "pause";
 
 /// Where the cgroups of this machine are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +133,17 @@ impl Cgroups {
         self.dirs(cgroup).iter().map(|dir| remove_tree(dir)).fold(Ok(()), Result::and)
     }
 
+    /// Names of the cgroups directly below one, in any hierarchy.
+    pub fn below(&self, cgroup: &str) -> BTreeSet<String> {
+        let dirs = self.dirs(cgroup);
+        let children = dirs.iter().flat_map(|dir| fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok));
+        let dirs = children.filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir()));
+        dirs.map(|child| child.file_name().to_string_lossy().into_owned()).collect()
+    }
+
     /// Removes every cgroup of an instance, and `/berth` with the last instance.
     pub fn remove_instance(&self, instance: &str) -> Result<(), Fault> {
-        self.remove(&format!("/berth/{instance}"))?;
+        self.remove(&instance_cgroup(instance))?;
         for dir in self.dirs("/berth") {
             match fs::remove_dir(&dir) {
                 // Another instance has its own in there.

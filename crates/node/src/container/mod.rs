@@ -4,6 +4,7 @@ pub(crate) mod cgroups;
 pub(crate) mod files;
 mod linux;
 pub(crate) mod machine;
+pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod spec;
 pub(crate) mod users;

@@ -31,9 +31,17 @@ pub(crate) fn runtime_id(task: &TaskIntent, container: &str, suffix: &str) -> St
     format!("{tidy}-{suffix}")
 }
 
+/// First words of the id of a pause container.
+const PAUSE_PREFIX: &str = "ecs-internalecspause-";
+
 /// Id of a pause container. It is made before its task is known.
 pub(crate) fn pause_id(suffix: &str) -> String {
-    format!("ecs-internalecspause-{suffix}")
+    format!("{PAUSE_PREFIX}{suffix}")
+}
+
+/// True for the id of a pause container.
+pub(crate) fn is_pause(id: &str) -> bool {
+    id.starts_with(PAUSE_PREFIX)
 }
 
 /// Labels the ECS agent puts on a container of a task.

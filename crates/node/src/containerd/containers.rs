@@ -9,7 +9,7 @@ use containerd_client::services::v1::{
 };
 use oci_spec::runtime::Spec;
 
-use super::{CALL_LIMIT, Containerd, SNAPSHOTTER, call};
+use super::{CALL_LIMIT, Containerd, Labelled, SNAPSHOTTER, call};
 use crate::Fault;
 
 /// runc behind containerd's shim, version 2.
@@ -72,6 +72,14 @@ impl Containerd {
         let mut client = ContainersClient::new(self.channel.clone());
         let listed = call("Containers.List", value, CALL_LIMIT, client.list(request)).await?;
         Ok(listed.containers.into_iter().map(|container| container.id).collect())
+    }
+
+    /// All containers, whoever made them.
+    pub async fn containers(&self) -> Result<Vec<Labelled>, Fault> {
+        let request = self.request(ListContainersRequest { filters: Vec::new() });
+        let mut client = ContainersClient::new(self.channel.clone());
+        let listed = call("Containers.List", "all", CALL_LIMIT, client.list(request)).await?;
+        Ok(listed.containers.into_iter().map(|container| Labelled::of(container.id, &container.labels)).collect())
     }
 
     /// Removes a container record; its task must be gone.

@@ -1,11 +1,9 @@
 //! Leases: what a pull brings in is safe from garbage collection until something refers to it.
 
-use std::collections::HashMap;
-
 use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::{AddResourceRequest, CreateRequest, DeleteRequest, ListRequest, Resource};
 
-use super::{CALL_LIMIT, Containerd, call};
+use super::{CALL_LIMIT, Containerd, Labelled, call};
 use crate::Fault;
 use crate::clock;
 
@@ -24,23 +22,27 @@ impl Containerd {
     pub async fn lease(&self, purpose: &str) -> Result<Lease, Fault> {
         let id = format!("berth-{purpose}-{:016x}", rand::random::<u64>());
         let expires = clock::rfc3339(clock::now_ms() + LEASE_SECONDS * 1000);
-        let labels = HashMap::from([("containerd.io/gc.expire".to_owned(), expires)]);
+        let expires = ("containerd.io/gc.expire".to_owned(), expires);
+        let labels = self.own_labels().chain([expires]).collect();
         let request = self.request(CreateRequest { id: id.clone(), labels });
         call("Leases.Create", &id, CALL_LIMIT, LeasesClient::new(self.channel.clone()).create(request)).await?;
         Ok(Lease { containerd: self.under(&id)?, id })
     }
 
-    /// Ends every lease, e.g. those of pulls a killed node left behind.
-    pub async fn end_all_leases(&self) -> Result<(), Fault> {
+    /// The leases that were taken in this way, by anybody.
+    pub async fn leases(&self) -> Result<Vec<Labelled>, Fault> {
         let mut client = LeasesClient::new(self.channel.clone());
         let request = self.request(ListRequest { filters: Vec::new() });
         let listed = call("Leases.List", "all", CALL_LIMIT, client.list(request)).await?;
-        for lease in listed.leases.into_iter().filter(|lease| lease.id.starts_with("berth-")) {
-            let request = self.request(DeleteRequest { id: lease.id.clone(), sync: false });
-            let ended = call("Leases.Delete", &lease.id, CALL_LIMIT, client.delete(request)).await;
-            crate::fault::absent_is_fine(ended.map(drop))?;
-        }
-        Ok(())
+        let ours = listed.leases.into_iter().filter(|lease| lease.id.starts_with("berth-"));
+        Ok(ours.map(|lease| Labelled::of(lease.id, &lease.labels)).collect())
+    }
+
+    /// Ends a lease; one that is over is as good.
+    pub async fn end_lease(&self, id: &str) -> Result<(), Fault> {
+        let mut client = LeasesClient::new(self.channel.clone());
+        let request = self.request(DeleteRequest { id: id.to_owned(), sync: false });
+        crate::fault::absent_is_fine(call("Leases.Delete", id, CALL_LIMIT, client.delete(request)).await.map(drop))
     }
 }
 

@@ -13,8 +13,10 @@ mod snapshots;
 pub(crate) mod supervise;
 mod tasks;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use containerd_client::services::v1::version_client::VersionClient;
@@ -22,6 +24,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::Fault;
+use crate::container::names::INSTANCE_LABEL;
 
 pub(crate) use containers::NewContainer;
 pub(crate) use content::Descriptor;
@@ -45,6 +48,23 @@ const MESSAGE_BYTES_MAX: usize = 32 << 20;
 pub(crate) struct Containerd {
     channel: Channel,
     lease: Option<MetadataValue<Ascii>>,
+    /// Whose snapshots and leases are made through it.
+    instance: Option<Arc<str>>,
+}
+
+/// A thing in containerd, and the instance it says it is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Labelled {
+    /// Its name.
+    pub name: String,
+    /// What its label says, if it has one.
+    pub instance: Option<String>,
+}
+
+impl Labelled {
+    fn of(name: String, labels: &HashMap<String, String>) -> Self {
+        Self { name, instance: labels.get(INSTANCE_LABEL).cloned() }
+    }
 }
 
 impl Containerd {
@@ -58,13 +78,23 @@ impl Containerd {
         let channel = Endpoint::from_static("http://containerd")
             .connect_timeout(Duration::from_secs(5))
             .connect_with_connector_lazy(connect);
-        Self { channel, lease: None }
+        Self { channel, lease: None, instance: None }
+    }
+
+    /// The same connection; snapshots and leases made through it carry the name of the instance, so that it can tell
+    /// them from those of others when it has forgotten them.
+    pub fn labelling(self, instance: &str) -> Self {
+        Self { instance: Some(Arc::from(instance)), ..self }
+    }
+
+    fn own_labels(&self) -> impl Iterator<Item = (String, String)> {
+        self.instance.iter().map(|instance| (INSTANCE_LABEL.to_owned(), instance.to_string()))
     }
 
     /// The same connection; what is made through it is protected by a lease.
     fn under(&self, lease: &str) -> Result<Self, Fault> {
         let lease = lease.parse().map_err(|_| Fault::Setting(format!("invalid lease name {lease:?}")))?;
-        Ok(Self { channel: self.channel.clone(), lease: Some(lease) })
+        Ok(Self { lease: Some(lease), ..self.clone() })
     }
 
     /// Version of containerd, e.g. `1.6.20`; proves that it answers.

@@ -6,12 +6,14 @@ use containerd_client::services::v1::ApplyRequest;
 use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
 use containerd_client::services::v1::snapshots::{
-    CommitSnapshotRequest, MountsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
+    CommitSnapshotRequest, ListSnapshotsRequest, MountsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest,
+    StatSnapshotRequest,
 };
 use containerd_client::types::Mount;
 
-use super::{CALL_LIMIT, Containerd, Descriptor, WORK_LIMIT, call};
+use super::{CALL_LIMIT, Containerd, Descriptor, Labelled, WORK_LIMIT, call};
 use crate::Fault;
+use crate::container::names::INSTANCE_LABEL;
 
 /// Keeps image layers apart and stacks them for a container.
 pub(crate) const SNAPSHOTTER: &str = "overlayfs";
@@ -37,7 +39,7 @@ impl Containerd {
             snapshotter: SNAPSHOTTER.to_owned(),
             key: key.to_owned(),
             parent: parent.to_owned(),
-            labels: HashMap::from([root]),
+            labels: self.own_labels().chain([root]).collect(),
         });
         let mut client = SnapshotsClient::new(self.channel.clone());
         match call("Snapshots.Prepare", key, WORK_LIMIT, client.prepare(request)).await {
@@ -52,6 +54,21 @@ impl Containerd {
         let request = self.request(MountsRequest { snapshotter: SNAPSHOTTER.to_owned(), key: key.to_owned() });
         let mut client = SnapshotsClient::new(self.channel.clone());
         call("Snapshots.Mounts", key, CALL_LIMIT, client.mounts(request)).await.map(|answer| answer.mounts)
+    }
+
+    /// The snapshots that carry the name of an instance.
+    pub async fn labelled_snapshots(&self) -> Result<Vec<Labelled>, Fault> {
+        let filters = vec![format!("labels.\"{INSTANCE_LABEL}\"")];
+        let request = self.request(ListSnapshotsRequest { snapshotter: SNAPSHOTTER.to_owned(), filters });
+        let mut client = SnapshotsClient::new(self.channel.clone());
+        let mut pages = call("Snapshots.List", "all", CALL_LIMIT, client.list(request)).await?;
+        let fault =
+            |status| Fault::Containerd { call: "Snapshots.List", on: "all".to_owned(), status: Box::new(status) };
+        let mut found = Vec::new();
+        while let Some(page) = pages.message().await.map_err(fault)? {
+            found.extend(page.info.into_iter().map(|info| Labelled::of(info.name, &info.labels)));
+        }
+        Ok(found)
     }
 
     /// Removes a container's snapshot.

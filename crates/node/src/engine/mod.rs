@@ -9,7 +9,7 @@ mod order;
 mod plan;
 pub(crate) mod record;
 mod restart;
-mod seats;
+pub(crate) mod seats;
 mod standing;
 mod stop;
 
@@ -130,7 +130,8 @@ impl Host {
         self.dispatch_seats(intent);
     }
 
-    /// Takes out interfaces nobody here knows of: left by a node that lost its journal.
+    /// Takes out interfaces nobody here knows of and the server does not want: looked for once in a connection, when
+    /// the server has told all it wants.
     pub async fn unplug_strangers(&self, intent: &HostIntent) {
         let plugged = match self.network.plugged().await {
             Ok(plugged) => plugged,

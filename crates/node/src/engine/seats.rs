@@ -10,14 +10,21 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Host;
+use crate::Fault;
 use crate::fault::all_of;
-use crate::{Fault, journal};
+use crate::journal::{self, Journal};
 
 /// A seat in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SeatRecord {
     eni: EniId,
     name: String,
+}
+
+/// Interfaces in the journal, each with its namespace.
+pub(crate) fn journaled(journal: &Journal) -> Result<Vec<(EniId, String)>, Fault> {
+    let records = journal.all::<SeatRecord>(journal::SEATS)?;
+    Ok(records.into_iter().map(|(_, seat)| (seat.eni, seat.name)).collect())
 }
 
 /// The seats of this host: what the server wants of each.

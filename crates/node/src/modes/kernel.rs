@@ -62,7 +62,7 @@ pub(super) fn look() -> Result<Look, Fault> {
 }
 
 /// What `ip link` shows beside a bridge, so that people and other instances know whose it is.
-fn alias(instance: &str) -> String {
+pub(crate) fn alias(instance: &str) -> String {
     format!("berth {instance}")
 }
 
@@ -102,6 +102,11 @@ pub(super) fn remove_bridge(bridge: &Bridge, table: &Value) -> Result<(), Fault>
     };
     // The walls go last.
     removed().map_err(fault("remove bridge", &bridge.name)).and_then(|()| apply(table))
+}
+
+/// Removes a link of the host; none is as good.
+pub(super) fn remove_link(name: &str) -> Result<(), Fault> {
+    Netlink::open().and_then(|mut host| host.delete_link(name)).map_err(fault("remove link", name))
 }
 
 /// Makes a container's namespace and, if it has an address, its pair to the bridge.

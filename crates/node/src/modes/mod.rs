@@ -91,6 +91,46 @@ pub(crate) enum PlaceFault {
     Fault(#[from] Fault),
 }
 
+/// What the journal says of places.
+#[derive(Debug, Default)]
+pub(crate) struct Journaled {
+    /// Name of the bridge.
+    pub bridge: Option<String>,
+    /// Outer ends of pairs to it.
+    pub links: Vec<String>,
+    /// File names of namespaces.
+    pub namespaces: Vec<String>,
+}
+
+impl Journaled {
+    /// Reads it.
+    pub fn read(journal: &Journal) -> Result<Self, Fault> {
+        let bridge = journal.all::<Bridge>(journal::BRIDGE)?.into_iter().next().map(|(_, bridge)| bridge.name);
+        let mut read = Self { bridge, ..Self::default() };
+        for (_, place) in journal.all::<Place>(journal::PLACES)? {
+            read.links.extend(place.link);
+            read.namespaces.extend(place.namespace);
+        }
+        Ok(read)
+    }
+}
+
+/// Takes away a bridge of the instance that is in no journal, with the instance's table. Blocks.
+pub(crate) fn remove_stray_bridge(name: &str, instance: &str) -> Result<(), Fault> {
+    kernel::remove_link(name)?;
+    kernel::apply(&rules::removal(&rules::table(instance)))
+}
+
+/// Takes away the outer end of a pair that is in no journal. Blocks.
+pub(crate) fn remove_stray_link(name: &str) -> Result<(), Fault> {
+    kernel::remove_link(name)
+}
+
+pub(crate) use kernel::alias;
+
+/// First letters of the outer ends of pairs to the bridge; twelve digits follow.
+pub(crate) const LINK_PREFIX: &str = "vb";
+
 /// Key of the only record of its table.
 const BRIDGE_KEY: &str = "bridge";
 
@@ -242,7 +282,7 @@ impl Places {
     /// Names that come with the random end of a runtime id.
     fn names(&self, runtime_id: &str) -> choice::Names {
         let suffix = hostname(runtime_id);
-        choice::Names { namespace: format!("{}-{suffix}", self.instance), link: format!("vb{suffix}") }
+        choice::Names { namespace: format!("{}-{suffix}", self.instance), link: format!("{LINK_PREFIX}{suffix}") }
     }
 
     /// The namespace file a container joins.

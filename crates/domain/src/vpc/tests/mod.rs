@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod defaults;
+mod explain;
 mod filters;
 mod gateways;
 mod groups;

@@ -1,0 +1,253 @@
+//! `berth explain`: why a packet arrives or does not, each gate asked of the records and of the kernel.
+//!
+//! The server names the ends and their rules, the pinned maps are read here, `fabric` decides. Exit code 0: the packet
+//! arrives, 1: it is dropped, 2: nothing could be said.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use berth_fabric::explain::{Answer, Asked, Deciding, Explanation, Packet, Programmed, explain};
+use berth_types::HostId;
+use berth_types::admin::{Reply, Request};
+use berth_types::explain::{Ends, Party};
+use serde_json::{Value, json};
+
+use crate::args::{ExplainArgs, Format};
+use crate::place::Place;
+use crate::show::table;
+use crate::{admin, needs_root};
+
+/// The packet would be dropped.
+const DROPPED: u8 = 1;
+/// The question makes no sense, or nobody can answer it.
+const UNANSWERED: u8 = 2;
+
+/// Asks and tells. Failures have a code of their own, so that a script can tell them from a packet that is dropped.
+pub fn run(place: &Place, args: &ExplainArgs) -> ExitCode {
+    match answer(place, args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("berth: {error:#}");
+            ExitCode::from(UNANSWERED)
+        }
+    }
+}
+
+fn answer(place: &Place, args: &ExplainArgs) -> Result<ExitCode> {
+    needs_root("`berth explain`")?;
+    let (to, packet) = destination(&args.to, args.protocol.number())?;
+    let vpc = args.vpc.as_deref().map(str::parse).transpose().context("--vpc")?;
+    let ends = match admin::ask(place, Request::Explain { from: args.from.clone(), to, vpc })? {
+        Reply::Ends(ends) => *ends,
+        other => bail!("the server answered {other:?} to a question for the ends of a packet"),
+    };
+    let host = this_host(place, &ends.source)?;
+    let programmed = Programmed::read(&place.instance, &place.run)?;
+    let explained = explain(&ends, packet, &programmed, &host);
+    match args.output {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&value(args, &ends, packet, &explained))?),
+        Format::Table => print_table(args, &ends, packet, &explained),
+    }
+    Ok(if explained.drop_reason().is_none() { ExitCode::SUCCESS } else { ExitCode::from(DROPPED) })
+}
+
+/// The maps of one host know its own interfaces only.
+fn this_host(place: &Place, source: &Party) -> Result<HostId> {
+    let identity = berth_node::identity(&place.data)?;
+    let host = identity.context("no node has run here yet; `berth explain` reads the maps of the sender's host")?.host;
+    match &source.attachment {
+        Some(attachment) if attachment.host != host => {
+            bail!("{} is on host {}; run `berth explain` there", source.eni, attachment.host)
+        }
+        Some(_) | None => Ok(host),
+    }
+}
+
+/// Splits `B:PORT`, `B`, `B:TYPE` or `B:TYPE/CODE` (ICMP).
+fn destination(text: &str, protocol: Option<u8>) -> Result<(String, Packet)> {
+    let (to, port) = match text.rsplit_once(':') {
+        // An ARN without a port ends in a name.
+        Some((to, port)) if port.starts_with(|first: char| first.is_ascii_digit()) => (to, Some(port)),
+        Some(_) | None => (text, None),
+    };
+    let number = match (protocol, port) {
+        (Some(TCP | UDP), Some(port)) => port
+            .parse()
+            .ok()
+            .filter(|port| *port > 0)
+            .with_context(|| format!("{port:?} is no port; name one of 1 to 65535"))?,
+        (Some(TCP | UDP), None) => bail!("which port of {to}? Write {to}:PORT, or name a protocol without ports"),
+        (Some(ICMP), None) => ECHO_REQUEST,
+        (Some(ICMP), Some(kind)) => icmp(kind)?,
+        (_, None) => 0,
+        (_, Some(_)) => bail!("only TCP and UDP have ports; leave out the part after {to}"),
+    };
+    Ok((to.to_owned(), Packet { protocol, port: number }))
+}
+
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+/// Type 8, code 0.
+const ECHO_REQUEST: u16 = 8 << 8;
+
+fn icmp(text: &str) -> Result<u16> {
+    let (kind, code) = text.split_once('/').unwrap_or((text, "0"));
+    let byte =
+        |text: &str| text.parse::<u8>().with_context(|| format!("{text:?} is no ICMP type or code; name 0 to 255"));
+    Ok(u16::from_be_bytes([byte(kind)?, byte(code)?]))
+}
+
+fn what(args: &ExplainArgs, packet: Packet) -> String {
+    let [kind, code] = packet.port.to_be_bytes();
+    match packet.protocol {
+        Some(TCP | UDP) => format!("{} port {}", args.protocol.as_str(), packet.port),
+        Some(_) => format!("{} type {kind} code {code}", args.protocol.as_str()),
+        None => "any protocol no rule names".to_owned(),
+    }
+}
+
+/// What to do about a difference.
+const CURE: &str = "if this stays, look into the log of `berth node`; started again, it programs what the records say";
+
+fn print_table(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Explanation) {
+    let end = |name: &str, address: String, party: Option<&Party>| {
+        let told = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        vec![
+            name.to_owned(),
+            address,
+            told(party.map(|party| party.eni.to_string())),
+            told(party.and_then(|party| party.task.as_ref()).map(ToString::to_string)),
+            told(party.map(|party| party.subnet.to_string())),
+            told(party.map(groups)),
+        ]
+    };
+    let rows = [
+        end("source", ends.source.address.to_string(), Some(&ends.source)),
+        end("destination", ends.destination.to_string(), ends.receiver.as_ref()),
+    ];
+    println!("{} in {}", what(args, packet), ends.vpc);
+    print!("{}", table(&["END", "ADDRESS", "ENI", "TASK", "SUBNET", "SECURITY GROUPS"], &rows));
+    let rows: Vec<Vec<String>> = explained.gates.iter().map(row).collect();
+    print!("\n{}", table(&["GATE", "VERDICT", "BY THE RECORDS", "BY THE PROGRAMMED MAPS"], &rows));
+    match explained.drop_reason() {
+        None => println!("\nThe packet arrives."),
+        Some(reason) => println!("\nThe packet is dropped: {reason} ({}).", reason.text()),
+    }
+    let warnings = explained.warnings();
+    warnings.iter().for_each(|warning| println!("warning: {warning}"));
+    if !warnings.is_empty() {
+        println!("warning: the programmed maps are what counts; {CURE}");
+    }
+}
+
+fn groups(party: &Party) -> String {
+    let groups: Vec<&str> = party.security_groups.iter().map(AsRef::as_ref).collect();
+    groups.join(",")
+}
+
+fn row(asked: &Asked) -> Vec<String> {
+    let told = |answer: &Answer| match answer {
+        Answer::Pass(rules) if rules.is_empty() => "pass".to_owned(),
+        Answer::Pass(rules) => rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        Answer::Drop(reason) => reason.to_string(),
+        Answer::NotReached => "-".to_owned(),
+    };
+    vec![asked.gate.as_str().to_owned(), verdict(&asked.maps).to_owned(), told(&asked.records), told(&asked.maps)]
+}
+
+fn verdict(answer: &Answer) -> &'static str {
+    match answer {
+        Answer::Pass(_) => "pass",
+        Answer::Drop(_) => "drop",
+        Answer::NotReached => "not reached",
+    }
+}
+
+fn value(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Explanation) -> Value {
+    let [kind, code] = packet.port.to_be_bytes();
+    let is_icmp = packet.protocol == Some(ICMP);
+    let port = matches!(packet.protocol, Some(TCP | UDP)).then_some(packet.port);
+    let reason = explained.drop_reason();
+    let gates = explained.gates.iter().map(|asked| {
+        json!({
+            "gate": asked.gate.as_str(),
+            "records": answer_value(&asked.records),
+            "maps": answer_value(&asked.maps),
+            "differ": asked.differs(),
+        })
+    });
+    json!({
+        "protocol": args.protocol.as_str(),
+        "port": port,
+        "icmp_type": is_icmp.then_some(kind),
+        "icmp_code": is_icmp.then_some(code),
+        "vpc": ends.vpc,
+        "source": party_value(&ends.source),
+        "destination": match &ends.receiver {
+            Some(receiver) => party_value(receiver),
+            None => json!({ "address": ends.destination }),
+        },
+        "gates": gates.collect::<Vec<_>>(),
+        "verdict": if reason.is_some() { "drop" } else { "pass" },
+        "drop_reason": reason.map(|reason| reason.to_string()),
+        "differ": !explained.warnings().is_empty(),
+        "warnings": explained.warnings(),
+    })
+}
+
+fn party_value(party: &Party) -> Value {
+    json!({
+        "address": party.address,
+        "eni": party.eni,
+        "task": party.task,
+        "subnet": party.subnet,
+        "security_groups": party.security_groups,
+        "group_set": party.group_set,
+        "host": party.attachment.as_ref().map(|attachment| &attachment.host),
+    })
+}
+
+fn answer_value(answer: &Answer) -> Value {
+    let (rules, reason) = match answer {
+        Answer::Pass(rules) => (rules.as_slice(), None),
+        Answer::Drop(reason) => (&[][..], Some(reason.to_string())),
+        Answer::NotReached => (&[][..], None),
+    };
+    let rules = rules.iter().map(|rule| match rule {
+        Deciding::Rule { group, rule } => json!({ "security_group": group, "rule": rule }),
+        Deciding::Unrecorded { ruleset, bit } => json!({ "unrecorded": { "ruleset": ruleset, "bit": bit } }),
+    });
+    json!({ "verdict": verdict(answer).replace(' ', "_"), "rules": rules.collect::<Vec<_>>(), "drop_reason": reason })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_destination_is_read_with_and_without_a_port() {
+        let arn = "arn:aws:ecs:us-west-2:123456789012:task/default/0123456789abcdef0123456789abcdef";
+        let read = |text: &str, protocol| {
+            destination(text, protocol).map(|(to, packet)| (to, packet.port)).map_err(|error| error.to_string())
+        };
+        let ok = |to: &str, port: u16| Ok((to.to_owned(), port));
+        assert_eq!(read("10.0.0.1:80", Some(TCP)), ok("10.0.0.1", 80));
+        assert_eq!(read(&format!("{arn}:443"), Some(UDP)), ok(arn, 443));
+        assert_eq!(read(arn, Some(ICMP)), ok(arn, 8 << 8));
+        assert_eq!(read("eni-1", None), ok("eni-1", 0));
+        assert_eq!(read("10.0.0.1:3/4", Some(ICMP)), ok("10.0.0.1", 3 << 8 | 4));
+        for (text, protocol, why) in [
+            ("10.0.0.1", Some(TCP), "which port"),
+            (arn, Some(TCP), "which port"),
+            ("10.0.0.1:0", Some(TCP), "no port"),
+            ("10.0.0.1:65536", Some(UDP), "no port"),
+            ("10.0.0.1:80", None, "only TCP and UDP"),
+            ("10.0.0.1:300", Some(ICMP), "no ICMP type"),
+        ] {
+            let said = read(text, protocol).unwrap_err();
+            assert!(said.contains(why), "{text}: {said}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The plain reading of security groups: rule by rule, as the AWS documentation tells it. Pure and slow.
+//!
+//! `berth explain` reads the records this way, and the compiled tables are tested against it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use berth_types::intent::{Direction, GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent};
+use berth_types::{GroupSetId, SecurityGroupId, SecurityGroupRuleId};
+
+pub type Groups = BTreeMap<SecurityGroupId, SecurityGroupIntent>;
+pub type Sets = BTreeMap<GroupSetId, GroupSetIntent>;
+
+/// One packet at one gate.
+#[derive(Clone, Copy, Debug)]
+pub struct Question {
+    pub direction: Direction,
+    pub group_set: GroupSetId,
+    pub peer: Ipv4Addr,
+    pub peer_set: GroupSetId,
+    /// `None`: a protocol that no rule names.
+    pub protocol: Option<u8>,
+    /// For ICMP type and code.
+    pub port: u16,
+}
+
+/// True if the rule admits the packet, read literally.
+pub fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
+    if rule.direction != q.direction || (rule.protocol.is_some() && rule.protocol != q.protocol) {
+        return false;
+    }
+    let port_matches = match (rule.protocol, rule.ports) {
+        (Some(6 | 17), PortRange::Ports(first, last)) => (first..=last).contains(&q.port),
+        (Some(1), PortRange::Icmp(kind, code)) => {
+            let [packet_kind, packet_code] = q.port.to_be_bytes();
+            kind == packet_kind && code.is_none_or(|code| code == packet_code)
+        }
+        _ => true,
+    };
+    let peer_matches = match &rule.peer {
+        RulePeer::Cidr(range) => range.contains(q.peer),
+        RulePeer::Group(group) => {
+            let vni = sets.get(&q.group_set).map(|own| own.vni);
+            sets.get(&q.peer_set).is_some_and(|peer| Some(peer.vni) == vni && peer.groups.contains(group))
+        }
+    };
+    port_matches && peer_matches
+}
+
+/// A rule with its id and its group's.
+pub type Named<'a> = (&'a SecurityGroupId, &'a SecurityGroupRuleId, &'a RuleIntent);
+
+/// Every rule of a group set, in both directions.
+pub fn rules<'a>(sets: &'a Sets, groups: &'a Groups, set: GroupSetId) -> impl Iterator<Item = Named<'a>> {
+    let own = sets.get(&set).into_iter().flat_map(|set| &set.groups);
+    own.filter_map(|id| Some((id, groups.get(id)?)))
+        .flat_map(|(group, rules)| rules.rules.iter().map(move |(id, rule)| (group, id, rule)))
+}
+
+/// The rules of the group set that admit the packet.
+pub fn admitting<'a>(sets: &'a Sets, groups: &'a Groups, q: &'a Question) -> impl Iterator<Item = Named<'a>> {
+    rules(sets, groups, q.group_set).filter(|(_, _, rule)| rule_admits(rule, sets, q))
+}
+
+/// True if any rule of the group set admits the packet.
+#[cfg(test)]
+pub fn admits(sets: &Sets, groups: &Groups, q: &Question) -> bool {
+    admitting(sets, groups, q).next().is_some()
+}

@@ -1,0 +1,23 @@
+//! What is mounted on this machine.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::MntFlags;
+
+use crate::Fault;
+
+/// Every mount point, in the order in which they were mounted.
+pub(crate) fn all() -> Result<Vec<PathBuf>, Fault> {
+    let table = Path::new("/proc/self/mountinfo");
+    let text = std::fs::read_to_string(table).map_err(Fault::file("read", table))?;
+    Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect())
+}
+
+/// Takes a mount away; who still uses it keeps it until it is done. One that is not there is as good.
+pub(crate) fn remove(mount: &Path) -> Result<(), Fault> {
+    match nix::mount::umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),
+        Err(errno) => Err(Fault::file("unmount", mount)(errno.into())),
+    }
+}

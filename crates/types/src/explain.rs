@@ -1,0 +1,62 @@
+//! What the records say about two ends of a packet: the ground on which `berth explain` decides.
+//!
+//! The server finds the ends and hands over the groups and rules that matter; it decides nothing.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::intent::{GroupSetIntent, SecurityGroupIntent};
+use crate::{EniId, GroupSetId, HostId, Ipv4Cidr, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
+
+/// The two ends of a packet inside one VPC, and the rules of both.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ends {
+    /// The VPC.
+    pub vpc: VpcId,
+    /// Its number in the data path.
+    pub vni: Vni,
+    /// Destinations of its local route.
+    pub cidrs: Vec<Ipv4Cidr>,
+    /// Who sends.
+    pub source: Party,
+    /// Address the packet is sent to.
+    pub destination: Ipv4Addr,
+    /// Who has that address, if anybody.
+    pub receiver: Option<Party>,
+    /// Every set of groups in use in the VPC, by number.
+    pub group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
+    /// The rules of the groups of both ends.
+    pub security_groups: BTreeMap<SecurityGroupId, SecurityGroupIntent>,
+}
+
+/// An interface as one end of a packet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Party {
+    /// The interface.
+    pub eni: EniId,
+    /// Its private address.
+    pub address: Ipv4Addr,
+    /// Its subnet.
+    pub subnet: SubnetId,
+    /// Range of the subnet.
+    pub subnet_cidr: Ipv4Cidr,
+    /// The task it belongs to.
+    pub task: Option<TaskId>,
+    /// Its security groups, in the order given.
+    pub security_groups: Vec<SecurityGroupId>,
+    /// The same groups as a number.
+    pub group_set: GroupSetId,
+    /// Where it is plugged or about to be.
+    pub attachment: Option<Attached>,
+}
+
+/// Where an interface is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The host.
+    pub host: HostId,
+    /// The host said that it is usable.
+    pub is_usable: bool,
+}

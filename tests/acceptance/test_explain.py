@@ -1,0 +1,120 @@
+"""`berth explain`: why a packet arrives or does not, by the records and by the maps in the kernel."""
+
+import json
+
+import pytest
+from conftest import TIMED_OUT, eventually, tcp
+from maps import remove_rows
+
+
+@pytest.fixture(scope="module")
+def sender(shared, vpc, fargate_cluster, td_ports):
+    """A task that may send everything and admits nothing."""
+    return shared.one(fargate_cluster, td_ports, vpc.puba, [vpc.sgnone])
+
+
+def explain(berth, *words):
+    done = berth.berth("explain", *words, "--output", "json", check=False)
+    assert done.returncode in (0, 1), done.stderr
+    answer = json.loads(done.stdout)
+    assert done.returncode == (0 if answer["verdict"] == "pass" else 1)
+    return answer
+
+
+def gate(answer, name):
+    return next(gate for gate in answer["gates"] if gate["gate"] == name)
+
+
+def rule_of(ec2, group, egress):
+    rules = ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+    (rule,) = [rule["SecurityGroupRuleId"] for rule in rules if rule["IsEgress"] == egress]
+    return [{"security_group": group, "rule": rule}]
+
+
+def test_the_rule_that_admits_is_named_by_the_id_the_api_gave(
+    berth, ec2, vpc, sender, runner, fargate_cluster, td_ports
+):
+    group = vpc.group("explain-by-group", [tcp(80, group=vpc.sgnone)])
+    task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
+    # By task id and ARN, by interface, by address: the same two ends.
+    for source, destination in [
+        (sender.id, f"{task.arn}:80"),
+        (sender.eni, f"{task.eni}:80"),
+        (sender.eni, f"{task.ip}:80"),
+        (sender.ip, f"{task.eni}:80"),
+    ]:
+        answer = explain(berth, source, destination)
+        assert (answer["verdict"], answer["drop_reason"], answer["differ"]) == ("pass", None, False)
+        assert (answer["source"]["eni"], answer["destination"]["eni"]) == (sender.eni, task.eni)
+        assert (answer["source"]["task"], answer["destination"]["task"]) == (sender.id, task.id)
+        assert answer["destination"]["security_groups"] == [group]
+        assert [gate["gate"] for gate in answer["gates"]] == ["source", "destination", "egress", "ingress"]
+        for by in ["records", "maps"]:
+            assert gate(answer, "egress")[by]["rules"] == rule_of(ec2, vpc.sgnone, True)
+            assert gate(answer, "ingress")[by]["rules"] == rule_of(ec2, group, False)
+    assert sender.curl(f"http://{task.ip}/") == 0
+    table = berth.berth("explain", sender.eni, f"{task.eni}:80").stdout
+    assert rule_of(ec2, group, False)[0]["rule"] in table and "The packet arrives." in table
+
+
+def test_a_packet_that_is_dropped_is_told_with_the_reason_that_is_counted(
+    berth, vpc, sender, runner, fargate_cluster, td_ports
+):
+    task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.group("explain-drop", [tcp(80)], egress=[])])
+
+    def counted(eni, reason):
+        return json.loads(berth.berth("eni", "stats", eni, "--output", "json").stdout)[0]["drops"].get(reason, 0)
+
+    for source, to, port, where, name in [
+        (sender, task, 9000, task, "security_group_ingress"),
+        (task, sender, 80, task, "security_group_egress"),
+    ]:
+        answer = explain(berth, source.eni, f"{to.eni}:{port}")
+        assert (answer["verdict"], answer["drop_reason"], answer["differ"]) == ("drop", name, False)
+        before = counted(where.eni, name)
+        assert source.curl(f"http://{to.ip}:{port}/", 1) == TIMED_OUT
+        assert counted(where.eni, name) > before
+    assert explain(berth, task.eni, sender.ip, "--protocol", "icmp")["drop_reason"] == "security_group_egress"
+    assert explain(berth, sender.eni, "10.0.77.1:80")["drop_reason"] == "no_endpoint"
+    assert explain(berth, sender.eni, "192.0.2.1:53", "--protocol", "udp")["drop_reason"] == "no_route"
+    assert explain(berth, sender.eni, f"{sender.ip}:80")["drop_reason"] == "own_address"
+    assert explain(berth, sender.eni, "10.0.0.1", "--protocol", "icmp")["verdict"] == "pass"
+    assert explain(berth, sender.eni, task.eni, "--protocol=-1")["drop_reason"] == "security_group_ingress"
+
+
+def test_bad_questions_are_told_apart_from_dropped_packets(berth, vpc, sender):
+    for words, said in [
+        ((sender.eni, sender.eni), "which port"),
+        ((sender.eni, "nowhere:80"), "none of an IPv4 address"),
+        (("10.0.99.99", f"{sender.eni}:80"), "No interface of"),
+        ((sender.eni, "eni-00000000000000abc:80"), "does not exist"),
+        ((sender.eni, "10.0.0.9:80", "--vpc", "vpc-00000000000000abc"), "different networks"),
+        ((sender.eni, "10.0.0.9:80", "--protocol", "sctp"), "invalid value"),
+    ]:
+        done = berth.berth("explain", *words, check=False)
+        assert (done.returncode, said in done.stderr) == (2, True), (words, done.stderr)
+
+
+def test_maps_that_are_not_what_the_records_say_are_told(
+    berth, ec2, vpc, sender, runner, fargate_cluster, td_ports
+):
+    group = vpc.group("explain-differ", [tcp(9000)])
+    task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
+    assert explain(berth, sender.eni, f"{task.eni}:9000")["differ"] is False
+    # Somebody takes the row of TCP port 9000 out of the kernel: ruleset (4 bytes), protocol, port.
+    assert remove_rows(berth.instance, "rule_ports", lambda key: key[8:11] == bytes([6, 9000 >> 8, 9000 & 255])) > 0
+    try:
+        answer = explain(berth, sender.eni, f"{task.eni}:9000")
+        assert (answer["verdict"], answer["drop_reason"], answer["differ"]) == ("drop", "security_group_ingress", True)
+        ingress = gate(answer, "ingress")
+        assert (ingress["records"]["verdict"], ingress["maps"]["verdict"]) == ("pass", "drop")
+        assert ingress["records"]["rules"] == rule_of(ec2, group, False)
+        assert len(answer["warnings"]) == 1
+        table = berth.berth("explain", sender.eni, f"{task.eni}:9000", check=False).stdout
+        assert "warning: ingress: the records say pass by" in table
+        assert sender.curl(f"http://{task.ip}:9000/", 1) == TIMED_OUT
+    finally:
+        # The next node makes the maps what the records say.
+        berth.kill("node")
+    eventually(lambda: not explain(berth, sender.eni, f"{task.eni}:9000")["differ"], 60, "the maps are not repaired")
+    assert sender.curl(f"http://{task.ip}:9000/") == 0
