@@ -1,12 +1,14 @@
 //! From the RunTask call to RUNNING with a usable interface, image cached: Fargate and EC2 launch type, beside the
 //! same two containers (a pause and the application) started one after the other with containerd's own client `ctr`.
+//! Then many Fargate tasks at once: how many start per second, and how long each of them takes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use berth_shapes::ecs::{DescribeTasksRequest, StopTaskRequest};
+use berth_shapes::ecs::{DescribeTasksRequest, RunTaskRequest, StopTaskRequest};
 
 use crate::client::{Client, Credentials};
 use crate::scene::Scene;
@@ -32,10 +34,18 @@ pub struct Options {
     /// Image with a `sleep`.
     #[arg(long, default_value = "busybox:latest")]
     image: String,
-    /// Launches of each kind.
+    /// Launches of each kind, one after the other.
     #[arg(long, default_value_t = 20)]
     rounds: u32,
+    /// Tasks started at once.
+    #[arg(long, default_value_t = 100)]
+    burst: u32,
 }
+
+/// As many as one RunTask may start.
+const RUN_MAX: u32 = 10;
+/// As many as one DescribeTasks may name.
+const DESCRIBE_MAX: usize = 100;
 
 /// Measures and prints.
 pub fn run(options: &Options) -> Result<()> {
@@ -60,8 +70,89 @@ pub fn run(options: &Options) -> Result<()> {
     let mut rows: Vec<_> = kinds.iter_mut().map(|(name, samples)| row(name, samples)).collect();
     rows.push(row("ctr run, twice", &mut ctr_ms));
     table::print(&["launch", "p50 ms", "p99 ms", "x ctr"], &rows);
-    println!("\ngoals: p50 <= 150 ms, p99 <= 500 ms from RunTask to RUNNING");
+    println!("\ngoals: p50 <= 150 ms, p99 <= 500 ms from RunTask to RUNNING\n");
+    burst(&mut client, options, &scene)
+}
+
+/// Starts many tasks as fast as the server takes them, waits until the last one runs, and stops them all.
+fn burst(client: &mut Client, options: &Options, scene: &Scene) -> Result<()> {
+    let begin = Instant::now();
+    let (mut asked, mut left) = (BTreeMap::new(), options.burst);
+    while left > 0 {
+        let count = left.min(RUN_MAX);
+        let request =
+            RunTaskRequest { count: Some(count as i32), ..scene::run_task(&options.cluster, scene, "FARGATE") };
+        let asked_at = Instant::now();
+        let answer = client.json(&request)?;
+        let tasks = answer["tasks"].as_array().filter(|tasks| tasks.len() == count as usize);
+        let tasks = tasks.with_context(|| format!("not all tasks were started: {answer}"))?;
+        asked.extend(tasks.iter().filter_map(|task| Some((task["taskArn"].as_str()?.to_owned(), asked_at))));
+        left -= count;
+    }
+    let all: Vec<String> = asked.keys().cloned().collect();
+    let mut took_ms = Vec::new();
+    settle(client, options, all.clone(), "RUNNING", |task| {
+        took_ms.push(asked[task].elapsed().as_secs_f64() * 1e3);
+    })?;
+    let running_s = begin.elapsed().as_secs_f64();
+    let begin = Instant::now();
+    for task in &all {
+        stop(client, options, task)?;
+    }
+    settle(client, options, all, "STOPPED", |_| {})?;
+    let rate = |seconds: f64| format!("{:.1}", f64::from(options.burst) / seconds);
+    let cell = |share, samples_ms: &mut Vec<f64>| format!("{:.0}", table::percentile(samples_ms, share));
+    let row = vec![
+        options.burst.to_string(),
+        rate(running_s),
+        cell(0.5, &mut took_ms),
+        cell(0.99, &mut took_ms),
+        rate(begin.elapsed().as_secs_f64()),
+    ];
+    table::print(&["tasks at once", "launches/s", "p50 ms", "p99 ms", "stops/s"], &[row]);
+    println!("\ngoal: 20 launches/s on 2 cores");
     Ok(())
+}
+
+/// Waits until every task has the status; tells of each when it is first seen.
+fn settle(
+    client: &mut Client,
+    options: &Options,
+    mut waiting: Vec<String>,
+    status: &str,
+    mut reached: impl FnMut(&str),
+) -> Result<()> {
+    let mut progress = Instant::now();
+    while !waiting.is_empty() {
+        ensure!(progress.elapsed() < LAUNCH_LIMIT, "{} tasks did not become {status}", waiting.len());
+        let some = waiting.iter().take(DESCRIBE_MAX).cloned().collect();
+        let answer = client.json(&describe(options, some))?;
+        for task in answer["tasks"].as_array().into_iter().flatten() {
+            let (arn, seen) = (task["taskArn"].as_str().unwrap_or_default(), task["lastStatus"].as_str());
+            if seen == Some(status) {
+                reached(arn);
+                waiting.retain(|other| other != arn);
+                progress = Instant::now();
+            } else if seen == Some("STOPPED") {
+                bail!("{arn} stopped: {}", task["stoppedReason"]);
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+fn describe(options: &Options, tasks: Vec<String>) -> DescribeTasksRequest {
+    DescribeTasksRequest { cluster: Some(options.cluster.clone()), tasks: Some(tasks), ..Default::default() }
+}
+
+fn stop(client: &mut Client, options: &Options, task: &str) -> Result<()> {
+    let request = StopTaskRequest {
+        cluster: Some(options.cluster.clone()),
+        task: Some(task.to_owned()),
+        ..Default::default()
+    };
+    client.call(&request).map(drop)
 }
 
 /// Starts one task, waits until it runs, stops it, waits until it is gone. Milliseconds to RUNNING.
@@ -71,22 +162,14 @@ fn launch(client: &mut Client, options: &Options, scene: &Scene, launch_type: &s
     let task = answer["tasks"][0]["taskArn"].as_str().with_context(|| format!("no task was started: {answer}"))?;
     wait(client, options, task, "RUNNING")?;
     let elapsed_ms = begin.elapsed().as_secs_f64() * 1e3;
-    client.call(&StopTaskRequest {
-        cluster: Some(options.cluster.clone()),
-        task: Some(task.to_owned()),
-        ..Default::default()
-    })?;
+    stop(client, options, task)?;
     wait(client, options, task, "STOPPED")?;
     Ok(elapsed_ms)
 }
 
 /// Asks until the task has the status: AWS has no call that waits. Asking costs the server a fraction of a millisecond.
 fn wait(client: &mut Client, options: &Options, task: &str, status: &str) -> Result<()> {
-    let request = DescribeTasksRequest {
-        cluster: Some(options.cluster.clone()),
-        tasks: Some(vec![task.to_owned()]),
-        ..Default::default()
-    };
+    let request = describe(options, vec![task.to_owned()]);
     let begin = Instant::now();
     while begin.elapsed() < LAUNCH_LIMIT {
         let answer = client.json(&request)?;
