@@ -30,17 +30,30 @@ pub fn words(target: &str) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-/// `"..."`, in which only quotation marks and backslashes are escaped.
+/// `"..."`, in which quotation marks and backslashes are escaped, and bytes that do not print are `\xNN`.
 fn word(line: &str) -> Option<Vec<u8>> {
     let inside = line.trim().strip_prefix('"')?.strip_suffix('"')?;
-    let (mut word, mut is_escaped) = (Vec::new(), false);
-    for byte in inside.bytes() {
-        if byte == b'\\' && !is_escaped {
-            is_escaped = true;
-        } else {
-            word.push(byte);
-            is_escaped = false;
+    let (mut word, mut rest) = (Vec::new(), inside.bytes());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'\\' => match rest.next()? {
+                b'x' => {
+                    let digits = [rest.next()?, rest.next()?];
+                    word.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+                }
+                escaped => word.push(escaped),
+            },
+            byte => word.push(byte),
         }
     }
     Some(word)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_are_read_as_libfuzzer_reads_them() {
+        assert_eq!(super::word(r#""a\"\\b\xc3\xa9""#), Some("a\"\\bé".as_bytes().to_vec()));
+        assert_eq!(super::word("# a remark"), None);
+    }
 }
