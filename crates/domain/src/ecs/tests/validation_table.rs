@@ -149,7 +149,7 @@ fn of_a_network_mode() {
     ];
     check(&ec2_definition(), &rows);
     // AWS's words, with this program's reason behind them.
-    for wrong in ["90-80", "80-80", "80", "80-", "0-9", "a-b", "80-65536"] {
+    for wrong in ["90-80", "80-80", "80", "80-", "0-9", "a-b", "80-65536", "+80-90", "080-90"] {
         let request = merged(ec2_definition(), ports(json!([{"containerPortRange": wrong}])));
         let words = World::new().write(register_task_definition, request).expect_err(wrong);
         assert!(words.starts_with("ClientException: Invalid 'containerPortRange' setting"), "{words}");
