@@ -147,11 +147,8 @@ fn describe(options: &Options, tasks: Vec<String>) -> DescribeTasksRequest {
 }
 
 fn stop(client: &mut Client, options: &Options, task: &str) -> Result<()> {
-    let request = StopTaskRequest {
-        cluster: Some(options.cluster.clone()),
-        task: Some(task.to_owned()),
-        ..Default::default()
-    };
+    let request =
+        StopTaskRequest { cluster: Some(options.cluster.clone()), task: Some(task.to_owned()), ..Default::default() };
     client.call(&request).map(drop)
 }
 

@@ -2,6 +2,7 @@
 
 mod coverage;
 mod dist;
+mod fuzz;
 mod gen_model;
 mod gen_names;
 mod gen_operations;
@@ -22,6 +23,8 @@ usage: cargo xtask TASK
   gen [--check]            generate shapes, operation table and docs/coverage.md from operations.toml and coverage.toml
   image NAME --out FILE    make a container image of the test kit as an OCI archive: nginx, busybox, web, api
   bench [SUITE...]         measure this machine (root): units, datapath, cni, launch, api; see docs/performance.md
+  fuzz [TARGET] [--minutes N] [--seed S]
+                           look for inputs that break a law (one target or all, N minutes each; 1 if not said)
   dist                     build the release and pack it into target/dist/
 ";
 
@@ -48,6 +51,7 @@ fn run() -> Result<()> {
                 .with_context(|| format!("cannot make the image {name}"))
         }
         ["bench", rest @ ..] => suites::bench(rest),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["dist"] => dist::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -75,7 +75,7 @@ pub struct Crate {
 
 /// Every crate of the workspace.
 pub fn crates(root: &Path) -> Result<Vec<Crate>> {
-    let mut folders: Vec<PathBuf> = ["testkit", "bench", "xtask"].iter().map(|name| root.join(name)).collect();
+    let mut folders: Vec<PathBuf> = ["testkit", "bench", "fuzz", "xtask"].iter().map(|name| root.join(name)).collect();
     for entry in fs::read_dir(root.join("crates"))? {
         folders.push(entry?.path());
     }

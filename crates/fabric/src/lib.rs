@@ -18,10 +18,10 @@ pub mod stats;
 mod bpf;
 mod reading;
 
-#[cfg(test)]
-mod oracle;
-#[cfg(test)]
-mod verdict;
+#[doc(hidden)]
+pub mod oracle;
+#[doc(hidden)]
+pub mod verdict;
 
 pub use drop_reason::DropReason;
 pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats, Trial};

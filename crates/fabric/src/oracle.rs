@@ -1,13 +1,39 @@
 //! The plain reading of security groups, and the law that the compiled tables agree with it at every step.
 //!
 //! `reading` goes through the rules one by one as the AWS documentation tells it. The tables are looked up as the
-//! kernel does, longest prefix first, and combined by the C of `bpf/verdict.h`.
+//! kernel does, longest prefix first, and combined by the C of `bpf/verdict.h`. Only for tests and for the fuzzer.
 
-use berth_types::intent::{PortRange, RuleIntent, RulePeer};
+use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
 
-use crate::compile::Ruleset;
-use crate::reading::{Groups, Question, Sets, rule_admits, rules};
-use crate::verdict::overlap;
+use crate::compile::{Policy, Ruleset};
+pub use crate::reading::{Groups, Question, Sets};
+use crate::reading::{admits, rule_admits, rules};
+use crate::verdict::{overlap, replies_are_open};
+
+/// What a gate makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It passes.
+    pub admitted: bool,
+    /// Its flow needs no tracking.
+    pub untracked: bool,
+}
+
+/// The verdict of the plain reading.
+pub fn plain(sets: &Sets, groups: &Groups, q: &Question) -> Verdict {
+    Verdict { admitted: admits(sets, groups, q), untracked: is_untracked(sets, groups, q) }
+}
+
+/// The verdict of the compiled tables of the question's group set.
+pub fn fast(policy: &Policy, q: &Question) -> Verdict {
+    let (tables, direction) = match q.direction {
+        Direction::Egress => (&policy.egress, 0),
+        Direction::Ingress => (&policy.ingress, 1),
+    };
+    let (admitted, world) = look_up(tables, q);
+    let open = |protocol| replies_are_open(policy.open, direction, protocol);
+    Verdict { admitted, untracked: world && q.protocol.is_some_and(open) }
+}
 
 fn is_world(rule: &RuleIntent) -> bool {
     matches!(rule.peer, RulePeer::Cidr(range) if range.prefix() == 0)
@@ -49,9 +75,7 @@ pub(crate) mod tests {
     use crate::compile::compile;
     use crate::fabric::Held;
     use crate::fabric::testing::{Wanted, plan};
-    use crate::reading::admits;
-    use crate::verdict::replies_are_open;
-    use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
+    use berth_types::intent::{GroupSetIntent, SecurityGroupIntent};
     use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId, Vni};
     use proptest::prelude::*;
 
@@ -136,15 +160,7 @@ pub(crate) mod tests {
         ) {
             let policies = compile(&sets, &groups).unwrap();
             for q in questions.iter().filter(|q| sets.contains_key(&q.group_set)) {
-                let policy = &policies[&q.group_set];
-                let (tables, direction) = match q.direction {
-                    Direction::Egress => (&policy.egress, 0),
-                    Direction::Ingress => (&policy.ingress, 1),
-                };
-                let (admitted, world) = look_up(tables, q);
-                prop_assert_eq!(admitted, admits(&sets, &groups, q), "{:?}", q);
-                let untracked = world && replies_are_open(policy.open, direction, q.protocol.unwrap());
-                prop_assert_eq!(untracked, is_untracked(&sets, &groups, q), "{:?}", q);
+                prop_assert_eq!(fast(&policies[&q.group_set], q), plain(&sets, &groups, q), "{:?}", q);
             }
         }
 

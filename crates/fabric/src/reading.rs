@@ -8,15 +8,21 @@ use std::net::Ipv4Addr;
 use berth_types::intent::{Direction, GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent};
 use berth_types::{GroupSetId, SecurityGroupId, SecurityGroupRuleId};
 
+/// Security groups by id.
 pub type Groups = BTreeMap<SecurityGroupId, SecurityGroupIntent>;
+/// Group sets by id.
 pub type Sets = BTreeMap<GroupSetId, GroupSetIntent>;
 
 /// One packet at one gate.
 #[derive(Clone, Copy, Debug)]
 pub struct Question {
+    /// Which gate.
     pub direction: Direction,
+    /// The groups of the gate's interface.
     pub group_set: GroupSetId,
+    /// Address of the other end.
     pub peer: Ipv4Addr,
+    /// The groups of the other end; 0 for one that has none.
     pub peer_set: GroupSetId,
     /// `None`: a protocol that no rule names.
     pub protocol: Option<u8>,
@@ -63,7 +69,6 @@ pub fn admitting<'a>(sets: &'a Sets, groups: &'a Groups, q: &'a Question) -> imp
 }
 
 /// True if any rule of the group set admits the packet.
-#[cfg(test)]
 pub fn admits(sets: &Sets, groups: &Groups, q: &Question) -> bool {
     admitting(sets, groups, q).next().is_some()
 }

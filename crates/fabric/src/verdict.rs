@@ -1,4 +1,4 @@
-//! `bpf/verdict.h` as compiled for the host, for the property tests: the same text the kernel runs.
+//! `bpf/verdict.h` as compiled for the host, for the property tests and the fuzzer: the same text the kernel runs.
 #![allow(unsafe_code)]
 
 use crate::bpf::layout::FlowKey;
@@ -8,18 +8,31 @@ use crate::compile::Bitmap;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Packet {
+    /// Source address.
     pub src: [u8; 4],
+    /// Destination address.
     pub dst: [u8; 4],
+    /// Source port.
     pub sport: [u8; 2],
+    /// Destination port.
     pub dport: [u8; 2],
+    /// Identifier of an ICMP question.
     pub icmp_id: [u8; 2],
+    /// ICMP type.
     pub icmp_type: u8,
+    /// ICMP code.
     pub icmp_code: u8,
+    /// IP protocol.
     pub proto: u8,
+    /// TCP flags.
     pub tcp_flags: u8,
+    /// Not the first fragment.
     pub fragment: u8,
+    /// Other fragments follow.
     pub more_fragments: u8,
+    /// Identification of the datagram.
     pub ip_id: [u8; 2],
+    /// Length of the headers.
     pub header_bytes: u16,
 }
 

@@ -32,6 +32,8 @@ pub use config::{ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBeh
 pub use doctor::{Check, doctor};
 pub use fault::Fault;
 pub use identity::{Identity, identity, measured_capacity};
+#[doc(hidden)]
+pub use images::manifest;
 pub use images::{Loaded, held_images, load};
 pub use log_driver::log_driver_main;
 pub use node::run;

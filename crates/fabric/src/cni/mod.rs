@@ -6,6 +6,7 @@
 //! may be run again after a crash; DEL of what is not there is success; errors inside a namespace are errors.
 //! Not here: the fabric's end of an interface (the data path), who gets which address in a VPC (the server).
 
+mod asked;
 pub mod bridge;
 mod call;
 pub mod eni;
@@ -14,6 +15,10 @@ pub mod ipam;
 mod plugin;
 pub mod spec;
 
+#[doc(hidden)]
+pub use asked::{Asked, Bridged};
+#[doc(hidden)]
+pub use plugin::asked;
 pub use plugin::plugin_main;
 
 use std::path::PathBuf;

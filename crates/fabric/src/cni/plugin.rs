@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::asked::Asked;
 use super::call::{Call, Command};
 use super::spec::{self, CniError, Version};
 use super::{bridge, eni, ipam};
@@ -85,16 +86,8 @@ fn answer(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result
         let config: Value = serde_json::from_slice(input).unwrap_or_default();
         return Ok(Some(spec::versions(config.get("cniVersion").and_then(Value::as_str))));
     }
-    let command = Command::parse(asked).ok_or_else(|| {
-        let msg = match asked {
-            "" => "required env variables [CNI_COMMAND] missing".to_owned(),
-            other => format!("unknown CNI_COMMAND: {other}"),
-        };
-        (CniError::environment(msg), newest())
-    })?;
-    let config: Value = serde_json::from_slice(input).map_err(|error| {
-        (CniError::new(CniError::DECODE_FAILURE, "error unmarshall network config").with_details(error), newest())
-    })?;
+    let command = command(asked).map_err(|error| (error, newest()))?;
+    let config = config(input).map_err(|error| (error, newest()))?;
     let version = config.get("cniVersion").and_then(Value::as_str).map_or_else(newest, str::to_owned);
     let act = || {
         let plugin = which(program, &config)?;
@@ -102,6 +95,36 @@ fn answer(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result
         plugin.run(&call)
     };
     act().map_err(|error| (error, version))
+}
+
+/// What a call asks for, read and checked as [`plugin_main`] does it, but nothing of it done.
+#[doc(hidden)]
+pub fn asked(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result<Asked, CniError> {
+    let command = command(env.get("CNI_COMMAND").map(String::as_str).unwrap_or_default())?;
+    let config = config(input)?;
+    let plugin = which(program, &config)?;
+    let call = Call::new(command, env, config, plugin.name())?;
+    match (plugin, command) {
+        (_, Command::Gc) => call.valid_attachments().map(Asked::Keep),
+        (_, Command::Status) => Ok(Asked::Nothing),
+        (Plugin::EcsEni, _) => Asked::interface(eni::command::Dialect::EcsEni, call),
+        (Plugin::VpcEni, _) => Asked::interface(eni::command::Dialect::VpcEni, call),
+        (Plugin::EcsBridge, _) => Asked::bridge(call),
+        (Plugin::EcsIpam, _) => Asked::addresses(&call),
+    }
+}
+
+fn command(asked: &str) -> Result<Command, CniError> {
+    Command::parse(asked).ok_or_else(|| match asked {
+        "" => CniError::environment("required env variables [CNI_COMMAND] missing"),
+        other => CniError::environment(format!("unknown CNI_COMMAND: {other}")),
+    })
+}
+
+fn config(input: &[u8]) -> Result<Value, CniError> {
+    let unreadable =
+        |error| CniError::new(CniError::DECODE_FAILURE, "error unmarshall network config").with_details(error);
+    serde_json::from_slice(input).map_err(unreadable)
 }
 
 /// By the name of the executable, else by the `type` of the configuration.

@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Names a blob.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Descriptor {
+pub struct Descriptor {
     /// What it is.
     #[serde(default)]
     pub media_type: String,

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use oci_spec::image::{Digest, DigestAlgorithm};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use crate::containerd::{Descriptor, SNAPSHOTTER};
 
 /// Media types a registry may answer with.
-pub(super) const MANIFEST_TYPES: [&str; 4] = [
+pub const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -17,25 +18,34 @@ pub(super) const MANIFEST_TYPES: [&str; 4] = [
 
 /// An image index, or the manifest of one image.
 #[derive(Debug)]
-pub(super) enum Document {
+pub enum Document {
+    /// Images for several machines.
     Index(Vec<IndexEntry>),
+    /// One image.
     Manifest(Manifest),
 }
 
+/// One image of an index.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct IndexEntry {
+pub struct IndexEntry {
+    /// Its manifest.
     #[serde(flatten)]
     pub blob: Descriptor,
+    /// The machine it is for.
     #[serde(default)]
     pub platform: Option<Platform>,
+    /// Names, among others.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
 }
 
+/// A kind of machine.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub(super) struct Platform {
+pub struct Platform {
+    /// `amd64`, `arm64`, ...
     #[serde(default)]
     pub architecture: String,
+    /// `linux`, ...
     #[serde(default)]
     pub os: String,
 }
@@ -46,9 +56,12 @@ impl std::fmt::Display for Platform {
     }
 }
 
+/// The blobs of an image.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Manifest {
+pub struct Manifest {
+    /// How to run it.
     pub config: Descriptor,
+    /// Its files, the lowest layer first.
     pub layers: Vec<Descriptor>,
 }
 
@@ -61,21 +74,43 @@ struct Shape {
     layers: Option<Vec<Descriptor>>,
 }
 
-/// Reads a document; also answers its media type, which old manifests leave out.
-pub(super) fn read(text: &[u8]) -> Result<(Document, String), String> {
+/// Reads a document; also answers its media type, which old manifests leave out. Every blob in it has a fit name.
+pub fn read(text: &[u8]) -> Result<(Document, String), String> {
     let shape: Shape = serde_json::from_slice(text).map_err(|cause| format!("not an image manifest: {cause}"))?;
     let typed = |assumed: &str| if shape.media_type.is_empty() { assumed.to_owned() } else { shape.media_type.clone() };
     match (shape.manifests, shape.config, shape.layers) {
-        (Some(entries), _, _) => Ok((Document::Index(entries), typed(MANIFEST_TYPES[0]))),
+        (Some(entries), _, _) => {
+            entries.iter().try_for_each(|entry| check_blob(&entry.blob))?;
+            Ok((Document::Index(entries), typed(MANIFEST_TYPES[0])))
+        }
         (None, Some(config), Some(layers)) => {
+            layers.iter().chain([&config]).try_for_each(check_blob)?;
             Ok((Document::Manifest(Manifest { config, layers }), typed(MANIFEST_TYPES[2])))
         }
         (None, _, _) => Err(format!("unsupported manifest of type {:?}", shape.media_type)),
     }
 }
 
+/// Digests become parts of paths and of requests, so they are looked at before.
+fn check_blob(blob: &Descriptor) -> Result<(), String> {
+    check_digest(&blob.digest)?;
+    match blob.size {
+        0.. => Ok(()),
+        negative => Err(format!("blob {} has a size of {negative} bytes", blob.digest)),
+    }
+}
+
+/// Algorithms as containerd has them.
+fn check_digest(text: &str) -> Result<(), String> {
+    let is_known = |digest: Digest| !matches!(digest.algorithm(), DigestAlgorithm::Other(_));
+    match text.parse::<Digest>().is_ok_and(is_known) {
+        true => Ok(()),
+        false => Err(format!("{text:?} is not the SHA-256, SHA-384 or SHA-512 digest of a blob")),
+    }
+}
+
 /// What this machine runs, in the words of images.
-pub(super) fn machine() -> Platform {
+pub fn machine() -> Platform {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -85,7 +120,7 @@ pub(super) fn machine() -> Platform {
 }
 
 /// The entry of an index for this machine. An index of one entry without platform is taken as it is.
-pub(super) fn choose<'a>(entries: &'a [IndexEntry], machine: &Platform) -> Option<&'a IndexEntry> {
+pub fn choose<'a>(entries: &'a [IndexEntry], machine: &Platform) -> Option<&'a IndexEntry> {
     entries.iter().find(|entry| entry.platform.as_ref() == Some(machine)).or_else(|| match entries {
         [only] if only.platform.is_none() => Some(only),
         _ => None,
@@ -95,7 +130,7 @@ pub(super) fn choose<'a>(entries: &'a [IndexEntry], machine: &Platform) -> Optio
 /// What an image says about how to run it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct ImageConfig {
+pub struct ImageConfig {
     /// Start of the command line.
     #[serde(default)]
     pub entrypoint: Option<Vec<String>>,
@@ -129,14 +164,15 @@ struct RootFs {
 }
 
 /// Reads an image configuration: how to run it, and the digests of its unpacked layers.
-pub(super) fn read_config(text: &[u8]) -> Result<(ImageConfig, Vec<String>), String> {
+pub fn read_config(text: &[u8]) -> Result<(ImageConfig, Vec<String>), String> {
     let file: ConfigFile =
         serde_json::from_slice(text).map_err(|cause| format!("not an image configuration: {cause}"))?;
+    file.rootfs.diff_ids.iter().try_for_each(|digest| check_digest(digest))?;
     Ok((file.config.unwrap_or_default(), file.rootfs.diff_ids))
 }
 
 /// Names of the stacks of layers: the n-th stands for the first n+1 layers.
-pub(super) fn chain_ids(diff_ids: &[String]) -> Vec<String> {
+pub fn chain_ids(diff_ids: &[String]) -> Vec<String> {
     let mut chains: Vec<String> = Vec::with_capacity(diff_ids.len());
     for diff_id in diff_ids {
         let chain = match chains.last() {
@@ -149,21 +185,21 @@ pub(super) fn chain_ids(diff_ids: &[String]) -> Vec<String> {
 }
 
 /// `sha256:...` of some bytes.
-pub(super) fn digest_of(bytes: &[u8]) -> String {
+pub fn digest_of(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+    <Sha256 as sha2::Digest>::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string");
         text
     })
 }
 
 /// Labels of an index: what the garbage collector must keep with it.
-pub(super) fn index_references(chosen: &str) -> HashMap<String, String> {
+pub fn index_references(chosen: &str) -> HashMap<String, String> {
     HashMap::from([("containerd.io/gc.ref.content.m.0".to_owned(), chosen.to_owned())])
 }
 
 /// Labels of a manifest.
-pub(super) fn manifest_references(manifest: &Manifest) -> HashMap<String, String> {
+pub fn manifest_references(manifest: &Manifest) -> HashMap<String, String> {
     let config = ("containerd.io/gc.ref.content.config".to_owned(), manifest.config.digest.clone());
     let layer =
         |(n, layer): (usize, &Descriptor)| (format!("containerd.io/gc.ref.content.l.{n}"), layer.digest.clone());
@@ -171,7 +207,7 @@ pub(super) fn manifest_references(manifest: &Manifest) -> HashMap<String, String
 }
 
 /// Labels of a configuration: its unpacked layers.
-pub(super) fn config_references(chain: &str) -> HashMap<String, String> {
+pub fn config_references(chain: &str) -> HashMap<String, String> {
     HashMap::from([(format!("containerd.io/gc.ref.snapshot.{SNAPSHOTTER}"), chain.to_owned())])
 }
 
@@ -191,19 +227,35 @@ mod tests {
 
     #[test]
     fn the_entry_for_this_machine_is_chosen() {
-        let text = br#"{"manifests":[
-            {"mediaType":"m","digest":"sha256:1","size":1,"platform":{"os":"linux","architecture":"s390x"}},
-            {"mediaType":"m","digest":"sha256:2","size":1,"platform":{"os":"linux","architecture":"amd64"}}]}"#;
-        let (Document::Index(entries), _) = read(text).unwrap() else { panic!("an index") };
+        let entry = |digest: &str, architecture: &str| {
+            serde_json::json!({"mediaType": "m", "digest": digest, "size": 1,
+                "platform": {"os": "linux", "architecture": architecture}})
+        };
+        let (one, two) = (digest_of(b"1"), digest_of(b"2"));
+        let text = serde_json::json!({"manifests": [entry(&one, "s390x"), entry(&two, "amd64")]}).to_string();
+        let (Document::Index(entries), _) = read(text.as_bytes()).unwrap() else { panic!("an index") };
         let on = |architecture: &str| Platform { architecture: architecture.to_owned(), os: "linux".to_owned() };
-        assert_eq!(choose(&entries, &on("amd64")).unwrap().blob.digest, "sha256:2");
+        assert_eq!(choose(&entries, &on("amd64")).unwrap().blob.digest, two);
         assert!(choose(&entries, &on("arm64")).is_none());
     }
 
     #[test]
     fn null_members_of_a_configuration_are_absent() {
-        let text = br#"{"config":{"Cmd":["sh"],"Entrypoint":null,"User":""},"rootfs":{"diff_ids":["sha256:1"]}}"#;
-        let (config, diff_ids) = read_config(text).unwrap();
+        let layer = digest_of(b"1");
+        let text =
+            format!(r#"{{"config":{{"Cmd":["sh"],"Entrypoint":null,"User":""}},"rootfs":{{"diff_ids":["{layer}"]}}}}"#);
+        let (config, diff_ids) = read_config(text.as_bytes()).unwrap();
         assert_eq!((config.cmd, config.entrypoint, diff_ids.len()), (Some(vec!["sh".to_owned()]), None, 1));
+    }
+
+    #[test]
+    fn a_blob_without_a_digest_is_refused_by_name() {
+        for (digest, size) in [("sha256:../../etc/passwd", 1), ("md5:00", 1), ("sha256:00", 1), ("", 1)] {
+            let text = format!(r#"{{"manifests":[{{"digest":"{digest}","size":{size}}}]}}"#);
+            let words = read(text.as_bytes()).unwrap_err();
+            assert!(words.starts_with(&format!("{digest:?} is not the SHA-256")), "{words}");
+        }
+        let text = format!(r#"{{"manifests":[{{"digest":"{}","size":-1}}]}}"#, digest_of(b"1"));
+        assert!(read(text.as_bytes()).unwrap_err().ends_with("has a size of -1 bytes"));
     }
 }

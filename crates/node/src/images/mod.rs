@@ -5,7 +5,7 @@
 
 mod archive;
 mod garbage;
-mod manifest;
+pub mod manifest;
 mod registry;
 
 use std::collections::{HashMap, HashSet};

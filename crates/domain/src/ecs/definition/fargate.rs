@@ -30,6 +30,9 @@ pub(super) const SIZES: [Row; 7] = [
     (16384, &steps::<12>(32768, 8192)),
 ];
 
+/// CPU units a Fargate task with Windows can have.
+const WINDOWS_CPU_UNITS: [u32; 3] = [1024, 2048, 4096];
+
 /// Longest startTimeout and stopTimeout.
 const TIMEOUT_S_MAX: u32 = 120;
 
@@ -40,13 +43,25 @@ const LOG_DRIVERS: [&str; 3] = ["awslogs", "splunk", "awsfirelens"];
 pub(in super::super) fn check_size(cpu_units: Option<u32>, memory_mib: Option<u32>) -> Result<(), Refusal> {
     let cpu = cpu_units.ok_or_else(|| client("Fargate requires that 'cpu' be defined at the task level."))?;
     let memory = memory_mib.ok_or_else(|| client("Fargate requires that 'memory' be defined at the task level."))?;
-    if SIZES.iter().any(|(units, sizes)| *units == cpu && sizes.contains(&memory)) {
-        return Ok(());
+    match SIZES.iter().any(|(units, sizes)| *units == cpu && sizes.contains(&memory)) {
+        true => Ok(()),
+        false => Err(no_such_size(cpu, memory)),
     }
-    Err(client(format!(
+}
+
+/// Refuses a size that is in the table, but not for Windows.
+pub(super) fn check_windows_size(cpu_units: Option<u32>, memory_mib: Option<u32>) -> Result<(), Refusal> {
+    match (cpu_units, memory_mib) {
+        (Some(cpu), Some(memory)) if !WINDOWS_CPU_UNITS.contains(&cpu) => Err(no_such_size(cpu, memory)),
+        _ => Ok(()),
+    }
+}
+
+fn no_such_size(cpu: u32, memory: u32) -> Refusal {
+    client(format!(
         "No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the Amazon ECS \
          documentation for the valid values."
-    )))
+    ))
 }
 
 /// Refuses a definition Fargate could not run.
@@ -98,11 +113,27 @@ fn check_privileges(container: &ContainerDefinition) -> Result<(), Refusal> {
     }
 }
 
-/// Refuses what Fargate never has, and this program does not record.
+/// Refuses what Fargate never has, in AWS's words, before this program says what it does not have itself.
 pub(super) fn check_asked(asked: &Asked) -> Result<(), Refusal> {
-    match asked.resource_requirements.iter().flatten().any(|need| need.r#type.as_deref() == Some("GPU")) {
-        true => Err(client("Tasks using the Fargate launch type do not support GPU resource requirements")),
-        false => Ok(()),
+    if asked.resource_requirements.iter().flatten().any(|need| need.r#type.as_deref() == Some("GPU")) {
+        return Err(client("Tasks using the Fargate launch type do not support GPU resource requirements"));
+    }
+    if asked.docker_security_options.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(unsupported("dockerSecurityOptions"));
+    }
+    match asked.log_configuration.as_ref().and_then(|log| log.log_driver.as_deref()) {
+        Some(driver) => check_log_driver(driver),
+        None => Ok(()),
+    }
+}
+
+fn check_log_driver(driver: &str) -> Result<(), Refusal> {
+    match LOG_DRIVERS.contains(&driver) {
+        true => Ok(()),
+        false => {
+            let known = LOG_DRIVERS.join(", ");
+            Err(client(format!("{driver} is not a valid log driver. Must be one of [{known}]")))
+        }
     }
 }
 
@@ -112,10 +143,7 @@ fn check_containers(definition: &TaskDefinition) -> Result<(), Refusal> {
     for container in &definition.containers {
         if let Some(log) = &container.log_configuration {
             let driver = log.log_driver.as_str();
-            if !LOG_DRIVERS.contains(&driver) {
-                let known = LOG_DRIVERS.join(", ");
-                return Err(client(format!("{driver} is not a valid log driver. Must be one of [{known}]")));
-            }
+            check_log_driver(driver)?;
             if driver == "awslogs" && !has_role {
                 return Err(role_needed("log driver awslogs"));
             }

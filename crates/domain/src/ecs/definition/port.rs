@@ -86,7 +86,8 @@ fn range_ports(asked: &Asked, range: &str, mode: NetworkMode) -> Result<Ports, R
     if asked.host_port.is_some_and(|port| port != 0) {
         return Err(invalid("A host port cannot be specified with a port range."));
     }
-    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
+    // As it would be written again: `+80` and `080` are not what would be answered.
+    let port = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0 && port.to_string() == text);
     let ends = range.split_once('-').and_then(|(first, last)| Some((port(first)?, port(last)?)));
     match ends {
         Some((first, last)) if first < last => {

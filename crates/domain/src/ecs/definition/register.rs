@@ -123,6 +123,10 @@ fn around(req: &Asked) -> Result<Around, Refusal> {
     let memory_mib = req.memory.as_deref().map(parse_memory).transpose()?;
     if fargate {
         fargate::check_size(cpu_units, memory_mib)?;
+        let platform = req.runtime_platform.as_ref();
+        if platform.and_then(|asked| asked.operating_system_family.as_deref()).is_some_and(is_windows) {
+            fargate::check_windows_size(cpu_units, memory_mib)?;
+        }
     }
     if cpu_units.is_some_and(|cpu| !EC2_CPU_UNITS.contains(&cpu)) {
         return Err(invalid_setting("cpu"));
@@ -132,6 +136,10 @@ fn around(req: &Asked) -> Result<Around, Refusal> {
     }
     let has_execution_role = req.execution_role_arn.as_ref().is_some_and(|role| !role.is_empty());
     Ok(Around { mode, fargate, has_execution_role, cpu_units, memory_mib })
+}
+
+fn is_windows(operating_system_family: &str) -> bool {
+    operating_system_family.starts_with("WINDOWS_")
 }
 
 fn ephemeral_storage(req: &Asked, around: &Around) -> Result<Option<u32>, Refusal> {

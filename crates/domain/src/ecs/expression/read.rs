@@ -1,11 +1,15 @@
 //! From the text of an expression to its meaning.
 
-use regex::Regex;
+use regex::RegexBuilder;
 
 use super::{CHARACTERS_MAX, Comparison, Expression, Subject, Test};
 
 /// Parentheses and negations inside each other.
 const DEPTH_MAX: usize = 64;
+
+/// Memory one regular expression may take once understood. An expression has room for a hundred of them, and each
+/// repetition of a repetition multiplies.
+const PATTERN_BYTES_MAX: usize = 1 << 18;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Token {
@@ -162,8 +166,9 @@ impl Reader<'_> {
 
     fn pattern(&mut self) -> Result<Test, String> {
         let text = self.literal()?;
-        // The whole value has to match.
-        let pattern = Regex::new(&format!("^(?:{text})$"));
+        let build = |text: &str| RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+        // The whole value has to match. `a)|(b` is an expression only between these parentheses, so it is none.
+        let pattern = build(&text).and_then(|_| build(&format!("^(?:{text})$")));
         pattern.map(Test::Matches).map_err(|_| format!("'{text}' is no regular expression"))
     }
 

@@ -35,7 +35,8 @@ fn of_day(text: &str) -> Option<i64> {
     let minutes: i64 = parts.next()?.parse().ok().filter(|minutes| (0..60).contains(minutes))?;
     let seconds: f64 = parts.next().map_or(Some(0.0), |text| text.parse().ok())?;
     let is_over = parts.next().is_some() || !(0.0..61.0).contains(&seconds);
-    (!is_over).then_some((hours * 60 + minutes) * 60_000 + (seconds * 1000.0) as i64)
+    // Only then: of a number that is out of range there is no sum.
+    (!is_over).then(|| (hours * 60 + minutes) * 60_000 + (seconds * 1000.0) as i64)
 }
 
 /// Days from 1970-01-01 to a date of the Gregorian calendar.
@@ -64,6 +65,7 @@ mod tests {
             ("2000-02-29", Some(951_782_400_000)),
             ("2018-13-01", None),
             ("2018-06-18T25:00", None),
+            ("2018-06-18T22:28:1e999", None),
             ("yesterday", None),
         ] {
             assert_eq!(milliseconds(text), expected, "{text}");

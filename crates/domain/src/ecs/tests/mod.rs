@@ -15,6 +15,7 @@ mod register;
 mod run;
 mod simulation;
 mod sizes;
+mod validation_table;
 
 use std::collections::BTreeMap;
 

@@ -87,6 +87,8 @@ fn an_expression_selects_instances() {
         "runningTasksCount > some",
         "registeredAt > yesterday",
         "attribute:stack =~ [",
+        "attribute:stack =~ 'a)|(b'",
+        r"attribute:stack =~ '(\w{100}){100}'",
         "attribute:stack in [a, b",
         "attribute:stack == 'a",
         "attribute:stack == a &",
@@ -139,6 +141,8 @@ fn an_expression_selects_instances() {
         runningTasksCount > some: InvalidParameterException: Invalid expression: 'some' cannot be compared with RunningTasksCount.
         registeredAt > yesterday: InvalidParameterException: Invalid expression: 'yesterday' cannot be compared with RegisteredAt.
         attribute:stack =~ [: InvalidParameterException: Invalid expression: '[' is not expected.
+        attribute:stack =~ 'a)|(b': InvalidParameterException: Invalid expression: 'a)|(b' is no regular expression.
+        attribute:stack =~ '(\w{100}){100}': InvalidParameterException: Invalid expression: '(\w{100}){100}' is no regular expression.
         attribute:stack in [a, b: InvalidParameterException: Invalid expression: a ']' is missing.
         attribute:stack == 'a: InvalidParameterException: Invalid expression: a quotation has no end.
         attribute:stack == a &: InvalidParameterException: Invalid expression: '&' is not expected.

@@ -1,43 +1,101 @@
 //! Sizes of tasks: every pair, and every way to write one.
+#![allow(clippy::unwrap_used)]
 
 use expect_test::expect;
 use serde_json::json;
 
-use super::{World, fargate_definition, merged};
+use super::{World, fargate_definition, fill, merged};
 use crate::ecs::register_task_definition;
+
+/// AWS's table: CPU units, and memory in MiB from, to and by steps of.
+const TABLE: [(u32, u32, u32, u32); 8] = [
+    (256, 512, 512, 512),
+    (256, 1024, 2048, 1024),
+    (512, 1024, 4096, 1024),
+    (1024, 2048, 8192, 1024),
+    (2048, 4096, 16_384, 1024),
+    (4096, 8192, 30_720, 1024),
+    (8192, 16_384, 61_440, 4096),
+    (16_384, 32_768, 122_880, 8192),
+];
+
+const CPUS: [u32; 10] = [128, 256, 384, 512, 1024, 2048, 4096, 8192, 16_384, 32_768];
+
+const MEMORY_MIB_MAX: usize = 128 * 1024;
+
+fn is_in_table(cpu: u32, memory: u32) -> bool {
+    TABLE
+        .iter()
+        .any(|(units, from, to, step)| *units == cpu && (*from..=*to).contains(&memory) && memory.is_multiple_of(*step))
+}
+
+/// Registers for Fargate with this size, and answers how that ends.
+fn end(world: &mut World, cpu: &str, memory: &str) -> String {
+    let request = merged(fargate_definition(), json!({"cpu": cpu, "memory": memory}));
+    let env = world.env();
+    match register_task_definition(&world.snap, &fill(request), &env) {
+        Ok(change) => {
+            let shown = change.reply.task_definition.unwrap();
+            format!("{} {}", shown.cpu.unwrap(), shown.memory.unwrap())
+        }
+        Err(refusal) => refusal.to_string(),
+    }
+}
+
+/// How the size in these units must end.
+fn expected(cpu: u32, memory: u32) -> String {
+    match is_in_table(cpu, memory) {
+        true => format!("{cpu} {memory}"),
+        false => format!(
+            "ClientException: No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. See the \
+             Amazon ECS documentation for the valid values."
+        ),
+    }
+}
+
+/// A number of 1/1024, as a decimal: `0.25`, `1`.
+fn wholes(units: u32) -> String {
+    (f64::from(units) / 1024.0).to_string()
+}
 
 #[test]
 fn fargate_has_exactly_the_pairs_of_the_table() {
     let mut world = World::new();
-    let mut found = String::new();
-    for cpu in [128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768] {
-        let mut accepted: Vec<u32> = Vec::new();
-        for memory in (256..=131_072).step_by(256) {
-            let request = merged(fargate_definition(), json!({"cpu": cpu.to_string(), "memory": memory.to_string()}));
-            match world.write(register_task_definition, request) {
-                Ok(_) => accepted.push(memory),
-                Err(words) => assert_eq!(
-                    words,
-                    format!(
-                        "ClientException: No Fargate configuration exists for given values: {cpu} CPU, {memory} \
-                         memory. See the Amazon ECS documentation for the valid values."
-                    )
-                ),
+    let mut accepted = 0;
+    for cpu in CPUS {
+        for memory in (0..=MEMORY_MIB_MAX).step_by(512) {
+            let memory = u32::try_from(memory).unwrap();
+            assert_eq!(end(&mut world, &cpu.to_string(), &memory.to_string()), expected(cpu, memory));
+            accepted += usize::from(is_in_table(cpu, memory));
+        }
+        // Beside each step there is nothing.
+        for memory in (512..=MEMORY_MIB_MAX).step_by(512).flat_map(|memory| [memory - 1, memory + 1]) {
+            let memory = u32::try_from(memory).unwrap();
+            assert_eq!(end(&mut world, &cpu.to_string(), &memory.to_string()), expected(cpu, memory));
+        }
+    }
+    assert_eq!(accepted, 74);
+}
+
+#[test]
+fn a_pair_is_the_same_in_every_form() {
+    let mut world = World::new();
+    for cpu in CPUS {
+        let vcpus = wholes(cpu);
+        let short = vcpus.trim_start_matches('0');
+        let cpu_forms = [format!("{vcpus} vCPU"), format!("{vcpus}vcpu"), format!("{short} VCPU"), format!(" {cpu} ")];
+        for memory in (512..=MEMORY_MIB_MAX).step_by(512) {
+            let memory = u32::try_from(memory).unwrap();
+            let gb = wholes(memory);
+            let short = gb.trim_start_matches('0');
+            let memory_forms = [format!("{gb}GB"), format!("{gb} GB"), format!("{short} gb"), format!("{short}Gb ")];
+            // Every form meets every other one in the course of the steps.
+            for (at, form) in cpu_forms.iter().enumerate() {
+                let memory_form = &memory_forms[(at + memory as usize / 512) % memory_forms.len()];
+                assert_eq!(end(&mut world, form, memory_form), expected(cpu, memory), "{form:?} {memory_form:?}");
             }
         }
-        found.push_str(&format!("{cpu}: {} {accepted:?}\n", accepted.len()));
     }
-    expect![[r#"
-        128: 0 []
-        256: 3 [512, 1024, 2048]
-        512: 4 [1024, 2048, 3072, 4096]
-        1024: 7 [2048, 3072, 4096, 5120, 6144, 7168, 8192]
-        2048: 13 [4096, 5120, 6144, 7168, 8192, 9216, 10240, 11264, 12288, 13312, 14336, 15360, 16384]
-        4096: 23 [8192, 9216, 10240, 11264, 12288, 13312, 14336, 15360, 16384, 17408, 18432, 19456, 20480, 21504, 22528, 23552, 24576, 25600, 26624, 27648, 28672, 29696, 30720]
-        8192: 12 [16384, 20480, 24576, 28672, 32768, 36864, 40960, 45056, 49152, 53248, 57344, 61440]
-        16384: 12 [32768, 40960, 49152, 57344, 65536, 73728, 81920, 90112, 98304, 106496, 114688, 122880]
-        32768: 0 []
-    "#]].assert_eq(&found);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `ecs-bridge` as a plugin.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use crate::kernel::{Namespace, Netlink};
 /// What the configuration says. Unknown keys are ignored; `isGateway` too, because the bridge always has the gateway's
 /// address.
 #[derive(Debug, Deserialize)]
-struct Config {
+pub(in crate::cni) struct Config {
     #[serde(default)]
     bridge: String,
     #[serde(default)]
@@ -34,7 +34,7 @@ struct Config {
 }
 
 impl Config {
-    fn of(call: &Call) -> Result<Self, CniError> {
+    pub(in crate::cni) fn of(call: &Call) -> Result<Self, CniError> {
         let config: Self = call.config_as()?;
         if config.ip_masq && matches!(call.command, Command::Add | Command::Check) {
             return Err(CniError::config("ipMasq is not offered: tasks reach the world through their own interface")
@@ -53,15 +53,19 @@ impl Config {
         self.ipam.get("type").and_then(Value::as_str).filter(|kind| !kind.is_empty())
     }
 
-    fn want(&self, call: &Call, namespace: &Namespace, leased: &Outcome) -> Result<Want, CniError> {
-        let gateways = leased.ips.iter().map(|ip| {
-            let missing = || CniError::new(CniError::FAILED, format!("the IPAM plugin gave {} no gateway", ip.address));
-            ip.gateway.map(|gateway| (ip.address, gateway)).ok_or_else(missing)
+    pub(in crate::cni) fn want(&self, call: &Call, namespace: &Path, leased: &Outcome) -> Result<Want, CniError> {
+        let gateways = leased.ips.iter().map(|ip| match ip.gateway {
+            Some(gateway) if gateway.is_ipv4() == ip.address.addr().is_ipv4() => Ok((ip.address, gateway)),
+            Some(gateway) => Err(CniError::new(
+                CniError::FAILED,
+                format!("the IPAM plugin gave {} the gateway {gateway}, which is of another family", ip.address),
+            )),
+            None => Err(CniError::new(CniError::FAILED, format!("the IPAM plugin gave {} no gateway", ip.address))),
         });
         Ok(Want {
             bridge: self.bridge()?.to_owned(),
             container_if: call.if_name.clone(),
-            namespace: namespace.path().to_owned(),
+            namespace: namespace.to_owned(),
             mtu: if self.mtu == 0 { MTU_DEFAULT } else { self.mtu },
             addresses: gateways.collect::<Result<_, _>>()?,
             routes: leased.routes.clone(),
@@ -96,7 +100,7 @@ fn add(call: &Call) -> Result<Outcome, CniError> {
     let namespace = Namespace::open(call.required_netns()?)?;
     let leased = delegate(call, kind, Command::Add)?;
     let connected = config
-        .want(call, &namespace, &leased.outcome)
+        .want(call, namespace.path(), &leased.outcome)
         .and_then(|want| connect(&namespace, &want).map_err(CniError::from));
     let connected = match connected {
         Ok(connected) => connected,
@@ -138,7 +142,7 @@ fn check(call: &Call) -> Result<(), CniError> {
     let ours: Vec<_> = previous.ips.iter().filter(|ip| is_ours(ip)).cloned().collect();
     previous.ips = ours;
     let namespace = Namespace::open(call.required_netns()?)?;
-    let want = config.want(call, &namespace, &previous)?;
+    let want = config.want(call, namespace.path(), &previous)?;
     let mut host = Netlink::open()?;
     let seen = look(&mut host, &mut namespace.netlink()?, &want)?;
     let missing = plan(&want, &seen)?;
@@ -214,7 +218,7 @@ fn call_own(call: &Call, command: Command) -> Result<Leased, CniError> {
     Ok(leased)
 }
 
-fn execute(path: &std::path::Path, command: Command, call: &Call) -> Result<Leased, CniError> {
+fn execute(path: &Path, command: Command, call: &Call) -> Result<Leased, CniError> {
     let environment = [("CNI_COMMAND".to_owned(), command.as_str().to_owned())];
     let answered = exec::run_plugin(path, &environment, &call.config, exec::DELEGATE_LIMIT);
     match answered {
@@ -228,7 +232,7 @@ fn execute(path: &std::path::Path, command: Command, call: &Call) -> Result<Leas
 }
 
 /// True if the path leads to the file this process runs, under whatever name.
-fn is_this_program(path: &std::path::Path) -> bool {
+fn is_this_program(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: PathBuf| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     id(path.to_owned()).is_some_and(|one| Some(one) == id(PathBuf::from("/proc/self/exe")))

@@ -1,5 +1,6 @@
 //! From wanted and seen to steps. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -69,6 +70,9 @@ impl Want {
                 routes.push((Route::default_via(*gateway, 0).dst, Some(*gateway)));
             }
         }
+        // The kernel has one route to a destination.
+        let mut destinations = BTreeSet::new();
+        routes.retain(|(dst, _)| destinations.insert(*dst));
         routes
     }
 }

@@ -1,5 +1,7 @@
 //! `ecs-eni` and `vpc-eni` as plugins: two sets of keys for one configuration, two shapes of result.
 
+use std::net::IpAddr;
+
 use berth_types::MacAddress;
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -56,7 +58,7 @@ struct Keys {
 pub(in crate::cni) fn run(dialect: Dialect, call: &Call) -> Result<Option<Value>, CniError> {
     match call.command {
         Command::Add => {
-            let config = config(dialect, call)?;
+            let config = config(dialect, call, mac_of)?;
             let namespace = Namespace::open(call.required_netns()?)?;
             let device = add(&namespace, &call.if_name, &config)?;
             Ok(Some(outcome(dialect, call, &config, &device).to_json(call.version)))
@@ -68,7 +70,12 @@ pub(in crate::cni) fn run(dialect: Dialect, call: &Call) -> Result<Option<Value>
     }
 }
 
-fn config(dialect: Dialect, call: &Call) -> Result<EniConfig, CniError> {
+/// Reads the configuration; `mac_of` finds the hardware address of a device that is only named.
+pub(in crate::cni) fn config(
+    dialect: Dialect,
+    call: &Call,
+    mac_of: impl Fn(&str, &Call) -> Result<String, CniError>,
+) -> Result<EniConfig, CniError> {
     let keys: Keys = call.config_as()?;
     let block_instance_metadata = keys.block_instance_metadata || keys.eni_block_instance_metadata;
     let (mac, addresses, gateways) = match dialect {
@@ -88,10 +95,17 @@ fn config(dialect: Dialect, call: &Call) -> Result<EniConfig, CniError> {
         }
     };
     let mac: MacAddress = mac.parse().map_err(|error| CniError::config(format!("{error}")))?;
+    let gateways: Vec<IpAddr> = all("gateway address", &gateways)?;
+    // There is one default route for each family; of two, the later would undo the earlier.
+    if gateways.iter().filter(|gateway| gateway.is_ipv4()).count() > 1
+        || gateways.iter().filter(|gateway| gateway.is_ipv6()).count() > 1
+    {
+        return Err(CniError::config("more than one gateway address of a family").with_details("name one for each"));
+    }
     Ok(EniConfig {
         mac,
         addresses: all("address", &addresses)?,
-        gateways: all("gateway address", &gateways)?,
+        gateways,
         mtu: (keys.mtu != 0).then_some(keys.mtu),
         vpc_cidrs: all("VPC CIDR block", &keys.vpc_cidrs)?,
         block_instance_metadata,
@@ -152,7 +166,7 @@ fn outcome(dialect: Dialect, call: &Call, config: &EniConfig, device: &Link) -> 
 
 fn check(dialect: Dialect, call: &Call) -> Result<(), CniError> {
     let namespace = Namespace::open(call.required_netns()?)?;
-    let missing = missing(&namespace, &call.if_name, &config(dialect, call)?)?;
+    let missing = missing(&namespace, &call.if_name, &config(dialect, call, mac_of)?)?;
     if missing.is_empty() {
         return Ok(());
     }

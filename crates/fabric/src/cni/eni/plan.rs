@@ -1,5 +1,6 @@
 //! From a configuration and what is seen to steps. Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -127,6 +128,9 @@ fn routes(config: &EniConfig, seen: &Seen) -> Vec<Route> {
         let is_limited = !config.vpc_cidrs.is_empty() && mtu > INTERNET_MTU;
         routes.push(if is_limited { route.with_mtu(INTERNET_MTU) } else { route });
     }
+    // The kernel has one route to a destination, and a later one would take the place of what drops.
+    let mut destinations = BTreeSet::new();
+    routes.retain(|route| destinations.insert(route.dst));
     routes
 }
 

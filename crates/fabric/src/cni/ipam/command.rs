@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Bare, InvalidPool, Ipam, IpamConfig, Lease, LeaseFault, LeaseRequest, Owner};
+use super::{Bare, InvalidPool, Ipam, IpamConfig, Lease, LeaseFault, LeaseRequest, Owner, Wanted};
 use crate::cni::Fault;
 use crate::cni::call::{Call, Command};
-use crate::cni::spec::{CniError, Ip, Outcome};
+use crate::cni::spec::{CniError, Ip, Outcome, RouteTo};
 
 #[derive(Deserialize)]
 struct Config {
@@ -36,6 +36,12 @@ pub(in crate::cni) fn run(call: &Call) -> Result<Option<Value>, CniError> {
         Command::Gc => gc(&ipam, call).map(|()| None),
         Command::Status => status(&ipam).map(|()| None),
     }
+}
+
+/// The addresses and routes a configuration asks for.
+pub(in crate::cni) fn asked(call: &Call) -> Result<(Vec<Wanted>, Vec<RouteTo>), CniError> {
+    let config = call.config_as::<Config>()?.ipam;
+    Ok((config.wanted()?, config.routes()))
 }
 
 /// Leases. The second value is true if the leases stood before.

@@ -61,7 +61,7 @@ impl Pool {
         let (first, end) = (bits(self.subnet.network()), bits(self.subnet.broadcast()));
         let start = last.filter(|last| self.subnet.contains(last)).map_or(first, bits);
         // Each step meets a used or reserved address or ends; there are at most three reserved ones.
-        let steps_max = (used.len() as u128).saturating_add(4).min(end - first + 1);
+        let steps_max = (used.len() as u128).saturating_add(4).min((end - first).saturating_add(1));
         let mut at = start;
         for _ in 0..steps_max {
             at = if at == end { first } else { at + 1 };
@@ -122,6 +122,11 @@ mod tests {
         assert!(Pool::new("10.0.0.0/31".parse().unwrap(), None).is_err());
         assert!(Pool::new("10.0.0.0/24".parse().unwrap(), Some("10.0.1.1".parse().unwrap())).is_err());
         assert!(Pool::new("10.0.0.0/30".parse().unwrap(), None).is_ok());
+    }
+
+    #[test]
+    fn a_pool_may_be_all_of_ipv6() {
+        assert_eq!(pool("::/0").next(None, &BTreeSet::new()), Some("::2".parse().unwrap()));
     }
 
     proptest! {

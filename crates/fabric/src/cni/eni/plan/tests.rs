@@ -98,3 +98,12 @@ fn nothing_is_left_to_do_when_all_is_there() {
         .collect();
     check(&config(), &done, expect![[""]]);
 }
+
+#[test]
+fn no_range_of_the_vpc_takes_the_place_of_what_drops() {
+    let cidrs = vec!["169.254.169.254/32".parse().unwrap()];
+    let config = EniConfig { block_instance_metadata: true, vpc_cidrs: cidrs, ..config() };
+    let routes: Vec<_> = routes(&config, &seen("eth0", true)).iter().map(ToString::to_string).collect();
+    assert_eq!(routes[0], "blackhole 169.254.169.254");
+    assert!(!routes[1..].iter().any(|route| route.starts_with("169.254.169.254")), "{routes:?}");
+}
