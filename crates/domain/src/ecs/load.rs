@@ -4,6 +4,7 @@
 
 use berth_types::HostId;
 use berth_types::intent::LaunchType;
+use berth_types::link::Capacity;
 use berth_types::mode::{HostPort, Protocol};
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
@@ -59,6 +60,39 @@ pub struct Loads {
     ports: OrdSet<(HostId, HostPort)>,
     /// Every known host, by the memory promised to Fargate tasks on it.
     by_promised_memory: OrdSet<(u64, HostId)>,
+    /// Where every known host belongs and how much it has.
+    known: OrdMap<HostId, (ClusterName, Capacity)>,
+    /// Every known host by cluster and number of EC2 tasks.
+    by_tasks: OrdSet<(ClusterName, usize, HostId)>,
+    /// Every known host by cluster and what EC2 tasks leave of a resource, then by their number.
+    by_free: OrdSet<(ClusterName, Resource, u64, usize, HostId)>,
+}
+
+/// What can be packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resource {
+    /// CPU units.
+    Cpu,
+    /// Memory, MiB.
+    Memory,
+}
+
+impl Resource {
+    /// Of a need.
+    pub fn of(self, need: Need) -> u64 {
+        match self {
+            Self::Cpu => need.cpu_units,
+            Self::Memory => need.memory_mib,
+        }
+    }
+
+    fn free(self, capacity: Capacity, taken: Need) -> u64 {
+        let has = match self {
+            Self::Cpu => capacity.cpu_units,
+            Self::Memory => capacity.memory_mib,
+        };
+        u64::from(has).saturating_sub(self.of(taken))
+    }
 }
 
 impl Loads {
@@ -70,6 +104,33 @@ impl Loads {
     /// Every known host, those with the least memory promised to Fargate tasks first.
     pub fn by_promised_memory(&self) -> impl Iterator<Item = &HostId> {
         self.by_promised_memory.iter().map(|(_, host)| host)
+    }
+
+    /// The hosts of a cluster, those with the fewest EC2 tasks first.
+    pub fn by_tasks<'a>(&'a self, cluster: &ClusterName) -> impl Iterator<Item = &'a HostId> + use<'a> {
+        let cluster = cluster.clone();
+        let rows = self.by_tasks.range((cluster.clone(), 0, HostId::from_bits(0))..);
+        rows.take_while(move |(of, ..)| *of == cluster).map(|(.., host)| host)
+    }
+
+    /// The hosts of a cluster that have at least so much of a resource left, with what they have,
+    /// the fullest first; of equals the one with the fewest tasks.
+    pub fn by_free<'a>(
+        &'a self,
+        cluster: &ClusterName,
+        resource: Resource,
+        least: u64,
+    ) -> impl Iterator<Item = (u64, &'a HostId)> + use<'a> {
+        let cluster = cluster.clone();
+        let rows = self.by_free.range((cluster.clone(), resource, least, 0, HostId::from_bits(0))..);
+        rows.take_while(move |(of, what, ..)| *of == cluster && *what == resource)
+            .map(|(_, _, free, _, host)| (*free, host))
+    }
+
+    /// What EC2 tasks leave of a resource of a host.
+    pub fn free(&self, host: &HostId, resource: Resource) -> u64 {
+        let left = |(_, capacity): &(_, Capacity)| resource.free(*capacity, self.of(host, LaunchType::Ec2).need);
+        self.known.get(host).map_or(0, left)
     }
 
     /// The groups of EC2 tasks on a host, with their number.
@@ -121,13 +182,33 @@ impl Loads {
     }
 
     /// A host became known.
-    pub(crate) fn host_came(&mut self, host: &HostId) {
+    pub(crate) fn host_came(&mut self, host: &HostId, cluster: &ClusterName, capacity: Capacity) {
+        self.known.insert(host.clone(), (cluster.clone(), capacity));
         self.by_promised_memory.insert((self.promised(host), host.clone()));
+        self.rank(host, true);
     }
 
     /// A host was forgotten.
     pub(crate) fn host_went(&mut self, host: &HostId) {
         self.by_promised_memory.remove(&(self.promised(host), host.clone()));
+        self.rank(host, false);
+        self.known.remove(host);
+    }
+
+    /// Enters a known host by what EC2 tasks take of it, or strikes it out.
+    fn rank(&mut self, host: &HostId, is_in: bool) {
+        let Some((cluster, capacity)) = self.known.get(host).cloned() else { return };
+        let load = self.of(host, LaunchType::Ec2);
+        let by_tasks = (cluster.clone(), load.tasks, host.clone());
+        let by_free = [Resource::Cpu, Resource::Memory]
+            .map(|resource| (cluster.clone(), resource, resource.free(capacity, load.need), load.tasks, host.clone()));
+        if is_in {
+            self.by_tasks.insert(by_tasks);
+            self.by_free.extend(by_free);
+        } else {
+            self.by_tasks.remove(&by_tasks);
+            by_free.iter().for_each(|row| drop(self.by_free.remove(row)));
+        }
     }
 
     /// A task takes its share of a host.
@@ -145,7 +226,7 @@ impl Loads {
     }
 
     fn change(&mut self, host: &HostId, launch_type: LaunchType, change: impl FnOnce(Load) -> Load) {
-        let is_known = self.by_promised_memory.remove(&(self.promised(host), host.clone())).is_some();
+        self.reorder(host, launch_type, false);
         let load = change(self.of(host, launch_type));
         let key = (host.clone(), launch_type);
         if load.tasks == 0 {
@@ -153,8 +234,19 @@ impl Loads {
         } else {
             self.by_host.insert(key, load);
         }
-        if is_known {
-            self.host_came(host);
+        self.reorder(host, launch_type, true);
+    }
+
+    /// Enters a known host into the orders that tasks of this launch type change, or strikes it out.
+    fn reorder(&mut self, host: &HostId, launch_type: LaunchType, is_in: bool) {
+        if launch_type == LaunchType::Ec2 {
+            return self.rank(host, is_in);
+        }
+        let row = (self.promised(host), host.clone());
+        if !is_in {
+            self.by_promised_memory.remove(&row);
+        } else if self.known.contains_key(host) {
+            self.by_promised_memory.insert(row);
         }
     }
 }

@@ -55,7 +55,7 @@ pub use observe::{observe_eni, observe_task};
 pub use phase::Seen;
 pub use protection::{get_task_protection, update_task_protection};
 pub use reference::{cluster_arn, task_arn};
-pub use run_task::run_task;
+pub use run_task::{choose_host, run_task};
 pub use start_task::start_task;
 pub use tag::{list_tags_for_resource, tag_resource, untag_resource};
 pub use task::{describe_tasks, list_tasks, stop_task};

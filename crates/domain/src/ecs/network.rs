@@ -153,16 +153,15 @@ pub(super) fn plug(
         LaunchType::Ec2 => EniOwner::Ec2Task(task.id.clone()),
     };
     let description = env.arn("ecs", format_args!("attachment/{}", own.attachment));
-    // On a copy, so that an interface that cannot be plugged leaves nothing behind.
-    let mut trial = Draft::of(draft);
-    let eni =
-        vpc::interface::create(&mut trial, &subnet, &network.groups, None, owner, &description, env).map_err(failed)?;
+    // On a copy, so that an interface that cannot be made leaves nothing behind.
+    let mut trial = draft.clone();
+    let made = vpc::interface::create_attached(&mut trial, &subnet, &network.groups, owner, &description, host, env);
+    let eni = made.map_err(failed)?;
     if task.enable_ecs_managed_tags {
         let tags = [("aws:ecs:clusterName".to_owned(), task.cluster.0.clone())].into();
         trial.put(Eni { tags, ..(*eni).clone() });
     }
-    vpc::interface::attach(&mut trial, &eni.id, host, env).map_err(failed)?;
-    draft.take(trial.change(()));
+    *draft = trial;
     own.status = TaskAttachmentStatus::Attaching;
     own.security_groups = eni.groups.clone();
     own.eni = Some(TaskEni {

@@ -15,8 +15,8 @@ use berth_types::intent::LaunchType;
 use berth_types::mode::{HostPort, Protocol};
 
 use super::cluster::instances;
-use super::load::Need;
-use super::placement_request::{Constraint, Field, Placement, Resource, Strategy};
+use super::load::{Need, Resource};
+use super::placement_request::{Constraint, Field, Placement, Strategy};
 use super::record::{ClusterName, Host, InstanceStatus, Task, TaskDefinition};
 use super::reference::instance_arn;
 use super::refuse::invalid;
@@ -93,18 +93,61 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
 
 /// A container instance for an EC2 task, or what each instance lacks.
 pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
-    let (mut fitting, mut failures) = (Vec::new(), Vec::new());
-    for host in active_instances(snap, wanted.cluster) {
-        match failure_on(snap, host, wanted, env).or_else(|| unmet(snap, host, wanted, env)) {
-            Some(failure) => failures.push(failure),
-            None => fitting.push(host),
+    let chosen = match wanted.placement.strategies.as_slice() {
+        [] => by_tasks(snap, wanted).find(|host| fits(snap, host, wanted)),
+        [Strategy::Binpack(resource)] => by_free(snap, wanted, *resource).next().map(|(_, host)| host),
+        [Strategy::Binpack(resource), rest @ ..] => {
+            let mut fullest = fullest(snap, wanted, *resource);
+            rest.iter().for_each(|strategy| prefer(snap, strategy, wanted, &mut fullest, env));
+            least_busy(snap, fullest)
         }
-    }
-    for strategy in &wanted.placement.strategies {
-        prefer(snap, strategy, wanted, &mut fitting, env);
-    }
-    let tasks = |host: &&Arc<Host>| snap.index().loads.of(&host.id, LaunchType::Ec2).tasks;
-    fitting.into_iter().min_by_key(tasks).ok_or(failures)
+        strategies => {
+            let mut fitting: Vec<_> = by_tasks(snap, wanted).filter(|host| fits(snap, host, wanted)).collect();
+            strategies.iter().for_each(|strategy| prefer(snap, strategy, wanted, &mut fitting, env));
+            least_busy(snap, fitting)
+        }
+    };
+    chosen.ok_or_else(|| {
+        let failure = |host| {
+            failure_on(snap, host, wanted, env).or_else(|| unmet(snap, host, wanted).map(|why| failed(host, why, env)))
+        };
+        active_instances(snap, wanted.cluster).filter_map(|host| failure(host)).collect()
+    })
+}
+
+/// The hosts of the cluster, those with the fewest tasks first.
+fn by_tasks<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> impl Iterator<Item = &'a Arc<Host>> + use<'a> {
+    snap.index().loads.by_tasks(wanted.cluster).filter_map(|host| snap.hosts.get(host))
+}
+
+/// The hosts that fit with what they have left of the resource, the fullest first.
+fn by_free<'s>(
+    snap: &'s Snapshot,
+    wanted: &Wanted<'_>,
+    resource: Resource,
+) -> impl Iterator<Item = (u64, &'s Arc<Host>)> {
+    let rows = snap.index().loads.by_free(wanted.cluster, resource, resource.of(wanted.need));
+    rows.filter_map(|(free, host)| Some((free, snap.hosts.get(host)?))).filter(|(_, host)| fits(snap, host, wanted))
+}
+
+/// Those that fit and have least left of the resource; all have the same.
+fn fullest<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, resource: Resource) -> Vec<&'a Arc<Host>> {
+    let mut rows = by_free(snap, wanted, resource).peekable();
+    let least = rows.peek().map(|(free, _)| *free);
+    rows.take_while(|(free, _)| Some(*free) == least).map(|(_, host)| host).collect()
+}
+
+fn least_busy<'a>(snap: &Snapshot, fitting: Vec<&'a Arc<Host>>) -> Option<&'a Arc<Host>> {
+    fitting.into_iter().min_by_key(|host| (snap.index().loads.of(&host.id, LaunchType::Ec2).tasks, host.id.clone()))
+}
+
+/// True if the host takes new tasks, can run this one and meets every constraint.
+fn fits(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>) -> bool {
+    let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
+    host.instance_status() == Some(InstanceStatus::Active)
+        && lacks(host, taken, wanted).is_none()
+        && lacks_port(snap, host, wanted.ports).is_none()
+        && unmet(snap, host, wanted).is_none()
 }
 
 /// Keeps the instances that are best by a strategy.
@@ -116,46 +159,39 @@ fn prefer(snap: &Snapshot, strategy: &Strategy, wanted: &Wanted<'_>, fitting: &m
             let chosen = env.fresh_bits() % fitting.len() as u128;
             *fitting = vec![fitting[chosen as usize]];
         }
-        Strategy::Binpack(resource) => keep_least(fitting, |host| {
-            let taken = loads.of(&host.id, LaunchType::Ec2).need;
-            match resource {
-                Resource::Cpu => u64::from(host.capacity.cpu_units).saturating_sub(taken.cpu_units),
-                Resource::Memory => u64::from(host.capacity.memory_mib).saturating_sub(taken.memory_mib),
-            }
-        }),
+        Strategy::Binpack(resource) => keep_least(fitting, |host| loads.free(&host.id, *resource)),
         Strategy::Spread(Field::Instance) => keep_least(fitting, |host| loads.in_group(&host.id, wanted.group)),
         Strategy::Spread(Field::Attribute(name)) => {
-            let kind = |host: &Host| host.attribute(name).map(|value| value.map(str::to_owned));
-            let mut tasks: BTreeMap<Option<Option<String>>, usize> = BTreeMap::new();
+            let mut tasks: BTreeMap<Option<Option<&str>>, usize> = BTreeMap::new();
             for host in instances(snap, wanted.cluster) {
-                *tasks.entry(kind(host)).or_default() += loads.in_group(&host.id, wanted.group);
+                *tasks.entry(host.attribute(name)).or_default() += loads.in_group(&host.id, wanted.group);
             }
-            keep_least(fitting, |host| tasks.get(&kind(host)).copied().unwrap_or(0));
+            keep_least(fitting, |host| tasks.get(&host.attribute(name)).copied().unwrap_or(0));
         }
     }
 }
 
 fn keep_least<K: Ord>(fitting: &mut Vec<&Arc<Host>>, key: impl Fn(&Host) -> K) {
-    if let Some(least) = fitting.iter().map(|host| key(host)).min() {
-        fitting.retain(|host| key(host) == least);
-    }
+    let keys: Vec<K> = fitting.iter().map(|host| key(host)).collect();
+    let Some(least) = keys.iter().min() else { return };
+    let mut kept = keys.iter().map(|key| key == least);
+    fitting.retain(|_| kept.next().unwrap_or(false));
 }
 
 /// The constraint of the request or the definition that the instance does not meet.
-fn unmet(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env: &Env) -> Option<Failure> {
+fn unmet(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>) -> Option<&'static str> {
     let is_met = |constraint: &Constraint| match constraint {
         Constraint::DistinctInstance => snap.index().loads.in_group(&host.id, wanted.group) == 0,
         Constraint::MemberOf(expression) => expression.holds(snap, host),
     };
-    let reason = match wanted.placement.constraints.iter().find(|constraint| !is_met(constraint))? {
+    Some(match wanted.placement.constraints.iter().find(|constraint| !is_met(constraint))? {
         Constraint::DistinctInstance => "DistinctInstance placement constraint unsatisfied.",
         Constraint::MemberOf(_) => "MemberOf placement constraint unsatisfied.",
-    };
-    Some(Failure {
-        arn: Some(instance_arn(&host.cluster, &host.id, env)),
-        detail: None,
-        reason: Some(reason.to_owned()),
     })
+}
+
+fn failed(host: &Host, reason: &str, env: &Env) -> Failure {
+    Failure { arn: Some(instance_arn(&host.cluster, &host.id, env)), detail: None, reason: Some(reason.to_owned()) }
 }
 
 /// Container instances that take new tasks.
@@ -174,11 +210,8 @@ pub(super) fn check_instances(snap: &Snapshot, cluster: &ClusterName) -> Result<
 /// Why this container instance cannot run the task, if it cannot.
 pub(super) fn failure_on(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>, env: &Env) -> Option<Failure> {
     let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
-    lacks(host, taken, wanted).or_else(|| lacks_port(snap, host, wanted.ports)).map(|(reason, detail)| Failure {
-        arn: Some(instance_arn(&host.cluster, &host.id, env)),
-        detail,
-        reason: Some(reason.to_owned()),
-    })
+    let lacking = lacks(host, taken, wanted).or_else(|| lacks_port(snap, host, wanted.ports));
+    lacking.map(|(reason, detail)| Failure { detail, ..failed(host, reason, env) })
 }
 
 /// Why the host cannot run the task: AWS's reason, and a detail.

@@ -4,6 +4,7 @@
 use berth_shapes::ecs::{PlacementConstraint, PlacementStrategy};
 
 use super::expression::{self, Expression};
+use super::load::Resource;
 use super::refuse::{at_most, invalid};
 use crate::Refusal;
 
@@ -35,13 +36,6 @@ pub(super) enum Strategy {
     Binpack(Resource),
     /// One of the kind that has the fewest tasks of the group.
     Spread(Field),
-}
-
-/// What is packed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Resource {
-    Cpu,
-    Memory,
 }
 
 /// What tells kinds of instances apart.

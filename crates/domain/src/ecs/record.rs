@@ -694,7 +694,7 @@ impl Stored for Host {
         self.id.clone()
     }
     fn index(&self, index: &mut Index) {
-        index.loads.host_came(&self.id);
+        index.loads.host_came(&self.id, &self.cluster, self.capacity);
     }
     fn unindex(&self, index: &mut Index) {
         index.loads.host_went(&self.id);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use berth_shapes::ecs::{ErrorCode, Failure, RunTaskRequest, RunTaskResponse};
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::report::ContainerStatus;
-use berth_types::{TaskId, uuid_text};
+use berth_types::{HostId, TaskId, uuid_text};
 
 use super::load::Need;
 use super::network::{self, Network};
@@ -317,14 +317,24 @@ fn containers(definition: &TaskDefinition, overridden: &Overridden) -> Vec<TaskC
     definition.containers.iter().map(|container| &container.name).enumerate().map(container).collect()
 }
 
+/// The host on which RunTask would start the first task now, or AWS's failures. Nothing is started.
+pub fn choose_host(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Result<HostId, Vec<Failure>>, Refusal> {
+    let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
+    let prepared = prepare(snap, req, &cluster, None, env)?;
+    Ok(host_for(snap, &prepared, env).map(|host| host.id.clone()))
+}
+
+fn host_for<'a>(snap: &'a Snapshot, prepared: &Prepared, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
+    let wanted = prepared.wanted();
+    match prepared.launch.launch_type {
+        LaunchType::Fargate => fargate_host(snap, &wanted),
+        LaunchType::Ec2 => ec2_host(snap, &wanted, env),
+    }
+}
+
 /// Starts one task on a host of its choice.
 fn start(draft: &mut Draft, prepared: &Prepared, provider: Option<String>, env: &Env) -> Result<Task, Vec<Failure>> {
-    let wanted = prepared.wanted();
-    let host = match prepared.launch.launch_type {
-        LaunchType::Fargate => fargate_host(draft, &wanted)?,
-        LaunchType::Ec2 => ec2_host(draft, &wanted, env)?,
-    };
-    let host = host.clone();
+    let host = host_for(draft, prepared, env)?.clone();
     Ok(start_on(draft, &host, prepared, provider, env))
 }
 

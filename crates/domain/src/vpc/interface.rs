@@ -25,6 +25,8 @@ pub(super) const RESERVED: u64 = 5;
 
 /// Draws of a hardware address after which one that shares its second and third byte with another is taken.
 const MAC_DRAWS_MAX: usize = 16;
+/// With more addresses than this, half of all pairs of bytes, looking for a free pair costs more than it is worth.
+const MAC_PAIRS_SOUGHT: usize = 1 << 15;
 
 /// Makes an interface with `address`, or the lowest free address of the subnet. No groups means the default group.
 pub fn create(
@@ -36,13 +38,45 @@ pub fn create(
     description: &str,
     env: &Env,
 ) -> Result<Arc<Eni>, Refusal> {
+    let eni = Arc::new(new(draft, subnet, groups, address, owner, description, env)?);
+    draft.put(Record::Eni(eni.clone()));
+    Ok(eni)
+}
+
+/// Makes an interface with the lowest free address of the subnet and asks for it to be plugged on `host`, as `create`
+/// and `attach` do one after the other.
+pub fn create_attached(
+    draft: &mut Draft,
+    subnet: &Subnet,
+    groups: &[SecurityGroupId],
+    owner: EniOwner,
+    description: &str,
+    host: &Host,
+    env: &Env,
+) -> Result<Arc<Eni>, Refusal> {
+    let eni = new(draft, subnet, groups, None, owner, description, env)?;
+    let eni = Arc::new(Eni { attachment: Some(attachment(draft, host, env)), ..eni });
+    draft.put(Record::Eni(eni.clone()));
+    Ok(eni)
+}
+
+/// The record of an interface that is still to be stored. Its set of groups is.
+fn new(
+    draft: &mut Draft,
+    subnet: &Subnet,
+    groups: &[SecurityGroupId],
+    address: Option<Ipv4Addr>,
+    owner: EniOwner,
+    description: &str,
+    env: &Env,
+) -> Result<Eni, Refusal> {
     let groups = find::security_groups(draft, &subnet.vpc, groups)?;
     let address = match address {
         Some(address) => asked_address(draft, subnet, address)?,
         None => lowest_free_address(draft, subnet)?,
     };
     let group_set = intern(draft, &subnet.vpc, &groups)?;
-    let eni = Arc::new(Eni {
+    Ok(Eni {
         id: EniId::from_bits(env.fresh_bits()),
         vpc: subnet.vpc.clone(),
         subnet: subnet.id.clone(),
@@ -57,9 +91,7 @@ pub fn create(
         attachment: None,
         created_at: env.now,
         tags: Default::default(),
-    });
-    draft.put(Record::Eni(eni.clone()));
-    Ok(eni)
+    })
 }
 
 /// Asks for the interface to be plugged on `host`, at the host's lowest free device index.
@@ -68,16 +100,20 @@ pub fn attach(draft: &mut Draft, eni: &EniId, host: &Host, env: &Env) -> Result<
     if eni.attachment.is_some() {
         return Err(in_use(&eni.id));
     }
-    let attachment = EniAttachment {
+    let attachment = attachment(draft, host, env);
+    draft.put(Eni { attachment: Some(attachment.clone()), ..(*eni).clone() });
+    Ok(attachment)
+}
+
+fn attachment(snap: &Snapshot, host: &Host, env: &Env) -> EniAttachment {
+    EniAttachment {
         id: EniAttachmentId::from_bits(env.fresh_bits()),
         host: host.id.clone(),
         instance: host.instance.clone(),
-        device_index: free_device_index(draft, &host.id),
+        device_index: free_device_index(snap, &host.id),
         status: AttachmentStatus::Attaching,
         attached_at: env.now,
-    };
-    draft.put(Eni { attachment: Some(attachment.clone()), ..(*eni).clone() });
-    Ok(attachment)
+    }
 }
 
 /// The host says that the interface is usable. Nothing happens unless it was being plugged.
@@ -239,7 +275,8 @@ fn free_mac(snap: &Snapshot, env: &Env) -> MacAddress {
         let (low, high) = (MacAddress([first, a, b, 0, 0, 0]), MacAddress([first, a, b, 255, 255, 255]));
         macs.range(low..=high).next().is_some()
     };
-    for _ in 0..MAC_DRAWS_MAX {
+    let draws = if macs.len() < MAC_PAIRS_SOUGHT { MAC_DRAWS_MAX } else { 0 };
+    for _ in 0..draws {
         let mac = draw();
         if !shares_prefix(&mac) {
             return mac;

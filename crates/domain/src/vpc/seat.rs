@@ -34,8 +34,7 @@ pub fn open(
     let mut draft = Draft::of(snap);
     let netns = format!("seat-{:012x}", env.fresh_bits() >> 80);
     let owner = EniOwner::Seat(netns.clone());
-    let eni = interface::create(&mut draft, &subnet, groups, None, owner, "berth shell", env)?;
-    interface::attach(&mut draft, &eni.id, &host, env)?;
+    let eni = interface::create_attached(&mut draft, &subnet, groups, owner, "berth shell", &host, env)?;
     let seat = Seat { eni: eni.id.clone(), address: eni.address, subnet: subnet.id.clone(), netns };
     Ok(draft.change(seat))
 }
