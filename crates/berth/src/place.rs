@@ -59,6 +59,12 @@ impl Place {
         })
     }
 
+    /// The place of a simulated host of this installation.
+    pub fn of_host(&self, number: u32) -> Self {
+        let folder = |base: &Path| base.join("hosts").join(number.to_string());
+        Self { data: folder(&self.data), run: folder(&self.run), instance: format!("{}-{number}", self.instance) }
+    }
+
     /// The options that name this place to another `berth`.
     pub fn arguments(&self) -> Vec<String> {
         [("--data", self.data.display().to_string()), ("--run", self.run.display().to_string())]
@@ -81,6 +87,11 @@ impl Place {
     /// Folder of the processes' own logs, when detached.
     pub fn logs(&self) -> PathBuf {
         self.data.join("log")
+    }
+
+    /// Log of one of the processes, when it is not on the terminal.
+    pub fn log_of(&self, role: Role) -> PathBuf {
+        self.logs().join(format!("{}.log", role.command()))
     }
 
     /// Makes the folders, readable by their owner only.

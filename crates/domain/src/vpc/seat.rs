@@ -36,7 +36,8 @@ pub fn open(
     let owner = EniOwner::Seat(netns.clone());
     let eni = interface::create(&mut draft, &subnet, groups, None, owner, "berth shell", env)?;
     interface::attach(&mut draft, &eni.id, &host, env)?;
-    let seat = Seat { eni: eni.id.clone(), address: eni.address, subnet: subnet.id.clone(), netns };
+    let seat =
+        Seat { eni: eni.id.clone(), address: eni.address, subnet: subnet.id.clone(), netns, host: host.id.clone() };
     Ok(draft.change(seat))
 }
 
