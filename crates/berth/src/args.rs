@@ -407,7 +407,7 @@ turn, and offers what --cpu, --memory and --enis say, or its share of this machi
 load` loads into all, pulls are made from the namespace `berth up` is called in. The hosts' own namespaces lead nowhere:
 a packet to a task on another host is dropped (other_host), and ports of tasks in network mode bridge or host are
 reached with `nsenter --net=RUN/hosts/N/network`. A later start with another N leaves the hosts that are too many as
-they are; `berth down` removes them.
+they are; `berth down` removes them, and their container instances stay in the cluster until they are deregistered.
 
 The first start makes a default VPC with a subnet in three zones and an administrator's access key, which only root can
 read (DATA/credentials). A second `berth up` on the same data goes on where the first ended.";
