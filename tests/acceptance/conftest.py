@@ -43,10 +43,10 @@ def eventually(look, limit_s=30, why="the value did not come"):
 class Berth:
     """The installation under test."""
 
-    def __init__(self, folder, mirror):
+    def __init__(self, folder, mirror, name="acceptance"):
         self.data = folder / "data"
-        self.run = pathlib.Path(f"/run/berth-acceptance-{os.getpid()}")
-        self.instance = f"acceptance-{os.getpid()}"
+        self.run = pathlib.Path(f"/run/berth-{name}-{os.getpid()}")
+        self.instance = f"{name}-{os.getpid()}"
         self.cni = folder / "cni"
         self.mirror = mirror
         # No user's configuration may reach the tools.
@@ -153,21 +153,21 @@ class Berth:
     def ec2(self):
         return self.client("ec2")
 
-    def ctr(self, *words):
+    def ctr(self, *words, run=None):
         """What containerd's own client says; one that was killed is given time to come back."""
 
         def said():
             done = subprocess.run(
-                ["ctr", "--address", self.run / "containerd/containerd.sock", "--namespace", "berth", *words],
+                ["ctr", "--address", (run or self.run) / "containerd/containerd.sock", "--namespace", "berth", *words],
                 capture_output=True, text=True, timeout=60,
             )  # fmt: skip
             return (done.stdout,) if done.returncode == 0 else print(done.stderr)
 
         return eventually(said, 20, f"ctr {' '.join(words)} failed")[0]
 
-    def container_pids(self):
+    def container_pids(self, run=None):
         """Process ids of running containers by runtime id."""
-        rows = [line.split() for line in self.ctr("task", "ls").splitlines()[1:]]
+        rows = [line.split() for line in self.ctr("task", "ls", run=run).splitlines()[1:]]
         return {row[0]: int(row[1]) for row in rows if row[2] == "RUNNING"}
 
     def logs(self, task, *options):

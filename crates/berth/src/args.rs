@@ -78,10 +78,10 @@ pub enum Command {
     /// Show what the containers of a task have written
     #[command(after_help = LOGS_HELP)]
     Logs(LogsArgs),
-    /// Container images on this host
+    /// Container images on this machine's hosts
     #[command(subcommand, after_help = IMAGE_HELP)]
     Image(ImageCommand),
-    /// Network interfaces on this host
+    /// Network interfaces on this machine's hosts
     #[command(subcommand)]
     Eni(EniCommand),
 }
@@ -149,6 +149,9 @@ pub struct NodeOptions {
     pub block_imds: bool,
 }
 
+/// More hosts than a machine has use for; a larger number is a slip.
+const HOSTS_MAX: u32 = 64;
+
 /// `berth up`.
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -158,6 +161,11 @@ pub struct UpArgs {
     /// The node's options.
     #[command(flatten)]
     pub node: NodeOptions,
+    /// Hosts to run: more than one are simulated, each a node with a network namespace, folders and a containerd of its
+    /// own; tasks of one VPC on different hosts do not reach each other yet
+    #[arg(long, env = "BERTH_HOSTS", default_value_t = 1, value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(HOSTS_MAX)))]
+    pub hosts: u32,
     /// Return when everything is ready, and keep running in the background
     #[arg(long)]
     pub detach: bool,
@@ -183,6 +191,13 @@ pub struct NodeArgs {
     /// The server's Unix socket; by default the one in the run folder
     #[arg(long, env = "BERTH_SERVER_SOCKET", value_name = "SOCKET")]
     pub server_socket: Option<PathBuf>,
+    /// Network namespace that counts as the host's; by default the one this program is started in, from which images are
+    /// pulled in either case
+    #[arg(long, value_name = "FILE")]
+    pub netns: Option<PathBuf>,
+    /// Availability zone of this host; by default the region's first
+    #[arg(long, env = "BERTH_AVAILABILITY_ZONE", value_name = "ZONE")]
+    pub availability_zone: Option<String>,
 }
 
 /// `berth down`.
@@ -227,9 +242,20 @@ pub struct ShowArgs {
     pub output: Format,
 }
 
+/// Which of several hosts of this machine is meant.
+#[derive(Clone, Debug, Args)]
+pub struct OnHost {
+    /// Only this host of `berth up --hosts`, by number or container instance id
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+}
+
 /// `berth shell`.
 #[derive(Debug, Args)]
 pub struct ShellArgs {
+    /// Host the interface is made on, by number or container instance id; the one with most room when absent
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
     /// Subnet of the interface; a default subnet when absent
     #[arg(long, value_name = "SUBNET-ID")]
     pub subnet: Option<String>,
@@ -317,15 +343,29 @@ pub struct LogsArgs {
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Take images out of an OCI archive or a docker archive
-    Load {
-        /// Archive made by `docker save`, `skopeo copy ... oci-archive:FILE` or similar
-        file: PathBuf,
-        /// Name of the image when the archive holds one image and no name
-        #[arg(long)]
-        name: Option<String>,
+    Load(LoadArgs),
+    /// List the images this machine's hosts hold
+    Ls {
+        /// Where.
+        #[command(flatten)]
+        on: OnHost,
+        /// Form of the answer
+        #[command(flatten)]
+        show: ShowArgs,
     },
-    /// List the images this host holds
-    Ls(ShowArgs),
+}
+
+/// `berth image load`.
+#[derive(Debug, Args)]
+pub struct LoadArgs {
+    /// Archive made by `docker save`, `skopeo copy ... oci-archive:FILE` or similar
+    pub file: PathBuf,
+    /// Name of the image when the archive holds one image and no name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where; on every host when absent.
+    #[command(flatten)]
+    pub on: OnHost,
 }
 
 /// `berth eni`.
@@ -336,6 +376,9 @@ pub enum EniCommand {
     Stats {
         /// Only this interface
         eni: Option<String>,
+        /// Where.
+        #[command(flatten)]
+        on: OnHost,
         /// Form of the answer
         #[command(flatten)]
         show: ShowArgs,
@@ -357,6 +400,14 @@ Examples:
   berth up --cluster web                       the host joins the cluster `web` (create it with aws ecs create-cluster)
   berth up --mirror docker.io=http://127.0.0.1:5000
                                                pull Docker Hub's images from a mirror
+  berth up --hosts 3                           three simulated hosts, to see placement, draining and the loss of a host
+
+Simulated hosts run what real ones run. Each is a container instance of the cluster, in the region's zones a, b, c in
+turn, and offers what --cpu, --memory and --enis say, or its share of this machine. It has its own images: `berth image
+load` loads into all, pulls are made from the namespace `berth up` is called in. The hosts' own namespaces lead nowhere:
+a packet to a task on another host is dropped (other_host), and ports of tasks in network mode bridge or host are
+reached with `nsenter --net=RUN/hosts/N/network`. A later start with another N leaves the hosts that are too many as
+they are; `berth down` removes them, and their container instances stay in the cluster until they are deregistered.
 
 The first start makes a default VPC with a subnet in three zones and an administrator's access key, which only root can
 read (DATA/credentials). A second `berth up` on the same data goes on where the first ended.";
@@ -367,11 +418,13 @@ berth-server.service does the same.";
 
 const NODE_HELP: &str = "\
 Runs tasks on this host for the server at RUN/server.sock. Needs root. The network namespace it is started in counts as
-the host's. Tasks and their packets go on when this process ends; `berth down` ends them.";
+the host's, or the one named with --netns. Tasks and their packets go on when this process ends; `berth down`, called in
+that namespace, ends them.";
 
 const DOWN_HELP: &str = "\
-Stops every task of this host, then node, server and containerd, and removes interfaces, namespaces, cgroups and pinned
-maps. Records, images and logs stay in the data folder unless --purge is given.";
+Stops every task of this machine's hosts, then nodes, server and containerd, and removes interfaces, namespaces, cgroups
+and pinned maps, also those of hosts of an earlier `berth up --hosts`. Records, images and logs stay in the data folder
+unless --purge is given.";
 
 const ENV_HELP: &str = "\
 Examples:
@@ -379,16 +432,19 @@ Examples:
   berth env --output json | jq .         for other programs";
 
 const STATUS_HELP: &str = "\
-Exit code 0 when the server answers and a host is connected, 1 otherwise.";
+Exit code 0 when the server answers and a host is connected (of simulated hosts: all that are up), 1 otherwise.";
 
 const DOCTOR_HELP: &str = "\
-Checks privileges, kernel features, programs and addresses Berth needs. Exit code 0 when nothing is missing.";
+Checks privileges, kernel features, programs and addresses Berth needs. Exit code 0 when nothing is missing; a
+warning does not count.";
 
 const SHELL_HELP: &str = "\
 Examples:
   berth shell -- curl -s http://172.31.0.4/
   berth shell --subnet subnet-0a1b --security-groups sg-0c2d -- ping -c1 10.0.0.7
   berth shell                              an interactive shell
+  berth shell --host 2 -- ping -c1 172.31.0.7
+                                           from the second host of `berth up --hosts`
 
 The command sees `lo` and one interface with an address of the subnet; security groups apply to it like to any other.
 The interface is removed when the command ends. The exit code is the command's.";
@@ -401,7 +457,7 @@ Examples:
 
 Each gate of the data path is asked about the first packet of a connection: by the records, and by the maps the kernel
 holds; a warning tells where they differ. Exit code 0 when the packet arrives, 1 when it is dropped (with the reason as
-`berth eni stats` names it), 2 when nothing could be said. Run it on the sender's host.";
+`berth eni stats` names it), 2 when nothing could be said. Run it on the machine of the sender's host.";
 
 const LOGS_HELP: &str = "\
 Examples:

@@ -6,6 +6,7 @@
 mod admin;
 mod args;
 mod command;
+mod hosts;
 mod place;
 mod ready;
 mod show;
@@ -36,13 +37,15 @@ fn run(berth: Berth) -> Result<ExitCode> {
         Command::Down(args) => command::down::run(&place, &args),
         Command::Env(args) => command::env::run(&place, &args),
         Command::Status(args) => command::status::run(&place, args.output),
-        Command::Doctor(args) => command::doctor::run(args.output),
+        Command::Doctor(args) => command::doctor::run(&place, args.output),
         Command::Shell(args) => command::shell::run(&place, &args),
         Command::Explain(args) => Ok(command::explain::run(&place, &args)),
         Command::Logs(args) => command::logs::run(&place, &args),
-        Command::Image(ImageCommand::Load { file, name }) => command::image::load(&place, &file, name.as_deref()),
-        Command::Image(ImageCommand::Ls(show)) => command::image::list(&place, show.output),
-        Command::Eni(EniCommand::Stats { eni, show }) => command::eni_stats::run(&place, eni.as_deref(), show.output),
+        Command::Image(ImageCommand::Load(args)) => command::image::load(&place, &args),
+        Command::Image(ImageCommand::Ls { on, show }) => command::image::list(&place, &on, show.output),
+        Command::Eni(EniCommand::Stats { eni, on, show }) => {
+            command::eni_stats::run(&place, eni.as_deref(), &on, show.output)
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A running process holds a lock on `<run>/lock/<role>`, which carries its process id. The kernel drops the lock with
 //! the process, so a held lock is proof that the id in it is alive and ours; nothing is ever ended on the word of a
-//! stale file.
+//! stale file. Who takes a role and who asks for its holder take turns (`<run>/lock/turn`): else one could read the
+//! file before the id is in it, or hold the lock by asking just when the other tries to take it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -59,6 +60,12 @@ impl Place {
         })
     }
 
+    /// The place of a simulated host of this installation.
+    pub fn of_host(&self, number: u32) -> Self {
+        let folder = |base: &Path| base.join("hosts").join(number.to_string());
+        Self { data: folder(&self.data), run: folder(&self.run), instance: format!("{}-{number}", self.instance) }
+    }
+
     /// The options that name this place to another `berth`.
     pub fn arguments(&self) -> Vec<String> {
         [("--data", self.data.display().to_string()), ("--run", self.run.display().to_string())]
@@ -83,6 +90,11 @@ impl Place {
         self.data.join("log")
     }
 
+    /// Log of one of the processes, when it is not on the terminal.
+    pub fn log_of(&self, role: Role) -> PathBuf {
+        self.logs().join(format!("{}.log", role.command()))
+    }
+
     /// Makes the folders, readable by their owner only.
     pub fn create(&self) -> Result<()> {
         for folder in [&self.data, &self.run, &self.logs(), &self.locks()] {
@@ -95,15 +107,10 @@ impl Place {
 
     /// Takes the role until the returned file is dropped; fails when somebody holds it.
     pub fn claim(&self, role: Role) -> Result<File> {
+        let turn = open_or_make(&self.turn_file())?;
+        turn.lock().with_context(|| format!("cannot lock {}", self.turn_file().display()))?;
         let path = self.lock_file(role);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("cannot open {}", path.display()))?;
+        let mut file = open_or_make(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -128,6 +135,10 @@ impl Place {
 
     /// Process id of who holds the role now.
     pub fn holder(&self, role: Role) -> Result<Option<i32>> {
+        let turn = open_if_there(&self.turn_file())?;
+        if let Some(turn) = &turn {
+            turn.lock_shared().with_context(|| format!("cannot lock {}", self.turn_file().display()))?;
+        }
         let Some(mut file) = open_if_there(&self.lock_file(role))? else { return Ok(None) };
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
@@ -154,9 +165,19 @@ impl Place {
         self.run.join("lock")
     }
 
+    fn turn_file(&self) -> PathBuf {
+        self.locks().join("turn")
+    }
+
     fn lock_file(&self, role: Role) -> PathBuf {
         self.locks().join(role.command())
     }
+}
+
+fn open_or_make(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true).mode(0o600);
+    options.open(path).with_context(|| format!("cannot open {}", path.display()))
 }
 
 fn open_if_there(path: &Path) -> Result<Option<File>> {
@@ -185,5 +206,21 @@ mod tests {
         drop(held);
         place.wait_until_free(Role::Server).unwrap();
         assert_eq!(place.holder(Role::Server).unwrap(), None);
+    }
+
+    #[test]
+    fn who_asks_is_never_in_the_way_of_who_takes_a_role() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { data: folder.path().join("data"), run: folder.path().join("run"), instance: "t".into() };
+        place.create().unwrap();
+        drop(place.claim(Role::Node).unwrap());
+        let own = Some(std::process::id() as i32);
+        std::thread::scope(|scope| {
+            let asking = scope.spawn(|| (0..2000).map(|_| place.holder(Role::Node).unwrap()).collect::<Vec<_>>());
+            while !asking.is_finished() {
+                drop(place.claim(Role::Node).unwrap());
+            }
+            assert!(asking.join().unwrap().into_iter().all(|holder| holder.is_none() || holder == own));
+        });
     }
 }

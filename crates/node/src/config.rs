@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_types::link::Capacity;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::Fault;
@@ -129,6 +130,11 @@ pub struct NodeConfig {
     pub prepared_namespaces: usize,
     /// Region told to tasks.
     pub region: String,
+    /// Availability zone the host says it is in; the region's first when absent.
+    pub availability_zone: Option<String>,
+    /// Runtime that asks registries; the node's own when absent. Its threads may be in another network namespace, for a
+    /// host that has no way out of its own.
+    pub registries_on: Option<Handle>,
     /// Tasks do not reach the instance metadata address 169.254.169.254.
     pub block_imds: bool,
     /// Told once the first intent of a server has been programmed: from then on tasks can be run here.
@@ -162,7 +168,7 @@ impl NodeConfig {
     }
 
     pub(crate) fn journal_file(&self) -> PathBuf {
-        self.node_dir().join("journal.redb")
+        journal_file(&self.data_dir)
     }
 
     pub(crate) fn ipam_file(&self) -> PathBuf {
@@ -200,6 +206,11 @@ impl NodeConfig {
 /// Socket of the private containerd of the node with this run folder.
 pub fn containerd_socket(run_dir: &Path) -> PathBuf {
     run_dir.join("containerd").join("containerd.sock")
+}
+
+/// Journal of the node with this data folder: there from its first start until it is torn down.
+pub fn journal_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("node").join("journal.redb")
 }
 
 /// Where a host keeps who it is.

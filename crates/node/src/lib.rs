@@ -28,7 +28,10 @@ mod pause;
 mod reports;
 mod teardown;
 
-pub use config::{ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBehavior, containerd_socket};
+pub use config::{
+    ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBehavior, containerd_socket, journal_file,
+};
+pub use containerd::supervise::private_containerd;
 pub use doctor::{Check, doctor};
 pub use fault::Fault;
 pub use identity::{Identity, identity, measured_capacity};

@@ -86,7 +86,7 @@ async fn talk(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         runtime_version: who.runtime_version.clone(),
         capacity: who.capacity,
-        attributes: attributes(&who.runtime_version),
+        attributes: attributes(&who.runtime_version, host.config.availability_zone.as_ref()),
         tasks,
         enis,
     };
@@ -189,7 +189,7 @@ pub(crate) async fn obey(
 }
 
 /// ECS attributes of this host.
-fn attributes(runtime_version: &str) -> BTreeMap<String, Option<String>> {
+fn attributes(runtime_version: &str, zone: Option<&String>) -> BTreeMap<String, Option<String>> {
     let architecture = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" };
     let capability = |name: &str| (format!("ecs.capability.{name}"), None);
     let docker_api = (17..=44).map(|minor| (format!("com.amazonaws.ecs.capability.docker-remote-api.1.{minor}"), None));
@@ -217,6 +217,7 @@ fn attributes(runtime_version: &str) -> BTreeMap<String, Option<String>> {
             ("com.amazonaws.ecs.capability.privileged-container".to_owned(), None),
         ])
         .chain(docker_api)
+        .chain(zone.map(|zone| ("ecs.availability-zone".to_owned(), Some(zone.clone()))))
         .collect()
 }
 

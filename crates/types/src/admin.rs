@@ -102,6 +102,8 @@ pub struct Seat {
     pub address: Ipv4Addr,
     /// Its subnet.
     pub subnet: SubnetId,
+    /// The host it is on.
+    pub host: HostId,
     /// File name under `<run>/netns/` that holds its network namespace.
     pub netns: String,
 }

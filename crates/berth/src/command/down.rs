@@ -6,12 +6,14 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use berth_fabric::kernel::Namespace;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::args::{DownArgs, NodeOptions};
 use crate::command::node;
+use crate::hosts::{self, LocalHost};
 use crate::needs_root;
 use crate::place::{Place, Role};
 
@@ -21,16 +23,16 @@ const STOP_LIMIT: Duration = Duration::from_secs(70);
 /// Stops and cleans; goes on after a failure, and fails at the end if anything is left.
 pub fn run(place: &Place, args: &DownArgs) -> Result<ExitCode> {
     needs_root("`berth down`")?;
+    let mut hosts = hosts::local(place)?;
+    hosts.retain(|host| host.number.is_none() || host.has_remains());
     let mut ended = Vec::new();
-    for role in Role::ALL {
+    for (name, place, role) in processes(place, &hosts) {
         if let Some(pid) = place.holder(role)? {
-            end(place, role, pid)?;
-            ended.push(format!("{} ({pid})", role.command()));
+            end(&name, &place, role, pid)?;
+            ended.push(format!("{name} ({pid})"));
         }
     }
-    let config = node::config(place, &plain_options(), "")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(berth_node::teardown(config)).context("not everything could be removed; run this again")?;
+    take_down(&hosts)?;
     remove(&place.run)?;
     if args.purge {
         remove(&place.data)?;
@@ -39,6 +41,49 @@ pub fn run(place: &Place, args: &DownArgs) -> Result<ExitCode> {
     let data = if args.purge { "data removed" } else { "data kept (--purge removes it)" };
     println!("{}: {ended}; tasks, interfaces and namespaces removed; {data}", place.instance);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What may run, in the order in which it is ended.
+fn processes(place: &Place, hosts: &[LocalHost]) -> Vec<(String, Place, Role)> {
+    let own = Role::ALL.map(|role| (role.command().to_owned(), place.clone(), role));
+    let nodes = hosts
+        .iter()
+        .filter_map(|host| host.number.map(|number| (format!("node {number}"), host.place.clone(), Role::Node)));
+    let [supervisor, node, server] = own;
+    [supervisor, node].into_iter().chain(nodes).chain([server]).collect()
+}
+
+/// Takes every host off the machine, all at the same time; one that fails does not keep the others.
+fn take_down(hosts: &[LocalHost]) -> Result<()> {
+    let failed: Vec<String> = std::thread::scope(|scope| {
+        let threads: Vec<_> = hosts.iter().map(|host| (host, scope.spawn(|| take_host_down(host)))).collect();
+        let outcomes = threads.into_iter().map(|(host, thread)| (host, thread.join()));
+        let failures = outcomes.filter_map(|(host, outcome)| match outcome {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{host}: {error:#}")),
+            Err(_) => Some(format!("{host}: the worker panicked")),
+        });
+        failures.collect()
+    });
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("not everything could be removed; run this again: {}", failed.join("; "))
+}
+
+/// Its bridges are in its namespace, so a simulated host is cleaned from inside; the namespace goes last.
+fn take_host_down(host: &LocalHost) -> Result<()> {
+    let config = node::config(&host.place, &plain_options(), "")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let clean = || runtime.block_on(berth_node::teardown(config));
+    match host.namespace() {
+        None => Ok(clean()?),
+        Some(path) => {
+            host.make_namespace()?;
+            Namespace::open(&path)?.inside(clean)??;
+            Ok(Namespace::delete(&path)?)
+        }
+    }
 }
 
 /// What a running node was told about images and capacity does not matter for taking it down.
@@ -61,7 +106,7 @@ fn plain_options() -> NodeOptions {
 }
 
 /// SIGTERM, then SIGKILL. The lock tells that the id is alive and ours, and when it is gone.
-fn end(place: &Place, role: Role, pid: i32) -> Result<()> {
+fn end(name: &str, place: &Place, role: Role, pid: i32) -> Result<()> {
     signal(pid, Signal::SIGTERM)?;
     let (tell, told) = mpsc::channel();
     let waiting = place.clone();
@@ -69,7 +114,7 @@ fn end(place: &Place, role: Role, pid: i32) -> Result<()> {
     match told.recv_timeout(STOP_LIMIT) {
         Ok(free) => free,
         Err(_) => {
-            eprintln!("{} ({pid}) did not end within {} s and is killed", role.command(), STOP_LIMIT.as_secs());
+            eprintln!("{name} ({pid}) did not end within {} s and is killed", STOP_LIMIT.as_secs());
             signal(pid, Signal::SIGKILL)?;
             told.recv().context("cannot wait for its end")?
         }

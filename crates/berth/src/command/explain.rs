@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::args::{ExplainArgs, Format};
 use crate::place::Place;
 use crate::show::table;
-use crate::{admin, needs_root};
+use crate::{admin, hosts, needs_root};
 
 /// The packet would be dropped.
 const DROPPED: u8 = 1;
@@ -41,8 +41,8 @@ fn answer(place: &Place, args: &ExplainArgs) -> Result<ExitCode> {
         Reply::Ends(ends) => *ends,
         other => bail!("the server answered {other:?} to a question for the ends of a packet"),
     };
-    let host = this_host(place, &ends.source)?;
-    let programmed = Programmed::read(&place.instance, &place.run)?;
+    let (at, host) = senders_host(place, &ends.source)?;
+    let programmed = Programmed::read(&at.instance, &at.run)?;
     let explained = explain(&ends, packet, &programmed, &host);
     match args.output {
         Format::Json => println!("{}", serde_json::to_string_pretty(&value(args, &ends, packet, &explained))?),
@@ -52,15 +52,23 @@ fn answer(place: &Place, args: &ExplainArgs) -> Result<ExitCode> {
 }
 
 /// The maps of one host know its own interfaces only.
-fn this_host(place: &Place, source: &Party) -> Result<HostId> {
-    let identity = berth_node::identity(&place.data)?;
-    let host = identity.context("no node has run here yet; `berth explain` reads the maps of the sender's host")?.host;
-    match &source.attachment {
-        Some(attachment) if attachment.host != host => {
-            bail!("{} is on host {}; run `berth explain` there", source.eni, attachment.host)
-        }
-        Some(_) | None => Ok(host),
+fn senders_host(place: &Place, source: &Party) -> Result<(Place, HostId)> {
+    if let Some(attachment) = &source.attachment {
+        let host = hosts::with_id(place, &attachment.host)?;
+        let host = host.with_context(|| {
+            format!(
+                "{} is on host {}, which is not on this machine; run `berth explain` there",
+                source.eni, attachment.host
+            )
+        })?;
+        return Ok((host.place, attachment.host.clone()));
     }
+    for host in hosts::up(place)?.into_iter().chain(hosts::local(place)?) {
+        if let Some(id) = host.id()? {
+            return Ok((host.place, id));
+        }
+    }
+    bail!("no node has run here yet; `berth explain` reads the maps of the sender's host")
 }
 
 /// Splits `B:PORT`, `B`, `B:TYPE` or `B:TYPE/CODE` (ICMP).

@@ -15,6 +15,7 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Format, LogsArgs};
+use crate::hosts;
 use crate::place::Place;
 
 /// A line as the log driver writes it.
@@ -36,7 +37,12 @@ struct Shown<'a> {
 
 /// Prints the lines of one task in the order of their times.
 pub fn run(place: &Place, args: &LogsArgs) -> Result<ExitCode> {
-    let folder = folder_of(&place.data.join("node/logs"), &args.task)?;
+    let logs: Vec<PathBuf> = hosts::local(place)?.iter().map(|host| host.place.data.join("node/logs")).collect();
+    let logs: Vec<PathBuf> = logs.into_iter().filter(|folder| folder.exists()).collect();
+    if logs.is_empty() {
+        bail!("no task has written logs in {} yet (or name its folder with --data)", place.data.display());
+    }
+    let folder = folder_of(&logs, &args.task)?;
     let watch = Inotify::init(InitFlags::IN_CLOEXEC).context("cannot watch files")?;
     let events = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
     watch.add_watch(&folder, events).with_context(|| format!("cannot watch {}", folder.display()))?;
@@ -80,19 +86,21 @@ fn print_line(format: Format, prefix: Option<&String>, container: &str, line: &L
 }
 
 /// The folder of the task meant by an id, an ARN or the beginning of an id.
-fn folder_of(logs: &Path, task: &str) -> Result<PathBuf> {
+fn folder_of(logs: &[PathBuf], task: &str) -> Result<PathBuf> {
     let id = task.rsplit('/').next().unwrap_or(task);
-    let mut found: Vec<PathBuf> = std::fs::read_dir(logs)
-        .with_context(|| {
-            format!("no task has written logs to {} yet (or name its folder with --data)", logs.display())
-        })?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(id)))
-        .collect();
+    let mut found = Vec::new();
+    for folder in logs {
+        let entries = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        found.extend(paths.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(id))));
+    }
     match (found.pop(), found.len()) {
         (Some(folder), 0) => Ok(folder),
         (Some(_), more) => bail!("{} tasks begin with {id}; give more digits", more + 1),
-        (None, _) => bail!("no logs of a task {id} in {}", logs.display()),
+        (None, _) => {
+            let looked: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
+            bail!("no logs of a task {id} in {}", looked.join(", "))
+        }
     }
 }
 
@@ -198,10 +206,11 @@ mod tests {
 
     #[test]
     fn a_task_is_found_by_arn_and_by_the_beginning_of_its_id() {
-        let logs = tempfile::tempdir().unwrap();
-        std::fs::create_dir(logs.path().join("9f3c1")).unwrap();
-        std::fs::create_dir(logs.path().join("9fee2")).unwrap();
-        let found = |task: &str| folder_of(logs.path(), task).map(|path| path.file_name().unwrap().to_owned());
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(one.path().join("9f3c1")).unwrap();
+        std::fs::create_dir(two.path().join("9fee2")).unwrap();
+        let hosts = [one.path().to_owned(), two.path().to_owned()];
+        let found = |task: &str| folder_of(&hosts, task).map(|path| path.file_name().unwrap().to_owned());
         assert_eq!(found("9f3").unwrap(), "9f3c1");
         assert_eq!(found("arn:aws:ecs:us-west-2:1:task/default/9fee2").unwrap(), "9fee2");
         assert!(found("9f").unwrap_err().to_string().contains("2 tasks"));

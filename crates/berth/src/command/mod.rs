@@ -12,4 +12,5 @@ pub mod node;
 pub mod server;
 pub mod shell;
 pub mod status;
+pub mod supervised;
 pub mod up;

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use berth_fabric::kernel::Namespace;
 use berth_node::{ImageSettings, Mirror, NodeConfig, PullBehavior};
 use berth_types::link::Capacity;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::args::{NodeArgs, NodeOptions};
@@ -35,16 +37,36 @@ pub fn run(place: &Place, args: &NodeArgs) -> Result<ExitCode> {
     if args.node.cni.is_none() {
         link_plugins(&config.cni_dir)?;
     }
-    daemon::run(|cancel| async {
-        tokio::spawn(async move {
-            is_ready.notified().await;
-            if let Err(error) = ready::say_ready() {
-                tracing::warn!(error = format!("{error:#}"), "could not say that the node is ready");
-            }
-        });
-        berth_node::run(config, cancel).await.context("the node ended")
-    })?;
+    config.availability_zone = args.availability_zone.clone();
+    if args.netns.is_some() {
+        config.registries_on = Some(start_outside()?);
+    }
+    let work = || {
+        daemon::run(|cancel| async {
+            tokio::spawn(async move {
+                is_ready.notified().await;
+                if let Err(error) = ready::say_ready() {
+                    tracing::warn!(error = format!("{error:#}"), "could not say that the node is ready");
+                }
+            });
+            berth_node::run(config, cancel).await.context("the node ended")
+        })
+    };
+    match &args.netns {
+        // Threads are born where the thread is that starts them, so all of the node is inside.
+        Some(path) => Namespace::open(path)?.inside(work)??,
+        None => work()?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A runtime that stays in the namespace this program was started in, with every thread it starts.
+fn start_outside() -> Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let thread = std::thread::Builder::new().name("registries".to_owned());
+    thread.spawn(move || runtime.block_on(std::future::pending::<()>())).context("cannot start a thread")?;
+    Ok(handle)
 }
 
 /// The settings of this place's node.
@@ -69,6 +91,8 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
         capacity: capacity(options),
         prepared_namespaces: options.prepared_namespaces,
         region: region.to_owned(),
+        availability_zone: None,
+        registries_on: None,
         block_imds: options.block_imds,
         ready: None,
     })
@@ -76,15 +100,17 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
 
 /// The node measures what is not said.
 fn capacity(options: &NodeOptions) -> Option<Capacity> {
-    if options.cpu.is_none() && options.memory.is_none() && options.enis.is_none() {
-        return None;
+    let is_said = options.cpu.is_some() || options.memory.is_some() || options.enis.is_some();
+    is_said.then(|| said_or(options, berth_node::measured_capacity()))
+}
+
+/// What is said, and the rest as it is found.
+pub fn said_or(options: &NodeOptions, found: Capacity) -> Capacity {
+    Capacity {
+        cpu_units: options.cpu.unwrap_or(found.cpu_units),
+        memory_mib: options.memory.unwrap_or(found.memory_mib),
+        enis: options.enis.unwrap_or(found.enis),
     }
-    let measured = berth_node::measured_capacity();
-    Some(Capacity {
-        cpu_units: options.cpu.unwrap_or(measured.cpu_units),
-        memory_mib: options.memory.unwrap_or(measured.memory_mib),
-        enis: options.enis.unwrap_or(measured.enis),
-    })
 }
 
 fn own_program() -> Result<PathBuf> {

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ShellArgs;
 use crate::place::Place;
-use crate::{admin, needs_root};
+use crate::{admin, hosts, needs_root};
 
 /// Opens a seat, runs the command, closes the seat.
 pub fn run(place: &Place, args: &ShellArgs) -> Result<ExitCode> {
@@ -36,7 +36,11 @@ fn open(place: &Place, args: &ShellArgs) -> Result<Seat> {
     let groups: Result<Vec<SecurityGroupId>, _> =
         args.security_groups.iter().map(|group| SecurityGroupId::parse(group)).collect();
     let security_groups = groups.context("--security-groups")?;
-    match admin::ask(place, Request::OpenSeat { subnet, security_groups, host: None })? {
+    let host = match hosts::chosen(place, args.host.as_deref())?.first() {
+        Some(host) if args.host.is_some() => host.id()?,
+        Some(_) | None => None,
+    };
+    match admin::ask(place, Request::OpenSeat { subnet, security_groups, host })? {
         Reply::Seat(seat) => Ok(seat),
         other => bail!("the server answered {other:?} to a request for an interface"),
     }
@@ -51,7 +55,9 @@ fn command_of(args: &ShellArgs) -> Vec<String> {
 }
 
 fn run_in(place: &Place, seat: &Seat, command: &[String]) -> Result<ExitStatus> {
-    let path = place.run.join("netns").join(&seat.netns);
+    let host = hosts::with_id(place, &seat.host)?;
+    let host = host.with_context(|| format!("host {} is not on this machine; run this there", seat.host))?;
+    let path = host.place.run.join("netns").join(&seat.netns);
     let namespace = File::open(&path).with_context(|| format!("cannot open the namespace {}", path.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

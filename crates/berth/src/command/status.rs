@@ -3,12 +3,57 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use berth_node::Identity;
+use berth_types::admin::Status;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::admin;
 use crate::args::Format;
+use crate::hosts::{self, LocalHost};
 use crate::place::{Place, Role};
 use crate::show::table;
+
+/// A host of this machine and its processes.
+#[derive(Serialize)]
+struct Here {
+    /// Its number among the simulated ones.
+    number: Option<u32>,
+    #[serde(flatten)]
+    identity: Option<Identity>,
+    /// Process ids.
+    node: Option<i32>,
+    containerd: Option<i32>,
+    is_up: bool,
+}
+
+impl Here {
+    fn look(host: &LocalHost) -> Result<Self> {
+        Ok(Self {
+            number: host.number,
+            identity: berth_node::identity(&host.place.data)?,
+            node: host.place.holder(Role::Node)?,
+            containerd: berth_node::private_containerd(&host.place.run),
+            is_up: host.is_up(),
+        })
+    }
+
+    fn is_connected(&self, status: &Status) -> bool {
+        let id = self.identity.as_ref().map(|identity| &identity.host);
+        status.hosts.iter().any(|host| host.connected && Some(&host.host) == id)
+    }
+
+    fn row(&self) -> Vec<String> {
+        let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+        vec![
+            shown(self.number.map(|number| number.to_string())),
+            shown(self.identity.as_ref().map(|identity| identity.host.to_string())),
+            shown(self.identity.as_ref().map(|identity| identity.instance.to_string())),
+            shown(self.node.map(|pid| pid.to_string())),
+            shown(self.containerd.map(|pid| pid.to_string())),
+        ]
+    }
+}
 
 /// Prints processes, server and hosts; fails when a part that should run does not.
 pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
@@ -17,12 +62,18 @@ pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
         processes.push((role.command(), place.holder(role)?));
     }
     let status = admin::status(place)?;
-    let healthy = status.hosts.iter().any(|host| host.connected);
+    let here = hosts::local(place)?.iter().map(Here::look).collect::<Result<Vec<_>>>()?;
+    let simulated: Vec<&Here> = here.iter().filter(|host| host.number.is_some() && host.is_up).collect();
+    let healthy =
+        status.hosts.iter().any(|host| host.connected) && simulated.iter().all(|host| host.is_connected(&status));
     match format {
         Format::Json => {
             let processes: serde_json::Map<_, _> =
                 processes.into_iter().map(|(name, pid)| (name.to_owned(), json!(pid))).collect();
-            println!("{}", serde_json::to_string_pretty(&json!({ "server": status, "processes": processes }))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&json!({ "server": status, "processes": processes, "hosts": here }))?
+            );
         }
         Format::Table => {
             let facts = [
@@ -42,6 +93,13 @@ pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
                 .map(|(name, pid)| vec![(*name).to_owned(), pid.map_or("-".into(), |pid| pid.to_string())])
                 .collect();
             print!("\n{}", table(&["PROCESS", "PID"], &rows));
+            if !simulated.is_empty() {
+                let rows: Vec<Vec<String>> = simulated.iter().map(|host| host.row()).collect();
+                print!(
+                    "\n{}",
+                    table(&["SIMULATED HOST", "CONTAINER INSTANCE", "EC2 INSTANCE", "NODE", "CONTAINERD"], &rows)
+                );
+            }
             let rows: Vec<Vec<String>> = status
                 .hosts
                 .iter()

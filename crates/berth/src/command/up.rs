@@ -1,36 +1,26 @@
-//! `berth up`: server and node as children of one supervisor.
+//! `berth up`: server and node, or the nodes of simulated hosts, as children of one supervisor.
 //!
-//! The server starts first; the node when the server is ready. A child that dies later is started again: at once if it
-//! had been ready, else after a pause that grows. A first child that never became ready ends the whole start with its
-//! exit status.
-//! The end of the supervisor ends both children, not the tasks: `berth down` ends those.
+//! The server starts first; the nodes when the server is ready. The end of the supervisor ends its children, not the
+//! tasks: `berth down` ends those. Not here: how a child is kept running (`supervised`), what a host is (`hosts`).
 
-use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{ExitCode, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::net::UnixDatagram;
-use tokio::process::{Child, ChildStdin, Command};
+use berth_types::link::Capacity;
+use futures_util::future::{join_all, try_join_all};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::args::{NodeOptions, ServerOptions, UpArgs};
-use crate::command::daemon::SUPERVISED;
+use crate::command::node;
+use crate::command::supervised::{Supervised, append, last_lines};
+use crate::hosts::{self, LocalHost};
 use crate::place::{Place, Role};
 use crate::{admin, needs_root, ready};
-
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Time for a child to end after SIGTERM.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// Time for a child to become ready after its start.
-const READY_LIMIT: Duration = Duration::from_secs(60);
 
 /// Set for the background process of `--detach`.
 const DETACHED: &str = "BERTH_DETACHED";
@@ -39,6 +29,9 @@ const DETACHED: &str = "BERTH_DETACHED";
 pub fn run(place: &Place, args: &UpArgs) -> Result<ExitCode> {
     needs_root("`berth up`")?;
     place.create()?;
+    if std::env::var_os(DETACHED).is_none() {
+        tell_of_others(place, args.hosts)?;
+    }
     if args.detach {
         return detach(place, args);
     }
@@ -94,15 +87,15 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
         }
     });
 
-    let mut server = Supervised::new(place, Role::Server, server_arguments(&args.server))?;
-    let mut node = Supervised::new(place, Role::Node, node_arguments(&args.node, &args.server.region))?;
+    let mut server =
+        Supervised::new(place, Role::Server, server_arguments(&args.server), child_log(place, Role::Server))?;
+    let mut nodes = nodes(place, args)?;
     let is_asked_to_stop = tokio::select! {
-        started = start_in_order([&mut server, &mut node], began) => { started?; false }
+        started = start_in_order(&mut server, &mut nodes, began) => { started?; false }
         () = &mut stop => true,
     };
     if is_asked_to_stop {
-        node.stop().await;
-        server.stop().await;
+        end(&mut server, &mut nodes).await;
         return Ok(ExitCode::SUCCESS);
     }
     if std::env::var_os(DETACHED).is_none() {
@@ -112,21 +105,66 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
 
     tokio::select! {
         () = server.keep() => (),
-        () = node.keep() => (),
+        _ = join_all(nodes.iter_mut().map(Supervised::keep)) => (),
         () = &mut stop => (),
     }
     eprintln!("stopping; tasks go on, `berth down` ends them");
-    node.stop().await;
-    server.stop().await;
+    end(&mut server, &mut nodes).await;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Each child is ready before the next one starts.
-async fn start_in_order(children: [&mut Supervised<'_>; 2], began: Instant) -> Result<()> {
-    for child in children {
-        child.start_first().await?;
-        eprintln!("{} is ready after {} ms", child.role.command(), began.elapsed().as_millis());
+async fn end(server: &mut Supervised, nodes: &mut [Supervised]) {
+    join_all(nodes.iter_mut().map(Supervised::stop)).await;
+    server.stop().await;
+}
+
+/// The node of this host, or those of the simulated hosts, each with its namespace.
+fn nodes(place: &Place, args: &UpArgs) -> Result<Vec<Supervised>> {
+    let region = &args.server.region;
+    if args.hosts == 1 {
+        let arguments = [node_options(&args.node), vec!["--region".into(), region.clone()]].concat();
+        return Ok(vec![Supervised::new(place, Role::Node, arguments, child_log(place, Role::Node))?]);
     }
+    let share = node::said_or(&args.node, hosts::share_of(berth_node::measured_capacity(), args.hosts));
+    let start = |number| {
+        let host = LocalHost::simulated(place, number);
+        host.place.create()?;
+        host.make_namespace()?;
+        let arguments = host_arguments(place, &host, number, args, share);
+        // The lines of several nodes would be told apart by nobody.
+        let log = Some(host.place.log_of(Role::Node));
+        Ok(Supervised::new(&host.place, Role::Node, arguments, log)?.called(format!("node {number}")))
+    };
+    (1..=args.hosts).map(start).collect()
+}
+
+/// Hosts of an earlier start that this one does not ask for stay as they are: their tasks may matter to somebody.
+fn tell_of_others(place: &Place, hosts: u32) -> Result<()> {
+    let is_asked_for = |number: Option<u32>| number.map_or(hosts == 1, |number| hosts > 1 && number <= hosts);
+    for host in hosts::up(place)?.iter().filter(|host| !is_asked_for(host.number)) {
+        eprintln!(
+            "{host} is left from an earlier `berth up` with another --hosts: its tasks run on and nobody manages them; \
+             `berth down` removes it"
+        );
+    }
+    Ok(())
+}
+
+/// Where a child writes its log: to our standard error unless we are in the background.
+fn child_log(place: &Place, role: Role) -> Option<PathBuf> {
+    std::env::var_os(DETACHED).map(|_| place.log_of(role))
+}
+
+/// The server is ready before the nodes start.
+async fn start_in_order(server: &mut Supervised, nodes: &mut [Supervised], began: Instant) -> Result<()> {
+    start(server, began).await?;
+    try_join_all(nodes.iter_mut().map(|node| start(node, began))).await?;
+    Ok(())
+}
+
+async fn start(child: &mut Supervised, began: Instant) -> Result<()> {
+    child.start_first().await?;
+    eprintln!("{} is ready after {} ms", child.name(), began.elapsed().as_millis());
     Ok(())
 }
 
@@ -140,130 +178,9 @@ async fn closed_terminal(hangup: &mut SignalStream) {
     }
 }
 
-/// A child that is kept running.
-struct Supervised<'a> {
-    place: &'a Place,
-    role: Role,
-    arguments: Vec<String>,
-    running: Option<Child>,
-    /// Our end of the child's standard input: closed with us, which tells the child to end. Waiting for a child closes
-    /// a pipe that is left inside it, so it is kept apart.
-    lifeline: Option<ChildStdin>,
-    /// Where the child says that it is ready.
-    ready_socket: PathBuf,
-    ready: UnixDatagram,
-}
-
-impl<'a> Supervised<'a> {
-    fn new(place: &'a Place, role: Role, arguments: Vec<String>) -> Result<Self> {
-        let ready_socket = place.run.join(format!("ready.{}", role.command()));
-        std::fs::remove_file(&ready_socket).ok();
-        let ready = UnixDatagram::bind(&ready_socket)
-            .with_context(|| format!("cannot listen at {}", ready_socket.display()))?;
-        Ok(Self { place, role, arguments, running: None, lifeline: None, ready_socket, ready })
-    }
-
-    /// Starts the child and waits until it says it is ready.
-    async fn start_first(&mut self) -> Result<()> {
-        let name = self.role.command();
-        let mut child = self.spawn()?;
-        let mut word = [0; 64];
-        let outcome = tokio::select! {
-            said = self.ready.recv(&mut word) => said.map(drop).context("cannot hear the child"),
-            status = child.wait() => Err(self.failed(status.ok())),
-            () = tokio::time::sleep(READY_LIMIT) => {
-                self.running = Some(child);
-                self.stop().await;
-                bail!("`berth {name}` was not ready after {} s; see its log lines above", READY_LIMIT.as_secs())
-            }
-        };
-        self.running = Some(child);
-        outcome
-    }
-
-    fn failed(&self, status: Option<ExitStatus>) -> anyhow::Error {
-        let status = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
-        let told = match log_file(self.place, self.role) {
-            Some(path) => format!("its log ends with:\n{}", last_lines(&path, 12)),
-            None => "its log lines above say why; `berth doctor` tells what this machine lacks".to_owned(),
-        };
-        anyhow::anyhow!("`berth {}` ended before it was ready ({status}); {told}", self.role.command())
-    }
-
-    /// Waits for the end of the child and starts it again, for ever.
-    async fn keep(&mut self) {
-        let mut pause = PAUSE_MIN;
-        let mut was_ready = true;
-        loop {
-            if let Some(child) = &mut self.running {
-                let status = child.wait().await;
-                let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-                eprintln!("{} ended ({status}); starting it again", self.role.command());
-            }
-            while self.ready.try_recv(&mut [0; 64]).is_ok() {
-                was_ready = true;
-            }
-            if was_ready {
-                pause = PAUSE_MIN;
-            } else {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
-            }
-            was_ready = false;
-            self.running =
-                self.spawn().inspect_err(|error| eprintln!("cannot start {}: {error:#}", self.role.command())).ok();
-        }
-    }
-
-    fn spawn(&mut self) -> Result<Child> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(self.place.arguments())
-            .arg(self.role.command())
-            .args(&self.arguments)
-            .env(SUPERVISED, "1")
-            .env(ready::VARIABLE, &self.ready_socket)
-            .stdin(Stdio::piped())
-            .process_group(0);
-        if let Some(path) = log_file(self.place, self.role) {
-            let log = append(&path)?;
-            command.stdout(log.try_clone()?).stderr(log);
-        }
-        let mut child = command.spawn().with_context(|| format!("cannot start `berth {}`", self.role.command()))?;
-        self.lifeline = child.stdin.take();
-        Ok(child)
-    }
-
-    /// SIGTERM, then SIGKILL.
-    async fn stop(&mut self) {
-        let Some(mut child) = self.running.take() else { return };
-        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
-        }
-        if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
-            eprintln!("{} did not end within {} s and is killed", self.role.command(), STOP_LIMIT.as_secs());
-            child.kill().await.ok();
-        }
-    }
-}
-
-fn log_file(place: &Place, role: Role) -> Option<PathBuf> {
-    std::env::var_os(DETACHED).map(|_| place.logs().join(format!("{}.log", role.command())))
-}
-
-fn append(path: &Path) -> Result<File> {
-    OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn last_lines(path: &Path, count: usize) -> String {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    let last = &lines[lines.len().saturating_sub(count)..];
-    format!("  {}\n  ({})", last.join("\n  "), path.display())
-}
-
 fn arguments_of(place: &Place, args: &UpArgs) -> Vec<String> {
-    [place.arguments(), vec!["up".into()], server_arguments(&args.server), node_options(&args.node)].concat()
+    let hosts = vec!["--hosts".into(), args.hosts.to_string()];
+    [place.arguments(), vec!["up".into()], hosts, server_arguments(&args.server), node_options(&args.node)].concat()
 }
 
 fn server_arguments(server: &ServerOptions) -> Vec<String> {
@@ -279,8 +196,23 @@ fn server_arguments(server: &ServerOptions) -> Vec<String> {
     .collect()
 }
 
-fn node_arguments(node: &NodeOptions, region: &str) -> Vec<String> {
-    [node_options(node), vec!["--region".into(), region.into()]].concat()
+/// What the node of a simulated host is told.
+fn host_arguments(place: &Place, host: &LocalHost, number: u32, args: &UpArgs, share: Capacity) -> Vec<String> {
+    let region = &args.server.region;
+    let options = NodeOptions {
+        cpu: Some(share.cpu_units),
+        memory: Some(share.memory_mib),
+        enis: Some(share.enis),
+        ..args.node.clone()
+    };
+    let own = [
+        ("--region", region.clone()),
+        ("--availability-zone", hosts::zone_of(number, region)),
+        ("--server-socket", place.socket().display().to_string()),
+        ("--netns", host.namespace().unwrap_or_default().display().to_string()),
+    ];
+    let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
+    node_options(&options).into_iter().chain(own).collect()
 }
 
 fn node_options(node: &NodeOptions) -> Vec<String> {
@@ -293,6 +225,10 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     for mirror in &node.mirror {
         option("--mirror", Some(mirror.clone()));
     }
+    option("--image-pull-behavior", Some(node.image_pull_behavior.clone()));
+    option("--image-cleanup-interval", Some(node.image_cleanup_interval.to_string()));
+    option("--image-minimum-cleanup-age", Some(node.image_minimum_cleanup_age.to_string()));
+    option("--num-images-delete-per-cycle", Some(node.num_images_delete_per_cycle.to_string()));
     option("--containerd", node.containerd.as_ref().map(|path| path.display().to_string()));
     option("--cpu", node.cpu.map(|units| units.to_string()));
     option("--memory", node.memory.map(|mib| mib.to_string()));
@@ -324,4 +260,63 @@ fn greet(place: &Place) -> Result<()> {
         status.account
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Berth, Command};
+
+    fn parse(words: &[String]) -> Command {
+        Berth::try_parse_from(std::iter::once("berth".to_owned()).chain(words.iter().cloned())).unwrap().command
+    }
+
+    fn up(words: &str) -> UpArgs {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        match parse(&words) {
+            Command::Up(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --trust-any-key \
+        --cluster web --mirror a=http://b --mirror c=http://d --image-pull-behavior once --image-cleanup-interval 11 \
+        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 --containerd /s --cpu 14 --memory 15 --enis 16 \
+        --cni /c --prepared-namespaces 17 --block-imds";
+
+    fn place() -> Place {
+        Place { data: "/d".into(), run: "/r".into(), instance: "lab".into() }
+    }
+
+    #[test]
+    fn the_background_process_is_told_everything() {
+        let args = up(EVERYTHING);
+        let Command::Up(told) = parse(&arguments_of(&place(), &args)) else { panic!("not `up`") };
+        assert_eq!(format!("{told:?}"), format!("{args:?}"));
+    }
+
+    #[test]
+    fn the_node_of_a_host_is_told_everything_and_where_it_is() {
+        let args = up(EVERYTHING);
+        let share = Capacity { cpu_units: 24, memory_mib: 25, enis: 26 };
+        let host = LocalHost::simulated(&place(), 2);
+        let words = [vec!["node".to_owned()], host_arguments(&place(), &host, 2, &args, share)].concat();
+        let Command::Node(told) = parse(&words) else { panic!("not `node`") };
+        let node = NodeOptions { cpu: Some(24), memory: Some(25), enis: Some(26), ..args.node };
+        assert_eq!(format!("{:?}", told.node), format!("{node:?}"));
+        assert_eq!((told.region.as_str(), told.availability_zone.as_deref()), ("eu-west-1", Some("eu-west-1b")));
+        assert_eq!(told.server_socket, Some(PathBuf::from("/r/server.sock")));
+        assert_eq!(told.netns, Some(PathBuf::from("/r/hosts/2/network")));
+    }
+
+    #[test]
+    fn what_is_said_is_said_of_each_host() {
+        let machine = Capacity { cpu_units: 2048, memory_mib: 4096, enis: 1000 };
+        let said = |words: &str| node::said_or(&up(words).node, hosts::share_of(machine, 2));
+        assert_eq!(said("up"), Capacity { cpu_units: 1024, memory_mib: 2048, enis: 500 });
+        assert_eq!(said("up --memory 3000"), Capacity { cpu_units: 1024, memory_mib: 3000, enis: 500 });
+    }
 }

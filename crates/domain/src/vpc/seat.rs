@@ -35,7 +35,8 @@ pub fn open(
     let netns = format!("seat-{:012x}", env.fresh_bits() >> 80);
     let owner = EniOwner::Seat(netns.clone());
     let eni = interface::create_attached(&mut draft, &subnet, groups, owner, "berth shell", &host, env)?;
-    let seat = Seat { eni: eni.id.clone(), address: eni.address, subnet: subnet.id.clone(), netns };
+    let seat =
+        Seat { eni: eni.id.clone(), address: eni.address, subnet: subnet.id.clone(), netns, host: host.id.clone() };
     Ok(draft.change(seat))
 }
 

@@ -21,6 +21,12 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 /// The log of containerd is cut when it is larger than this at a start.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 
+/// Process id of the private containerd of the node with this run folder, if it runs.
+pub fn private_containerd(run_dir: &Path) -> Option<i32> {
+    // Where its images are does not matter for finding it.
+    Private { root: PathBuf::new(), state: run_dir.join("containerd") }.running()
+}
+
 /// The places of a private containerd.
 #[derive(Clone, Debug)]
 pub(crate) struct Private {

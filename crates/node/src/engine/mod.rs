@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::container::cgroups::{self, Cgroups};
 use crate::containerd::supervise::Private;
 use crate::containerd::{Containerd, Io, RuntimeEvent};
-use crate::images::Images;
+use crate::images::{Images, Registry};
 use crate::journal::{self, Journal};
 use crate::log_driver::Target;
 use crate::modes::Places;
@@ -71,7 +71,8 @@ pub(crate) struct Parts {
 
 impl Host {
     pub fn new(parts: Parts) -> Self {
-        let images = Images::new(parts.containerd.clone(), parts.config.mirrors.clone(), parts.config.images.clone());
+        let registry = Registry::new(parts.config.mirrors.clone(), parts.config.registries_on.clone());
+        let images = Images::new(parts.containerd.clone(), registry, parts.config.images.clone());
         Self {
             config: parts.config,
             containerd: parts.containerd,

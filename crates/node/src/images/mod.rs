@@ -18,12 +18,13 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use oci_client::Reference;
 
 use crate::containerd::{Containerd, Descriptor, Lease};
-use crate::{Fault, ImageSettings, Mirror, PullBehavior};
+use crate::{Fault, ImageSettings, PullBehavior};
 use manifest::{Document, Manifest};
-use registry::{Registry, Source};
+use registry::Source;
 
 pub use archive::{Loaded, load};
 pub(crate) use manifest::ImageConfig;
+pub(crate) use registry::Registry;
 
 /// Blobs of one image fetched at the same time.
 const BLOBS_MAX: usize = 4;
@@ -67,10 +68,10 @@ pub async fn held_images(socket: &Path) -> Result<Vec<Loaded>, Fault> {
 }
 
 impl Images {
-    pub fn new(containerd: Containerd, mirrors: Vec<Mirror>, settings: ImageSettings) -> Self {
+    pub fn new(containerd: Containerd, registry: Registry, settings: ImageSettings) -> Self {
         Self {
             containerd,
-            registry: Registry::new(mirrors),
+            registry,
             known: Mutex::default(),
             failed: Mutex::default(),
             flights: Flights::default(),

@@ -11,6 +11,8 @@ use oci_client::errors::{OciDistributionError, OciErrorCode};
 use oci_client::manifest::OciDescriptor;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::manifest::{MANIFEST_TYPES, digest_of};
 use crate::containerd::Descriptor;
@@ -32,6 +34,27 @@ const USER_AGENT: &str = concat!("berth/", env!("CARGO_PKG_VERSION"));
 pub(super) struct Source {
     client: Client,
     image: Reference,
+    line: Line,
+}
+
+/// Where requests are sent from: another runtime, or the one that asks.
+#[derive(Clone)]
+struct Line(Option<Handle>);
+
+impl Line {
+    /// Everything a request opens (connections, look-ups of names) is opened by the threads of the line.
+    async fn run<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T, OciDistributionError>> + Send + 'static,
+    ) -> Result<T, OciDistributionError> {
+        match &self.0 {
+            None => request.await,
+            Some(runtime) => match AbortOnDropHandle::new(runtime.spawn(request)).await {
+                Ok(answer) => answer,
+                Err(ended) => Err(OciDistributionError::IoError(std::io::Error::other(ended))),
+            },
+        }
+    }
 }
 
 /// A manifest or index as the registry sent it.
@@ -50,20 +73,21 @@ pub(super) struct Refused {
 }
 
 /// Clients, one for each registry: they keep connections and tokens.
-pub(super) struct Registry {
+pub(crate) struct Registry {
     mirrors: Vec<Mirror>,
+    line: Line,
     clients: Mutex<HashMap<String, Client>>,
 }
 
 impl Registry {
-    pub fn new(mirrors: Vec<Mirror>) -> Self {
+    pub fn new(mirrors: Vec<Mirror>, runtime: Option<Handle>) -> Self {
         // Only one TLS provider can be the process's default; whoever was first is as good.
         rustls::crypto::ring::default_provider().install_default().ok();
-        Self { mirrors, clients: Mutex::new(HashMap::new()) }
+        Self { mirrors, line: Line(runtime), clients: Mutex::new(HashMap::new()) }
     }
 
     /// Asks what `image` means now. `is_urgent`: there is a cached image, so do not try again.
-    pub async fn resolve(&self, image: &Reference, is_urgent: bool) -> Result<Resolved, Refused> {
+    pub(super) async fn resolve(&self, image: &Reference, is_urgent: bool) -> Result<Resolved, Refused> {
         let tries_left = if is_urgent { 0 } else { RETRIES };
         let mut problems = Vec::new();
         let mut may_pass = false;
@@ -86,11 +110,15 @@ impl Registry {
             let Some(host) = mirror.host() else { continue };
             let mut mirrored = image.clone();
             mirrored.set_mirror_registry(host.to_owned());
-            sources.push(Source { client: self.client(host, mirror.is_plain())?, image: mirrored });
+            sources.push(self.source(host, mirror.is_plain(), mirrored)?);
         }
         let host = image.resolve_registry();
-        sources.push(Source { client: self.client(host, is_loopback(host))?, image: image.clone() });
+        sources.push(self.source(host, is_loopback(host), image.clone())?);
         Ok(sources)
+    }
+
+    fn source(&self, host: &str, plain: bool, image: Reference) -> Result<Source, Refused> {
+        Ok(Source { client: self.client(host, plain)?, image, line: self.line.clone() })
     }
 
     fn client(&self, host: &str, plain: bool) -> Result<Client, Refused> {
@@ -112,12 +140,18 @@ impl Registry {
 }
 
 impl Source {
+    /// The text a name or digest stands for, as it is.
+    async fn pull_manifest(&self, image: Reference) -> Result<Bytes, OciDistributionError> {
+        let client = self.client.clone();
+        let request = async move { client.pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES).await };
+        self.line.run(request).await.map(|(text, _)| text)
+    }
+
     /// A manifest by digest, checked.
     pub async fn manifest(&self, digest: &str) -> Result<Bytes, Refused> {
         let image = self.image.clone_with_digest(digest.to_owned());
-        let (text, _) = with_retries(RETRIES, || async {
-            let got = self.client.pull_manifest_raw(&image, &RegistryAuth::Anonymous, &MANIFEST_TYPES).await;
-            got.map_err(|fault| refused(&fault))
+        let text = with_retries(RETRIES, || async {
+            self.pull_manifest(image.clone()).await.map_err(|fault| refused(&fault))
         })
         .await?;
         let got = digest_of(&text);
@@ -139,7 +173,9 @@ impl Source {
             ..OciDescriptor::default()
         };
         let stream = with_retries(RETRIES, || async {
-            self.client.pull_blob_stream(&self.image, &wanted).await.map_err(|fault| refused(&fault))
+            let (client, image, wanted) = (self.client.clone(), self.image.clone(), wanted.clone());
+            let request = async move { client.pull_blob_stream(&image, &wanted).await };
+            self.line.run(request).await.map_err(|fault| refused(&fault))
         })
         .await?;
         Ok(stream.map(|part| part.map_err(|fault| chain(&fault))))
@@ -147,8 +183,7 @@ impl Source {
 }
 
 async fn resolve_at(source: &Source, image: &Reference) -> Result<Resolved, Refused> {
-    let got = source.client.pull_manifest_raw(&source.image, &RegistryAuth::Anonymous, &MANIFEST_TYPES).await;
-    let (text, _) = got.map_err(|fault| match is_not_found(&fault) {
+    let text = source.pull_manifest(source.image.clone()).await.map_err(|fault| match is_not_found(&fault) {
         true => Refused { message: format!("{}: not found", image.whole()), may_pass: false },
         false => refused(&fault),
     })?;

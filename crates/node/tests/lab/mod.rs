@@ -105,6 +105,8 @@ impl Lab {
             capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
             prepared_namespaces: 1,
             region: "us-west-2".to_owned(),
+            availability_zone: None,
+            registries_on: None,
             block_imds: false,
             ready: None,
         };
