@@ -28,7 +28,11 @@ const KINDS: [(&str, &str, &[(&str, &str)]); 5] = [
     ("EC2", "EC2", &[]),
     ("EC2, binpack memory", "EC2", &[("binpack", "memory")]),
     ("EC2, spread instances", "EC2", &[("spread", "instanceId")]),
-    ("EC2, spread zones, binpack memory", "EC2", &[("spread", "attribute:ecs.availability-zone"), ("binpack", "memory")]),
+    (
+        "EC2, spread zones, binpack memory",
+        "EC2",
+        &[("spread", "attribute:ecs.availability-zone"), ("binpack", "memory")],
+    ),
 ];
 
 /// How much stands before the measuring begins.

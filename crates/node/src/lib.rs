@@ -26,6 +26,7 @@ mod network;
 mod node;
 mod pause;
 mod reports;
+mod step;
 mod teardown;
 
 pub use config::{ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBehavior, containerd_socket};
@@ -35,4 +36,5 @@ pub use identity::{Identity, identity, measured_capacity};
 pub use images::{Loaded, held_images, load};
 pub use log_driver::log_driver_main;
 pub use node::run;
+pub use step::Step;
 pub use teardown::teardown;

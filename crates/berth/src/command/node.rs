@@ -71,6 +71,7 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
         region: region.to_owned(),
         block_imds: options.block_imds,
         ready: None,
+        fault_points: Default::default(),
     })
 }
 
