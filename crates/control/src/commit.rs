@@ -12,6 +12,7 @@ use std::thread;
 use berth_domain::state::{Undecodable, Write};
 use berth_domain::{Change, Env, Record, Refusal, Snapshot};
 use berth_store::{Op, Store, StoreFault, StoredRecord};
+use berth_types::{FaultPoints, steps};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::publish::Published;
@@ -20,6 +21,20 @@ use crate::publish::Published;
 pub const QUEUE_MAX: usize = 8192;
 /// Rules decided for one durable write. Bounds how long the first one waits for the last one.
 pub const GROUP_MAX: usize = 1024;
+
+steps! {
+    /// How far a group with writes is, for a test that kills the server there (`tests/crashes.rs`).
+    pub enum CommitStep {
+        /// It is decided; nothing is stored.
+        Decided,
+        /// It is durable; nobody can read it yet.
+        Stored,
+        /// Readers see it; nobody is answered yet.
+        Published,
+        /// Everybody is answered.
+        Answered,
+    }
+}
 
 /// Why a rule changed nothing.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -195,12 +210,13 @@ pub enum LoadFault {
 pub(crate) fn start(
     store: Box<dyn Store>,
     published: Published,
+    fault_points: FaultPoints<CommitStep>,
 ) -> std::io::Result<(Committer, oneshot::Receiver<()>)> {
     let (queue, commands) = mpsc::channel(QUEUE_MAX);
     let (ended, has_ended) = oneshot::channel();
     let stats = Arc::new(CommitStats::default());
     let state = published.snapshot().as_ref().clone();
-    let mut owner = Loop { store, state, published, stats: stats.clone() };
+    let mut owner = Loop { store, state, published, stats: stats.clone(), fault_points };
     thread::Builder::new().name("berth-commit".to_owned()).spawn(move || {
         owner.run(commands);
         drop(owner);
@@ -215,6 +231,7 @@ struct Loop {
     state: Snapshot,
     published: Published,
     stats: Arc<CommitStats>,
+    fault_points: FaultPoints<CommitStep>,
 }
 
 impl Loop {
@@ -252,6 +269,17 @@ impl Loop {
         for command in group.drain(..) {
             command.answer(fault.clone());
         }
+        if !batch.is_empty() {
+            self.pass(CommitStep::Answered);
+        }
+    }
+
+    /// Dies here, as by SIGKILL, if a test wants it.
+    fn pass(&self, step: CommitStep) {
+        if self.fault_points.is_due(&step) {
+            tracing::error!(?step, "this server was told to die here");
+            std::process::abort();
+        }
     }
 
     /// A group without writes costs no write.
@@ -259,11 +287,14 @@ impl Loop {
         if batch.is_empty() {
             return None;
         }
+        self.pass(CommitStep::Decided);
         match self.store.commit(batch, self.state.revision) {
             Ok(revision) => {
+                self.pass(CommitStep::Stored);
                 draft.revision = revision;
                 self.state = draft;
                 self.published.publish(self.state.clone());
+                self.pass(CommitStep::Published);
                 self.stats.groups.fetch_add(1, Ordering::Relaxed);
                 self.stats.is_failing.store(false, Ordering::Relaxed);
                 None

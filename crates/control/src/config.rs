@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use berth_types::FaultPoints;
 use tokio::sync::oneshot;
+
+use crate::commit::CommitStep;
 
 /// Settings of one server.
 #[derive(Debug)]
@@ -24,4 +27,6 @@ pub struct ServerConfig {
     pub trust_any_key: bool,
     /// Told the bound address once requests are answered.
     pub ready: Option<oneshot::Sender<SocketAddr>>,
+    /// Where a test wants the process to die.
+    pub fault_points: FaultPoints<CommitStep>,
 }

@@ -35,7 +35,8 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     let (store, snapshot) = open_records(config.data_dir.join(RECORDS)).await?;
     first_start::check_place(&snapshot, &place, &config.data_dir)?;
     let published = Published::new(snapshot);
-    let (committer, mut loop_ended) = commit::start(store, published.clone()).map_err(Fault::Thread)?;
+    let (committer, mut loop_ended) =
+        commit::start(store, published.clone(), config.fault_points.clone()).map_err(Fault::Thread)?;
     first_start::ensure_records(&committer, &place).await?;
 
     let listener =

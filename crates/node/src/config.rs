@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::FaultPoints;
 use berth_types::link::Capacity;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use crate::Fault;
+use crate::{Fault, Step, step};
 
 /// Prepared namespaces kept for Fargate tasks unless said otherwise; half as many are kept for the EC2 launch type.
 pub const PREPARED_NAMESPACES: usize = 8;
@@ -139,6 +140,8 @@ pub struct NodeConfig {
     pub block_imds: bool,
     /// Told once the first intent of a server has been programmed: from then on tasks can be run here.
     pub ready: Option<Arc<Notify>>,
+    /// Where a test wants the process to die.
+    pub fault_points: FaultPoints<Step>,
 }
 
 impl NodeConfig {
@@ -157,6 +160,11 @@ impl NodeConfig {
             }
         }
         self.mirrors.iter().try_for_each(|m| Mirror::parse(&format!("{}={}", m.registry, m.endpoint)).map(drop))
+    }
+
+    /// Passes a step of the work.
+    pub(crate) fn pass(&self, step: Step) {
+        step::pass(&self.fault_points, step);
     }
 
     pub(crate) fn node_dir(&self) -> PathBuf {

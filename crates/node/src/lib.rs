@@ -26,6 +26,7 @@ mod network;
 mod node;
 mod pause;
 mod reports;
+mod step;
 mod teardown;
 
 pub use config::{
@@ -40,4 +41,5 @@ pub use images::manifest;
 pub use images::{Loaded, held_images, load};
 pub use log_driver::log_driver_main;
 pub use node::run;
+pub use step::Step;
 pub use teardown::teardown;

@@ -20,7 +20,7 @@ use crate::containerd::{Containerd, Io, NewContainer, TaskState};
 use crate::fault::{absent_is_fine, all_of};
 use crate::journal::{self, Journal};
 use crate::network::{Network, Wiring};
-use crate::{Fault, NodeConfig};
+use crate::{Fault, NodeConfig, Step};
 
 /// Pause before a preparation that failed is tried again.
 const RETRY_PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -152,6 +152,7 @@ impl Namespaces {
             }
             (None, None) => self.make(network, self.fresh(is_wired, Some(task.clone()))).await?,
         };
+        self.config.pass(Step::NamespaceTaken);
         held.bridge_address = self.state().records.get(&held.name).and_then(|record| record.bridge_address);
         Ok(held)
     }
@@ -176,13 +177,21 @@ impl Namespaces {
     /// Removes a namespace and its pause container.
     async fn remove(&self, network: &Network, name: &str) -> Result<(), Fault> {
         let Some(record) = self.state().records.get(name).cloned() else { return Ok(()) };
-        let (paused, removed) = tokio::join!(
-            self.containerd.destroy_container(&record.pause_id),
-            network.remove_namespace(name, Some(record.wiring.clone()))
-        );
+        let unpause = async {
+            let removed = self.containerd.destroy_container(&record.pause_id).await;
+            self.config.pass(Step::PauseRemoved);
+            removed
+        };
+        let unmake = async {
+            let removed = network.remove_namespace(name, Some(record.wiring.clone())).await;
+            self.config.pass(Step::NamespaceRemoved);
+            removed
+        };
+        let (paused, removed) = tokio::join!(unpause, unmake);
         let uncaged = self.cgroups.remove(&self.cgroup(&record.pause_id));
         all_of([paused, removed, uncaged])?;
         self.journal.remove(journal::NAMESPACES, name).await?;
+        self.config.pass(Step::NamespaceForgotten);
         let mut state = self.state();
         state.records.remove(name);
         state.ready.retain(|ready| ready != name);
@@ -215,10 +224,16 @@ impl Namespaces {
 
     async fn make(&self, network: &Network, mut record: Record) -> Result<HeldNamespace, Fault> {
         self.note(&record).await?;
+        self.config.pass(Step::NamespaceNoted);
         network.make_namespace(&record.name).await?;
+        self.config.pass(Step::NamespaceMade);
         let wire = async {
             match record.wiring {
-                Wiring::Library => network.wire(&record.name).await.map(Some),
+                Wiring::Library => {
+                    let wired = network.wire(&record.name).await.map(Some);
+                    self.config.pass(Step::NamespaceWired);
+                    wired
+                }
                 Wiring::Bare | Wiring::Plugins(..) => Ok(None),
             }
         };
@@ -227,6 +242,7 @@ impl Namespaces {
         if let Some(address) = address? {
             record.bridge_address = Some(address);
             self.note(&record).await?;
+            self.config.pass(Step::NamespaceAddressNoted);
         }
         Ok(record.held())
     }
@@ -248,8 +264,12 @@ impl Namespaces {
         ]);
         let new = NewContainer { id, image: crate::pause::IMAGE, labels, spec: &spec, snapshot: None };
         self.containerd.create_container(new).await?;
+        self.config.pass(Step::PauseMade);
         self.containerd.create_task(id, Vec::new(), Io::default()).await?;
-        self.containerd.start_task(id).await.map(drop)
+        self.config.pass(Step::PauseTaskMade);
+        self.containerd.start_task(id).await?;
+        self.config.pass(Step::PauseStarted);
+        Ok(())
     }
 
     fn cgroup(&self, pause_id: &str) -> String {

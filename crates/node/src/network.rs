@@ -12,14 +12,14 @@ use berth_fabric::cni::{bridge, describe, eni, exec};
 use berth_fabric::kernel::Namespace;
 use berth_fabric::{Fabric, FabricConfig, Inner};
 use berth_types::intent::{EniIntent, HostIntent};
-use berth_types::{EniId, HostId, MacAddress};
+use berth_types::{EniId, FaultPoints, HostId, MacAddress};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::fault::all_of;
-use crate::{Fault, NodeConfig};
+use crate::{Fault, NodeConfig, Step, step};
 
 /// Interface to the host's bridge, inside a task.
 pub(crate) const BRIDGE_IF: &str = "ecs-eth0";
@@ -56,6 +56,13 @@ struct Settings {
     ipam_file: PathBuf,
     cni_dir: PathBuf,
     block_imds: bool,
+    fault_points: FaultPoints<Step>,
+}
+
+impl Settings {
+    fn pass(&self, step: Step) {
+        step::pass(&self.fault_points, step);
+    }
 }
 
 impl Network {
@@ -67,6 +74,7 @@ impl Network {
             ipam_file: config.ipam_file(),
             cni_dir: config.cni_dir.clone(),
             block_imds: config.block_imds,
+            fault_points: config.fault_points.clone(),
         });
         let (jobs, queue) = mpsc::channel::<Job>();
         let (opened, is_open) = oneshot::channel();
@@ -142,12 +150,15 @@ impl Network {
             fabric.plug(&of, &plugged, inner).map_err(|f| describe(&f))
         })
         .await?;
+        self.settings.pass(Step::InterfacePlugged);
         let (config, path) = (self.eni_config(wanted), self.path(namespace));
         blocking("configure", id.to_string(), move || {
             let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
             eni::configure_in_place(&ns, ENI_IF, &config).map_err(|f| describe(&f))
         })
-        .await
+        .await?;
+        self.settings.pass(Step::InterfaceConfigured);
+        Ok(())
     }
 
     /// Makes the interface in the host's namespace and runs the plugins that bring it, and a pair to the bridge, into
@@ -165,6 +176,7 @@ impl Network {
             fabric.plug(&of, &plugged, Inner::HostNamespace { name: &name }).map_err(|f| describe(&f))
         })
         .await?;
+        self.settings.pass(Step::InterfaceOnHost);
         let call = PluginCall {
             settings: self.settings.clone(),
             namespace: self.path(namespace),
@@ -173,7 +185,9 @@ impl Network {
         let (input, mac) = (eni_input(id, wanted, self.settings.block_imds), wanted.mac);
         blocking("run the plugins for", id.to_string(), move || {
             call.run("ecs-eni", "ADD", MOVED_ENI_IF, &input, exec::SETUP_LIMIT)?;
+            call.settings.pass(Step::InterfaceMoved);
             let result = call.run("ecs-bridge", "ADD", BRIDGE_IF, &bridge_input(mac), exec::SETUP_LIMIT)?;
+            call.settings.pass(Step::BridgeJoined);
             bridge_address(&result).ok_or_else(|| format!("ecs-bridge gave no address: {result}"))
         })
         .await

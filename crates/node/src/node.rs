@@ -31,6 +31,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let pause_root = pause::root_file_system(&config.node_dir())?;
     let private = config.containerd.is_none().then(|| Private::of(&config));
     let containerd = Containerd::at(&config.containerd_socket()).labelling(&config.instance);
+    let containerd = containerd.dying_at(config.fault_points.clone());
     let runtime = async {
         if let Some(private) = &private {
             private.ensure().await?;

@@ -17,11 +17,10 @@ use berth_types::container::IpcMode;
 use berth_types::report::{TaskReport, TaskStage};
 use containerd_client::services::v1::containers_client::ContainersClient;
 use containerd_client::services::v1::leases_client::LeasesClient;
+use containerd_client::services::v1::snapshots::PrepareSnapshotRequest;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
-use containerd_client::services::v1::snapshots::{ListSnapshotsRequest, PrepareSnapshotRequest};
-use containerd_client::services::v1::{
-    Container, CreateContainerRequest, CreateRequest, ListContainersRequest, ListRequest,
-};
+use containerd_client::services::v1::{Container, CreateContainerRequest, CreateRequest};
+use lab::containerd::Containerd;
 use lab::{Lab, in_own_network};
 use nix::mount::{MsFlags, mount};
 
@@ -79,73 +78,40 @@ struct Strangers {
     addresses: Kinds,
 }
 
-struct Containerd(tonic::transport::Channel);
-
-impl Containerd {
-    fn request<T>(body: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(body);
-        request.metadata_mut().insert("containerd-namespace", "berth".parse().unwrap());
-        request
-    }
-
-    async fn make(&self, container: &str, snapshot: &str, lease: &str, instance: Option<&str>) {
-        let labels: HashMap<String, String> =
-            instance.map(|instance| ("berth.instance".to_owned(), instance.to_owned())).into_iter().collect();
-        let runtime = containerd_client::services::v1::container::Runtime {
-            name: "io.containerd.runc.v2".to_owned(),
-            options: None,
-        };
-        let container = Container {
-            id: container.to_owned(),
-            labels: labels.clone(),
-            runtime: Some(runtime),
-            spec: Some(prost_types::Any { type_url: "x".to_owned(), value: b"{}".to_vec() }),
-            ..Container::default()
-        };
-        let request = Self::request(CreateContainerRequest { container: Some(container) });
-        ContainersClient::new(self.0.clone()).create(request).await.unwrap();
-        let request = Self::request(CreateRequest { id: lease.to_owned(), labels: labels.clone() });
-        LeasesClient::new(self.0.clone()).create(request).await.unwrap();
-        let mut rooted = labels;
-        rooted.insert("containerd.io/gc.root".to_owned(), "2026-01-01T00:00:00Z".to_owned());
-        let request = Self::request(PrepareSnapshotRequest {
-            snapshotter: "overlayfs".to_owned(),
-            key: snapshot.to_owned(),
-            parent: String::new(),
-            labels: rooted,
-        });
-        SnapshotsClient::new(self.0.clone()).prepare(request).await.unwrap();
-    }
-
-    async fn containers(&self) -> Vec<String> {
-        let request = Self::request(ListContainersRequest::default());
-        let listed = ContainersClient::new(self.0.clone()).list(request).await.unwrap().into_inner();
-        listed.containers.into_iter().map(|container| container.id).collect()
-    }
-
-    async fn snapshots(&self) -> Vec<String> {
-        let request = Self::request(ListSnapshotsRequest { snapshotter: "overlayfs".to_owned(), ..Default::default() });
-        let mut pages = SnapshotsClient::new(self.0.clone()).list(request).await.unwrap().into_inner();
-        let mut names = Vec::new();
-        while let Some(page) = pages.message().await.unwrap() {
-            names.extend(page.info.into_iter().map(|info| info.name));
-        }
-        names
-    }
-
-    async fn leases(&self) -> Vec<String> {
-        let listed = LeasesClient::new(self.0.clone()).list(Self::request(ListRequest::default())).await.unwrap();
-        listed.into_inner().leases.into_iter().map(|lease| lease.id).collect()
-    }
+/// Makes one of each kind that carries this label.
+async fn make(containerd: &Containerd, container: &str, snapshot: &str, lease: &str, instance: Option<&str>) {
+    let labels: HashMap<String, String> =
+        instance.map(|instance| ("berth.instance".to_owned(), instance.to_owned())).into_iter().collect();
+    let runtime =
+        containerd_client::services::v1::container::Runtime { name: "io.containerd.runc.v2".to_owned(), options: None };
+    let container = Container {
+        id: container.to_owned(),
+        labels: labels.clone(),
+        runtime: Some(runtime),
+        spec: Some(prost_types::Any { type_url: "x".to_owned(), value: b"{}".to_vec() }),
+        ..Container::default()
+    };
+    let request = Containerd::request(CreateContainerRequest { container: Some(container) });
+    ContainersClient::new(containerd.0.clone()).create(request).await.unwrap();
+    let request = Containerd::request(CreateRequest { id: lease.to_owned(), labels: labels.clone() });
+    LeasesClient::new(containerd.0.clone()).create(request).await.unwrap();
+    let mut rooted = labels;
+    rooted.insert("containerd.io/gc.root".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    let request = Containerd::request(PrepareSnapshotRequest {
+        snapshotter: "overlayfs".to_owned(),
+        key: snapshot.to_owned(),
+        parent: String::new(),
+        labels: rooted,
+    });
+    SnapshotsClient::new(containerd.0.clone()).prepare(request).await.unwrap();
 }
 
 impl Strangers {
     async fn make(lab: &Lab) -> Self {
         let (config, instance) = (&lab.config, lab.config.instance.clone());
-        let socket = berth_node::containerd_socket(&config.run_dir);
         let other = format!("{instance}2");
         let strangers = Self {
-            containerd: Containerd(containerd_client::connect(&socket).await.unwrap()),
+            containerd: Containerd::of(&config.run_dir).await,
             netns: config.run_dir.join("netns"),
             tasks: config.data_dir.join("node/tasks"),
             cgroups: lab.cgroup("memory"),
@@ -179,7 +145,7 @@ impl Strangers {
         let whose = [Some(self.instance.as_str()), Some(&self.instance), Some(other), None];
         let names = self.in_containerd.all().zip(self.snapshots.all()).zip(self.leases.all());
         for (((container, snapshot), lease), instance) in names.zip(whose) {
-            self.containerd.make(container, snapshot, lease, instance).await;
+            make(&self.containerd, container, snapshot, lease, instance).await;
         }
     }
 
@@ -335,8 +301,7 @@ fn a_node_that_lost_its_journal_begins_again_with_a_clean_machine() {
 
         // The server still wants the task: a new life of it must not meet the old one.
         lab.start_node().await;
-        let socket = berth_node::containerd_socket(&lab.config.run_dir);
-        let containerd = Containerd(containerd_client::connect(&socket).await.unwrap());
+        let containerd = Containerd::of(&lab.config.run_dir).await;
         assert!(!containerd.containers().await.contains(&first));
         let is_another = |report: &TaskReport| {
             let runtime_id = report.containers.first().and_then(|container| container.runtime_id.as_ref());

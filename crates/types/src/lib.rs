@@ -7,6 +7,7 @@ pub mod admin;
 pub mod arn;
 pub mod container;
 pub mod explain;
+pub mod fault_points;
 pub mod ids;
 pub mod intent;
 pub mod link;
@@ -15,6 +16,7 @@ pub mod net;
 pub mod report;
 
 pub use arn::Arn;
+pub use fault_points::FaultPoints;
 pub use ids::*;
 pub use net::{Ipv4Cidr, MacAddress, Vni};
 

@@ -95,6 +95,7 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
         registries_on: None,
         block_imds: options.block_imds,
         ready: None,
+        fault_points: Default::default(),
     })
 }
 

@@ -27,6 +27,7 @@ pub fn run(place: &Place, args: &ServerArgs) -> Result<ExitCode> {
         account: options.account.clone(),
         trust_any_key: options.trust_any_key,
         ready: Some(tell),
+        fault_points: Default::default(),
     };
     daemon::run(|cancel| async {
         tokio::spawn(async {

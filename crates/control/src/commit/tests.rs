@@ -75,7 +75,7 @@ fn create(name: &str) -> impl Rule<usize> + use<> {
 
 fn loop_on(store: &FakeStore) -> (Committer, Published) {
     let published = Published::new(load(store).unwrap());
-    let (committer, _) = start(Box::new(store.clone()), published.clone()).unwrap();
+    let (committer, _) = start(Box::new(store.clone()), published.clone(), FaultPoints::default()).unwrap();
     (committer, published)
 }
 
@@ -183,7 +183,7 @@ async fn what_was_answered_is_there_when_the_store_is_opened_again() {
         let store = EmbeddedStore::open(&path).unwrap();
         let published = Published::new(load(&store).unwrap());
         assert_eq!(published.snapshot().clusters.len(), round);
-        let (committer, ended) = start(Box::new(store), published).unwrap();
+        let (committer, ended) = start(Box::new(store), published, FaultPoints::default()).unwrap();
         committer.commit(env(), create(&format!("c{round}"))).await.unwrap();
         drop(committer);
         ended.await.unwrap();

@@ -58,7 +58,11 @@ pub fn observe_eni(snap: &Snapshot, host: &HostId, report: &EniReport, env: &Env
         (EniState::Gone, TaskAttachmentStatus::Detaching) if is_gone => {
             network.status = TaskAttachmentStatus::Deleted;
         }
-        (EniState::Failed(reason), TaskAttachmentStatus::Precreated | TaskAttachmentStatus::Attaching) => {
+        // Attached as well: a host that lost everything plugs it anew, and then that is its last word.
+        (
+            EniState::Failed(reason),
+            TaskAttachmentStatus::Precreated | TaskAttachmentStatus::Attaching | TaskAttachmentStatus::Attached,
+        ) => {
             network.status = TaskAttachmentStatus::Failed;
             let reason =
                 format!("ResourceInitializationError: unable to set up the network interface {}: {reason}", report.eni);

@@ -42,6 +42,10 @@ pub fn run_task(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Chan
         return Ok(Change::none(RunTaskResponse { failures: Some(Vec::new()), tasks: Some(tasks) }));
     }
     let prepared = prepare(snap, req, &cluster, token, env)?;
+    match prepared.launch.launch_type {
+        LaunchType::Ec2 => check_instances(snap, &cluster.name)?,
+        LaunchType::Fargate => {}
+    }
     let count = req.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(invalid(format!("Tasks count must be between 1 and {COUNT_MAX}")));
@@ -93,7 +97,7 @@ pub(super) fn prepare(
     let definition = startable(snap, req.task_definition.as_deref(), env)?;
     refuse_unsupported(req)?;
     let (launch_type, strategy) = capacity(req, cluster)?;
-    let launch = launch(snap, req, cluster, &definition, launch_type)?;
+    let launch = launch(snap, req, &definition, launch_type)?;
     let template = template(req, cluster, &definition, &launch, token, env)?;
     Ok(Prepared { definition, template, launch, strategy })
 }
@@ -143,7 +147,6 @@ fn providers(strategy: &[StrategyItem], count: i32) -> Result<Vec<Option<String>
 fn launch(
     snap: &Snapshot,
     req: &RunTaskRequest,
-    cluster: &Cluster,
     definition: &TaskDefinition,
     launch_type: LaunchType,
 ) -> Result<Launch, Refusal> {
@@ -156,10 +159,6 @@ fn launch(
     let overridden = overrides::read(req.overrides.as_ref(), definition, launch_type)?;
     if let Some(role) = &definition.task_role_arn {
         return Err(cannot_assume(role));
-    }
-    match launch_type {
-        LaunchType::Ec2 => check_instances(snap, &cluster.name)?,
-        LaunchType::Fargate => {}
     }
     Ok(Launch { launch_type, network, placement, overridden })
 }

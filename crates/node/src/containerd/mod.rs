@@ -19,12 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::FaultPoints;
 use containerd_client::services::v1::version_client::VersionClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::Fault;
 use crate::container::names::INSTANCE_LABEL;
+use crate::{Fault, Step};
 
 pub(crate) use containers::NewContainer;
 pub(crate) use content::Descriptor;
@@ -50,6 +51,7 @@ pub(crate) struct Containerd {
     lease: Option<MetadataValue<Ascii>>,
     /// Whose snapshots and leases are made through it.
     instance: Option<Arc<str>>,
+    fault_points: FaultPoints<Step>,
 }
 
 /// A thing in containerd, and the instance it says it is of.
@@ -78,13 +80,18 @@ impl Containerd {
         let channel = Endpoint::from_static("http://containerd")
             .connect_timeout(Duration::from_secs(5))
             .connect_with_connector_lazy(connect);
-        Self { channel, lease: None, instance: None }
+        Self { channel, lease: None, instance: None, fault_points: FaultPoints::default() }
     }
 
     /// The same connection; snapshots and leases made through it carry the name of the instance, so that it can tell
     /// them from those of others when it has forgotten them.
     pub fn labelling(self, instance: &str) -> Self {
         Self { instance: Some(Arc::from(instance)), ..self }
+    }
+
+    /// The same connection, dying where a test wants it.
+    pub fn dying_at(self, fault_points: FaultPoints<Step>) -> Self {
+        Self { fault_points, ..self }
     }
 
     fn own_labels(&self) -> impl Iterator<Item = (String, String)> {

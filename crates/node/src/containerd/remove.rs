@@ -1,8 +1,8 @@
 //! The end of a container: its task, its record and its snapshot. What is absent is as good as removed.
 
 use super::Containerd;
-use crate::Fault;
 use crate::fault::absent_is_fine;
+use crate::{Fault, Step, step};
 
 const SIGKILL: u32 = 9;
 
@@ -10,8 +10,12 @@ impl Containerd {
     /// Removes what is held of a container whose program is over.
     pub async fn remove_container(&self, id: &str) -> Result<(), Fault> {
         absent_is_fine(self.delete_task(id).await)?;
+        step::pass(&self.fault_points, Step::ContainerTaskRemoved);
         absent_is_fine(self.delete_container(id).await)?;
-        absent_is_fine(self.remove_snapshot(id).await)
+        step::pass(&self.fault_points, Step::ContainerRemoved);
+        absent_is_fine(self.remove_snapshot(id).await)?;
+        step::pass(&self.fault_points, Step::SnapshotRemoved);
+        Ok(())
     }
 
     /// Kills whatever runs in a container and removes all of it.

@@ -21,7 +21,7 @@ use crate::containerd::{Exit, TaskState};
 use crate::images::Image;
 use crate::modes::Place;
 use crate::namespaces::HeldNamespace;
-use crate::{Fault, clock, journal};
+use crate::{Fault, Step, clock, journal};
 
 /// Events a task may have waiting.
 pub(super) const EVENTS_MAX: usize = 64;
@@ -139,6 +139,7 @@ impl Actor {
             // Without a record nothing may be begun; the task is told as failed.
             self.fail(format!("ResourceInitializationError: {fault}"));
         }
+        self.host.config.pass(Step::TaskNoted);
         self.publish();
         loop {
             match plan::next(self.seen()) {
@@ -173,6 +174,7 @@ impl Actor {
 
     async fn note(&mut self, event: Event) {
         let before = self.record.report();
+        let is_exit = matches!(event, Event::Exited(..));
         match event {
             Event::Wanted(intent, eni) => self.note_wanted(*intent, eni.map(|eni| *eni)).await,
             Event::Unlisted { is_eni_wanted } => {
@@ -189,6 +191,9 @@ impl Actor {
         if self.record.report() != before {
             self.publish();
             self.write_or_warn().await;
+            if is_exit {
+                self.host.config.pass(Step::ExitNoted);
+            }
         }
     }
 
@@ -400,6 +405,7 @@ impl Actor {
                 self.checks.clear();
                 self.publish();
                 self.write_or_warn().await;
+                self.host.config.pass(Step::StopNoted);
                 let (record, states, pause) = (self.record.clone(), self.states.subscribe(), self.pause());
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
@@ -467,6 +473,12 @@ impl Actor {
         }
         self.publish();
         self.write_or_warn().await;
+        match work {
+            Work::Launch if self.record.stage == TaskStage::Running => self.host.config.pass(Step::RunningNoted),
+            Work::Stop if self.record.stage == TaskStage::Stopped => self.host.config.pass(Step::StoppedNoted),
+            Work::Release if self.record.released => self.host.config.pass(Step::ReleasedNoted),
+            Work::Launch | Work::Stop | Work::Release => {}
+        }
         if self.record.released {
             tell_eni(&self.host, &self.record, EniState::Gone);
         }
@@ -550,6 +562,7 @@ impl Actor {
         if let Err(fault) = self.host.journal.remove(journal::TASKS, self.record.id.as_str()).await {
             tracing::error!(task = %self.record.id, %fault, "the journal keeps a task that is over");
         }
+        self.host.config.pass(Step::TaskForgotten);
         tracing::info!(task = %self.record.id, "task is over");
     }
 

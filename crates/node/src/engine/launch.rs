@@ -25,7 +25,7 @@ use crate::containerd::{Mounts, NewContainer, TaskState};
 use crate::images::Image;
 use crate::modes::{Place, PlaceFault};
 use crate::namespaces::HeldNamespace;
-use crate::{Fault, clock};
+use crate::{Fault, Step, clock};
 
 /// The server must have sent the interface by then.
 const ENI_LIMIT: Duration = Duration::from_secs(180);
@@ -250,6 +250,7 @@ impl Launch {
         let labels = names::labels(&self.record.intent, crate::pause::NAME, &Default::default());
         let labels = names::runtime_labels(labels, &self.host.config.instance);
         self.host.containerd.label_container(&held.pause_id, labels).await?;
+        self.host.config.pass(Step::PauseLabelled);
         tracing::debug!(task = %self.record.id, namespace = held.name, address = %eni.address, "namespace taken");
         Ok(held)
     }
@@ -261,9 +262,11 @@ impl Launch {
             LaunchType::Ec2 => {
                 // Noted before: whatever the plugins have done when we are killed, they take back.
                 self.host.namespaces.note_plugins(&held.name, eni.mac, None).await?;
+                self.host.config.pass(Step::PluginsNoted);
                 let address = self.host.network.plug_host_first(id, eni, &held.name, &held.pause_id).await?;
                 held.bridge_address = Some(address);
                 self.host.namespaces.note_plugins(&held.name, eni.mac, Some(address)).await?;
+                self.host.config.pass(Step::PluginsAddressNoted);
                 self.tell(Progress::Namespace(held.clone())).await;
             }
         }
@@ -294,6 +297,7 @@ impl Launch {
         }
         let image = self.host.images.ready(wanted.map(|wanted| wanted.image.as_str()).unwrap_or_default()).await;
         let image = image.map_err(|fault| LaunchFault::container("CannotPullContainerError", index, fault))?;
+        self.host.config.pass(Step::ImageReady);
         self.tell(Progress::ImageReady(index, image.clone())).await;
         Ok(image)
     }
@@ -302,9 +306,12 @@ impl Launch {
         let (host, record) = (self.host.clone(), self.record.clone());
         let made = tokio::task::spawn_blocking(move || {
             standing.prepare(&host, &record)?;
+            host.config.pass(Step::FilesMade);
             let logs = host.config.log_dir(record.id.as_str());
             std::fs::create_dir_all(&logs).map_err(Fault::file("create", &logs))?;
-            make_cgroup(&host, &record)
+            make_cgroup(&host, &record)?;
+            host.config.pass(Step::CgroupMade);
+            Ok(())
         });
         let made = made.await.unwrap_or(Err(Fault::Ended("file writer")));
         made.map_err(|fault| LaunchFault::task("ResourceInitializationError", fault))
@@ -326,14 +333,17 @@ impl Launch {
         self.tell(Progress::Creating(index)).await;
         let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
+        self.host.config.pass(Step::SnapshotMade);
         let pause = self.pause_process(standing).await.map_err(cannot("CannotCreateContainerError"))?;
         let (spec, labels) = self
             .specification(index, image, standing, &mounts, pause)
             .map_err(|why| LaunchFault::container("CannotCreateContainerError", index, Fault::Specification(why)))?;
         let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
+        self.host.config.pass(Step::ContainerMade);
         let io = self.host.io(&self.record, &container.name);
         self.host.containerd.create_task(id, mounts, io).await.map_err(cannot("CannotStartContainerError"))?;
+        self.host.config.pass(Step::ContainerTaskMade);
         self.tell(Progress::Created(index)).await;
         Ok(())
     }
@@ -418,6 +428,7 @@ impl Launch {
             }
         }
         let pid = self.host.containerd.start_task(id).await.map_err(cannot)?;
+        self.host.config.pass(Step::ContainerStarted);
         self.tell(Progress::Started(index, pid)).await;
         // An essential container that is over already ends the launch; the actor knows and cancels it.
         let is_over = self.states.borrow().iter().any(|one| one.runtime_id == id && one.exit.is_some());

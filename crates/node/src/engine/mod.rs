@@ -102,7 +102,7 @@ impl Host {
             tracing::info!(task = %record.id, stage = ?record.stage, "task is taken up again");
             self.spawn(record, true);
         }
-        self.adopt_seats()
+        self.adopt_seats().await
     }
 
     /// Gives every task and seat what a new intent says about it.

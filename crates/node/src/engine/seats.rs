@@ -10,15 +10,18 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::Host;
-use crate::Fault;
 use crate::fault::all_of;
 use crate::journal::{self, Journal};
+use crate::{Fault, Step};
 
 /// A seat in the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct SeatRecord {
     eni: EniId,
     name: String,
+    /// It is not whole yet, and nobody was told of it.
+    #[serde(default)]
+    is_opening: bool,
 }
 
 /// Interfaces in the journal, each with its namespace.
@@ -38,11 +41,23 @@ impl Seats {
 }
 
 impl Host {
-    /// Takes up the seats an earlier node has made.
-    pub(super) fn adopt_seats(self: &Arc<Self>) -> Result<(), Fault> {
+    /// Takes up the seats an earlier node has made, before the server is told what is here. One that was not whole is
+    /// taken back: who still wants it says so, and gets it anew.
+    pub(super) async fn adopt_seats(self: &Arc<Self>) -> Result<(), Fault> {
         for (_, seat) in self.journal.all::<SeatRecord>(journal::SEATS)? {
-            self.reports.eni(&seat.eni, EniState::Attached);
-            self.spawn_seat(seat, None);
+            match seat.is_opening {
+                true => match self.close_seat(&seat).await {
+                    Ok(()) => tracing::info!(eni = %seat.eni, "a seat that was not whole is taken back"),
+                    Err(fault) => {
+                        tracing::error!(eni = %seat.eni, %fault, "a seat that is not whole stays for now");
+                        self.spawn_seat(seat, None);
+                    }
+                },
+                false => {
+                    self.reports.eni(&seat.eni, EniState::Attached);
+                    self.spawn_seat(seat, None);
+                }
+            }
         }
         Ok(())
     }
@@ -54,7 +69,10 @@ impl Host {
             let known = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner).get(eni).cloned();
             match known {
                 Some(seat) => drop(seat.send_replace(Some(wanted.clone()))),
-                None => self.spawn_seat(SeatRecord { eni: eni.clone(), name: name.clone() }, Some(wanted.clone())),
+                None => {
+                    let seat = SeatRecord { eni: eni.clone(), name: name.clone(), is_opening: true };
+                    self.spawn_seat(seat, Some(wanted.clone()));
+                }
             }
         }
         let seats = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,13 +121,29 @@ impl Host {
     }
 
     async fn open_seat(&self, seat: &SeatRecord, wanted: &EniIntent) -> Result<(), Fault> {
-        self.journal.put(journal::SEATS, seat.eni.as_str(), seat).await?;
+        if seat.is_opening {
+            self.journal.put(journal::SEATS, seat.eni.as_str(), seat).await?;
+            self.config.pass(Step::SeatNoted);
+        }
         self.network.make_namespace(&seat.name).await?;
-        self.network.plug_in_place(&seat.eni, wanted, &seat.name).await
+        self.config.pass(Step::SeatMade);
+        self.network.plug_in_place(&seat.eni, wanted, &seat.name).await?;
+        self.config.pass(Step::SeatPlugged);
+        if seat.is_opening {
+            let open = SeatRecord { is_opening: false, ..seat.clone() };
+            self.journal.put(journal::SEATS, seat.eni.as_str(), &open).await?;
+            self.config.pass(Step::SeatOpenNoted);
+        }
+        Ok(())
     }
 
     async fn close_seat(&self, seat: &SeatRecord) -> Result<(), Fault> {
-        all_of([self.network.unplug(&seat.eni).await, self.network.remove_namespace(&seat.name, None).await])?;
-        self.journal.remove(journal::SEATS, seat.eni.as_str()).await
+        let unplugged = self.network.unplug(&seat.eni).await;
+        self.config.pass(Step::SeatUnplugged);
+        all_of([unplugged, self.network.remove_namespace(&seat.name, None).await])?;
+        self.config.pass(Step::SeatRemoved);
+        self.journal.remove(journal::SEATS, seat.eni.as_str()).await?;
+        self.config.pass(Step::SeatForgotten);
+        Ok(())
     }
 }

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use super::record::{ContainerRecord, TaskRecord};
 use super::{Host, order};
-use crate::Fault;
 use crate::container::{cgroups, files};
 use crate::containerd::TaskState;
 use crate::fault::{absent_is_fine, all_of};
+use crate::{Fault, Step};
 
 const SIGKILL: u32 = 9;
 /// Time for a killed process to be reported as over.
@@ -45,16 +45,21 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, states: States) -> Re
         }
     }));
     all_of(ended.await)?;
+    host.config.pass(Step::ContainersEnded);
     let removed = join_all(made.map(|container| host.containerd.remove_container(&container.runtime_id))).await;
     all_of(removed)?;
     // Nobody waits for these to be given back: the task is over when they are.
     if record.intent.network_mode != NetworkMode::Awsvpc {
         host.places.give_back(&record.id).await?;
     }
-    let (task_dir, cgroups) = (host.config.task_dir(record.id.as_str()), host.cgroups.clone());
-    let cgroup = cgroups::task_cgroup(&host.config.instance, record.id.as_str());
-    let cleaned =
-        tokio::task::spawn_blocking(move || all_of([cgroups.remove(&cgroup), files::remove_task_dir(&task_dir)]));
+    let (config, cgroups, task) = (host.config.clone(), host.cgroups.clone(), record.id.clone());
+    let cleaned = tokio::task::spawn_blocking(move || {
+        let uncaged = cgroups.remove(&cgroups::task_cgroup(&config.instance, task.as_str()));
+        config.pass(Step::CgroupRemoved);
+        let removed = files::remove_task_dir(&config.task_dir(task.as_str()));
+        config.pass(Step::FilesRemoved);
+        all_of([uncaged, removed])
+    });
     cleaned.await.unwrap_or(Err(Fault::Ended("file remover")))
 }
 
@@ -74,6 +79,7 @@ async fn end(host: &Host, container: &ContainerRecord, timeout: Duration, states
         TaskState::Running(_) => {}
     }
     absent_is_fine(host.containerd.kill_task(id, container.stop_signal, false).await)?;
+    host.config.pass(Step::StopAsked);
     if tokio::time::timeout(timeout, exited(states.clone(), id)).await.is_ok() {
         return Ok(());
     }
@@ -100,6 +106,7 @@ pub(super) async fn release(host: &Host, record: &TaskRecord) -> Result<(), Faul
         Some(eni) => host.network.unplug(eni).await,
         None => Ok(()),
     };
+    host.config.pass(Step::InterfaceUnplugged);
     let returned = host.namespaces.give_back(&host.network, &record.id).await;
     all_of([unplugged, returned])
 }

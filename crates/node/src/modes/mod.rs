@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use berth_types::TaskId;
 use berth_types::mode::{NetworkBinding, NetworkMode, Protocol};
+use berth_types::{FaultPoints, TaskId};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -27,7 +27,7 @@ use crate::container::names;
 use crate::engine::record::TaskRecord;
 use crate::fault::all_of;
 use crate::journal::{self, Journal};
-use crate::{Fault, NodeConfig};
+use crate::{Fault, NodeConfig, Step, step};
 
 /// Where a container stands in the network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +140,7 @@ pub(crate) struct Places {
     instance: String,
     table: String,
     journal: Journal,
+    fault_points: FaultPoints<Step>,
     state: Mutex<State>,
 }
 
@@ -164,7 +165,8 @@ impl Places {
         let bridge = journal.all::<Bridge>(journal::BRIDGE)?.into_iter().next().map(|(_, bridge)| bridge);
         let state = Mutex::new(State { bridge, places, next_port: 0 });
         let (netns_dir, instance) = (config.netns_dir(), config.instance.clone());
-        Ok(Self { netns_dir, table: rules::table(&instance), instance, journal, state })
+        let fault_points = config.fault_points.clone();
+        Ok(Self { netns_dir, table: rules::table(&instance), instance, journal, fault_points, state })
     }
 
     /// Mends the bridge an earlier node has made, and gives back the places of tasks nobody knows.
@@ -195,6 +197,7 @@ impl Places {
         let bridge = state.bridge.clone().filter(|_| mode == NetworkMode::Bridge);
         let rules = bridge.as_ref().map(|bridge| self.rules(bridge, &state));
         let (made, netns_dir, instance) = (places.clone(), self.netns_dir.clone(), self.instance.clone());
+        let points = self.fault_points.clone();
         blocking(move || {
             if mode == NetworkMode::Host {
                 kernel::keep_host(&kernel::host_path(&netns_dir))?;
@@ -202,9 +205,15 @@ impl Places {
             if let (Some(bridge), Some(rules)) = (&bridge, &rules) {
                 // The walls come before what is behind them.
                 kernel::apply(rules)?;
+                step::pass(&points, Step::RulesApplied);
                 kernel::make_bridge(bridge, &instance)?;
+                step::pass(&points, Step::BridgeMade);
             }
-            made.iter().try_for_each(|place| kernel::make_place(place, bridge.as_ref(), &netns_dir))
+            made.iter().try_for_each(|place| {
+                kernel::make_place(place, bridge.as_ref(), &netns_dir)?;
+                step::pass(&points, Step::PlaceMade);
+                Ok(())
+            })
         })
         .await?;
         Ok(places)
@@ -216,6 +225,7 @@ impl Places {
         if record.intent.network_mode == NetworkMode::Bridge && state.bridge.is_none() {
             let bridge = choice::bridge(&look).ok_or(PlaceFault::NoRange)?;
             self.journal.put(journal::BRIDGE, BRIDGE_KEY, &bridge).await?;
+            step::pass(&self.fault_points, Step::BridgeNoted);
             state.bridge = Some(bridge);
         }
         let names: Vec<choice::Names> =
@@ -227,6 +237,7 @@ impl Places {
         state.next_port = next_port;
         for place in chosen {
             self.journal.put(journal::PLACES, &place.key(), &place).await?;
+            step::pass(&self.fault_points, Step::PlaceNoted);
             state.places.insert(place.key(), place);
         }
         Ok(())
@@ -249,14 +260,19 @@ impl Places {
         let bridge = state.bridge.clone().filter(|_| was_bridged || !is_bridge_left);
         let rules = bridge.as_ref().map(|bridge| rules::ruleset(&self.table, bridge, rest.into_iter()));
         let (netns_dir, table, removed) = (self.netns_dir.clone(), self.table.clone(), gone.clone());
+        let points = self.fault_points.clone();
         blocking(move || {
             let mut done = Vec::new();
             if let (Some(rules), true) = (&rules, is_bridge_left) {
                 done.push(kernel::apply(rules));
             }
-            done.extend(removed.iter().map(|place| kernel::remove_place(place, &netns_dir)));
+            for place in &removed {
+                done.push(kernel::remove_place(place, &netns_dir));
+                step::pass(&points, Step::PlaceRemoved);
+            }
             if let (Some(bridge), false) = (&bridge, is_bridge_left) {
                 done.push(kernel::remove_bridge(bridge, &rules::removal(&table)));
+                step::pass(&points, Step::BridgeRemoved);
             }
             if was_on_host && !is_host_left {
                 done.push(kernel::forget_host(&kernel::host_path(&netns_dir)));
@@ -266,10 +282,12 @@ impl Places {
         .await?;
         for place in gone {
             self.journal.remove(journal::PLACES, &place.key()).await?;
+            step::pass(&self.fault_points, Step::PlaceForgotten);
             state.places.remove(&place.key());
         }
         if !is_bridge_left && state.bridge.is_some() {
             self.journal.remove(journal::BRIDGE, BRIDGE_KEY).await?;
+            step::pass(&self.fault_points, Step::BridgeForgotten);
             state.bridge = None;
         }
         Ok(())

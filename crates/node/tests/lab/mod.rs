@@ -3,6 +3,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod containerd;
 pub mod image;
 pub mod registry;
 
@@ -20,7 +21,7 @@ use berth_types::intent::{
 use berth_types::link::{Capacity, Hello, ToNode, ToServer};
 use berth_types::mode::NetworkMode;
 use berth_types::report::{ContainerReport, EniState, TaskReport, TaskStage};
-use berth_types::{EniId, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
+use berth_types::{EniId, FaultPoints, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -91,25 +92,8 @@ impl Drop for Lab {
 impl Lab {
     pub async fn new(name: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("berth-node-").tempdir().unwrap();
-        let config = NodeConfig {
-            data_dir: dir.path().join("data"),
-            run_dir: dir.path().join("run"),
-            instance: format!("test-{name}-{}", std::process::id()),
-            cluster: "default".to_owned(),
-            server_socket: dir.path().join("server.sock"),
-            containerd: None,
-            mirrors: Vec::new(),
-            images: ImageSettings::default(),
-            cni_dir: cni_dir(dir.path()),
-            log_driver: PathBuf::from(env!("CARGO_BIN_EXE_berth-log-driver")),
-            capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
-            prepared_namespaces: 1,
-            region: "us-west-2".to_owned(),
-            availability_zone: None,
-            registries_on: None,
-            block_imds: false,
-            ready: None,
-        };
+        link_plugins(dir.path());
+        let config = config_in(dir.path(), &format!("test-{name}-{}", std::process::id()));
         let server = Server::listen(&config.server_socket);
         Self { config, server, hello: None, node: None, dir, next: 1, is_ended: false }
     }
@@ -133,6 +117,17 @@ impl Lab {
         self.hello = Some(hello);
         self.node = Some(RunningNode { runtime, ended });
         self.server.send_intent().await;
+    }
+
+    /// Waits until a node that is a process of its own says hello, and tells it what is wanted.
+    pub async fn meet_node(&mut self) {
+        self.hello = Some(self.server.accept().await);
+        self.server.send_intent().await;
+    }
+
+    /// Folder of this machine.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Ends the node as SIGKILL would: its tasks are dropped where they are.
@@ -318,15 +313,38 @@ fn processes_with(text: &str) -> Vec<String> {
     lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(text)).collect()
 }
 
+/// The settings of the node in a folder.
+pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
+    NodeConfig {
+        data_dir: dir.join("data"),
+        run_dir: dir.join("run"),
+        instance: instance.to_owned(),
+        cluster: "default".to_owned(),
+        server_socket: dir.join("server.sock"),
+        containerd: None,
+        mirrors: Vec::new(),
+        images: ImageSettings::default(),
+        cni_dir: dir.join("cni"),
+        log_driver: PathBuf::from(env!("CARGO_BIN_EXE_berth-log-driver")),
+        capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
+        prepared_namespaces: 1,
+        region: "us-west-2".to_owned(),
+        availability_zone: None,
+        registries_on: None,
+        block_imds: false,
+        ready: None,
+        fault_points: FaultPoints::default(),
+    }
+}
+
 /// Links the names of the plugins to the executable beside the tests, if it is built.
-fn cni_dir(dir: &Path) -> PathBuf {
+fn link_plugins(dir: &Path) {
     let folder = dir.join("cni");
     std::fs::create_dir_all(&folder).unwrap();
     let target = Path::new(env!("CARGO_BIN_EXE_berth-log-driver")).parent().unwrap().join("berth-cni");
     for name in ["ecs-eni", "ecs-bridge", "ecs-ipam"] {
         std::os::unix::fs::symlink(&target, folder.join(name)).unwrap();
     }
-    folder
 }
 
 /// The server's end of the link.
@@ -335,8 +353,8 @@ pub struct Server {
     connection: Option<Framed<UnixStream, LengthDelimitedCodec>>,
     pub intent: HostIntent,
     generation: u64,
-    tasks: BTreeMap<TaskId, TaskReport>,
-    enis: BTreeMap<EniId, EniState>,
+    pub tasks: BTreeMap<TaskId, TaskReport>,
+    pub enis: BTreeMap<EniId, EniState>,
     programmed: u64,
 }
 
@@ -360,26 +378,55 @@ impl Server {
         let text = connection.next().await.unwrap().unwrap();
         let ToServer::Hello(hello) = serde_json::from_slice(&text).unwrap() else { panic!("a hello comes first") };
         self.tasks.extend(hello.tasks.iter().map(|report| (report.task.clone(), report.clone())));
+        self.enis.extend(hello.enis.iter().map(|report| (report.eni.clone(), report.state.clone())));
+        // What a node does not name it does not hold.
+        let is_held = |eni: &EniId| hello.enis.iter().any(|report| report.eni == *eni);
+        for (eni, state) in self.enis.iter_mut().filter(|(eni, _)| !is_held(eni)) {
+            if !self.intent.enis.contains_key(eni) {
+                *state = EniState::Gone;
+            }
+        }
         self.connection = Some(connection);
         *hello
     }
 
     pub async fn send_intent(&mut self) {
+        assert!(self.try_send_intent().await, "the node is gone");
+    }
+
+    /// False when the node is gone.
+    pub async fn try_send_intent(&mut self) -> bool {
         self.generation += 1;
         let message = ToNode::Intent { generation: self.generation, intent: Box::new(self.intent.clone()) };
         let text = serde_json::to_vec(&message).unwrap();
-        self.connection.as_mut().unwrap().send(bytes::Bytes::from(text)).await.unwrap();
+        self.connection.as_mut().unwrap().send(bytes::Bytes::from(text)).await.is_ok()
     }
 
     async fn hear(&mut self) {
+        assert!(self.try_hear().await, "the node is gone");
+    }
+
+    /// Takes in one report; false when the node is gone.
+    async fn try_hear(&mut self) -> bool {
         let heard = tokio::time::timeout(LIMIT, self.connection.as_mut().unwrap().next()).await;
-        let text = heard.expect("the node is silent").unwrap().unwrap();
+        let Some(Ok(text)) = heard.expect("the node is silent") else { return false };
         match serde_json::from_slice(&text).unwrap() {
             ToServer::Task(report) => drop(self.tasks.insert(report.task.clone(), *report)),
             ToServer::Eni(report) => drop(self.enis.insert(report.eni, report.state)),
             ToServer::Programmed { generation } => self.programmed = generation,
             other => panic!("unexpected {other:?}"),
         }
+        true
+    }
+
+    /// Waits until the reports are as wanted; false when the node is gone before.
+    pub async fn learns(&mut self, is_known: impl Fn(&Self) -> bool) -> bool {
+        while !is_known(self) {
+            if !self.try_hear().await {
+                return false;
+            }
+        }
+        true
     }
 
     /// The report of a task once it is as wanted.

@@ -64,6 +64,20 @@ fn a_host_that_forgot_a_task_it_ran_does_not_run_it_again() {
 }
 
 #[test]
+fn a_host_that_lost_everything_and_cannot_plug_an_interface_anew_ends_its_task() {
+    let mut world = World::with_host();
+    let task = world.run(json!({}))[0].clone();
+    world.eni(&task, EniState::Attached);
+    assert_eq!(world.status(&task), TaskStatus::Pending);
+    world.eni(&task, EniState::Failed("no link".to_owned()));
+    assert_eq!(world.status(&task), TaskStatus::Deactivating);
+    assert!(world.snap.tasks[&task].stop.as_ref().unwrap().reason.ends_with(": no link"));
+    world.stage(&task, TaskStage::Stopped, None);
+    world.eni(&task, EniState::Gone);
+    assert_eq!(world.status(&task), TaskStatus::Stopped);
+}
+
+#[test]
 fn hello_makes_up_for_lost_reports() {
     let mut world = World::with_host();
     let task = world.run(json!({}))[0].clone();

@@ -82,6 +82,19 @@ fn a_draining_instance_keeps_its_tasks_and_gets_no_new_ones() {
 }
 
 #[test]
+fn a_caller_that_names_a_draining_instance_starts_tasks_on_it_even_if_it_is_the_only_one() {
+    let mut world = World::with_host();
+    world.write(register_task_definition, ec2_definition()).unwrap();
+    let drain = json!({"containerInstances": [instance(1)], "status": "DRAINING"});
+    world.write(update_container_instances_state, drain).unwrap();
+    let mut named = merged(run_request(), json!({"containerInstances": [instance(1), instance(9)]}));
+    named.as_object_mut().unwrap().remove("launchType");
+    let answer = world.write(start_task, named).unwrap();
+    assert_eq!(answer["tasks"].as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(answer["failures"][0]["reason"], "MISSING");
+}
+
+#[test]
 fn a_deregistered_instance_is_inactive_until_its_node_says_hello() {
     let mut world = World::with_host();
     world.write(register_task_definition, ec2_definition()).unwrap();

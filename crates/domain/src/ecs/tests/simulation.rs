@@ -1,19 +1,31 @@
-//! The whole life of many tasks on hosts that are honest, over links that are not: reports are lost, late, repeated and
-//! out of order, hosts come and go.
+//! The whole life of many tasks on hosts that are honest, in a world that is not: reports are lost, late, repeated and out
+//! of order, hosts come, go, forget everything or never return, disks fill up, the server starts again, time passes.
+//!
+//! After each step nothing is given twice and everything that was answered is accounted for; when the faults cease,
+//! everything settles. A failure prints the shortest sequence of steps that was found, and its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_types::intent::{Desired, HostIntent, LaunchType, diff};
-use berth_types::report::{EniReport, EniState, StopCause, TaskReport, TaskStage};
-use berth_types::{EniId, HostId, TaskId};
+use berth_types::intent::{Desired, HostIntent, LaunchType, TaskIntent, diff};
+use berth_types::report::{ContainerReport, ContainerStatus, EniReport, EniState, StopCause, TaskReport, TaskStage};
+use berth_types::{EniId, HostId, TaskId, TimestampMs};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{World, ec2_definition, hello, merged, report, run_request};
+use super::{World, ec2_definition, hello, merged, run_request};
 use crate::ecs::record::TaskStatus;
-use crate::ecs::{host_disconnected, observe_eni, observe_task, register_task_definition, run_task, stop_task};
-use crate::{Snapshot, Write, plan};
+use crate::ecs::{
+    STOPPED_TASKS_KEPT_MS, deregister_container_instance, expire, host_disconnected, observe_eni, observe_task,
+    register_task_definition, register_waiting_hosts, run_task, start_task, stop_task,
+    update_container_instances_state,
+};
+use crate::{Record, Snapshot, Write, plan};
+
+/// Hosts there are.
+const HOSTS: [u8; 3] = [1, 2, 3];
+/// The one that may never return.
+const MORTAL: u8 = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -22,9 +34,15 @@ enum Step {
         count: u8,
         tiny: bool,
     },
-    /// Tasks without an interface, one of them for each host at the same time.
-    Bridge {
+    /// Tasks without an interface; of those on the bridge one for each host at the same time.
+    Apart {
+        bridge: bool,
         count: u8,
+    },
+    /// A task on a host the caller names.
+    Start {
+        on: u8,
+        bridge: bool,
     },
     Stop(Index),
     /// A host hears what is wanted of it.
@@ -41,13 +59,41 @@ enum Step {
     Lose(Index),
     Disconnect(u8),
     Reconnect(u8),
+    /// A host comes back and has nothing of what it had.
+    Reboot(u8),
+    /// The mortal host is gone for good.
+    Die,
+    /// A host's disk is full, or not any more: nothing starts there.
+    HostDisk {
+        of: u8,
+        is_full: bool,
+    },
+    /// The server's disk is full, or not any more: nothing is stored.
+    ServerDisk {
+        is_full: bool,
+    },
+    /// The server starts again from what it has stored.
+    Restart,
+    Drain {
+        which: u8,
+        draining: bool,
+    },
+    Deregister {
+        which: u8,
+        force: bool,
+    },
+    /// Time passes, and the rules that wait for it are asked.
+    Pass {
+        minutes: u8,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let host = 1u8..=2;
+    let host = 1u8..=3;
     let step = prop_oneof![
         3 => (any::<bool>(), 1u8..5, any::<bool>()).prop_map(|(fargate, count, tiny)| Step::Run { fargate, count, tiny }),
-        1 => (1u8..4).prop_map(|count| Step::Bridge { count }),
+        1 => (any::<bool>(), 1u8..4).prop_map(|(bridge, count)| Step::Apart { bridge, count }),
+        1 => (host.clone(), any::<bool>()).prop_map(|(on, bridge)| Step::Start { on, bridge }),
         2 => any::<Index>().prop_map(Step::Stop),
         5 => host.clone().prop_map(Step::Intent),
         8 => host.clone().prop_map(Step::Work),
@@ -55,9 +101,17 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         12 => (any::<Index>(), any::<bool>()).prop_map(|(which, again)| Step::Deliver { which, again }),
         2 => any::<Index>().prop_map(Step::Lose),
         1 => host.clone().prop_map(Step::Disconnect),
-        1 => host.prop_map(Step::Reconnect),
+        2 => host.clone().prop_map(Step::Reconnect),
+        1 => host.clone().prop_map(Step::Reboot),
+        1 => Just(Step::Die),
+        1 => (host.clone(), any::<bool>()).prop_map(|(of, is_full)| Step::HostDisk { of, is_full }),
+        2 => prop::bool::weighted(0.3).prop_map(|is_full| Step::ServerDisk { is_full }),
+        1 => Just(Step::Restart),
+        1 => (host.clone(), any::<bool>()).prop_map(|(which, draining)| Step::Drain { which, draining }),
+        1 => (host, any::<bool>()).prop_map(|(which, force)| Step::Deregister { which, force }),
+        2 => (1u8..50).prop_map(|minutes| Step::Pass { minutes }),
     ];
-    proptest::collection::vec(step, 1..120)
+    proptest::collection::vec(step, 1..160)
 }
 
 /// A host that does what it is told and says what it does.
@@ -65,7 +119,60 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Node {
     intent: HostIntent,
     enis: BTreeMap<EniId, EniState>,
-    tasks: BTreeMap<TaskId, (TaskStage, Option<StopCause>)>,
+    tasks: BTreeMap<TaskId, Held>,
+    is_full: bool,
+    is_dead: bool,
+    /// The server took in its hello, and nothing broke the stream since.
+    is_linked: bool,
+}
+
+/// A task a host holds.
+#[derive(Clone)]
+struct Held {
+    intent: TaskIntent,
+    stage: TaskStage,
+    stop: Option<StopCause>,
+}
+
+impl Held {
+    fn report(&self, task: &TaskId) -> TaskReport {
+        let status = match self.stage {
+            TaskStage::Provisioning | TaskStage::Pending => ContainerStatus::Pending,
+            TaskStage::Running | TaskStage::Stopping => ContainerStatus::Running,
+            TaskStage::Stopped => ContainerStatus::Stopped,
+        };
+        let container = |name: &String| ContainerReport {
+            name: name.clone(),
+            status,
+            exit_code: (status == ContainerStatus::Stopped).then_some(0),
+            ..ContainerReport::default()
+        };
+        TaskReport {
+            task: task.clone(),
+            stage: self.stage,
+            stop: self.stop.clone(),
+            containers: self.intent.containers.iter().map(|one| container(&one.name)).collect(),
+            pull_started_at: None,
+            pull_stopped_at: None,
+            execution_stopped_at: None,
+        }
+    }
+
+    /// One step on.
+    fn work(&mut self, is_plugged: bool, is_full: bool) {
+        if is_full && self.stage == TaskStage::Pending {
+            let reason = "CannotPullContainerError: no space left on device".to_owned();
+            self.stop.get_or_insert(StopCause::FailedToStart { reason });
+        }
+        self.stage = match (self.stage, self.intent.desired) {
+            (TaskStage::Stopped | TaskStage::Stopping, _) => TaskStage::Stopped,
+            (_, Desired::Stopped) => TaskStage::Stopping,
+            (_, Desired::Running) if self.stop.is_some() => TaskStage::Stopping,
+            (TaskStage::Provisioning, Desired::Running) if is_plugged => TaskStage::Pending,
+            (TaskStage::Provisioning, Desired::Running) => TaskStage::Provisioning,
+            (TaskStage::Pending | TaskStage::Running, Desired::Running) => TaskStage::Running,
+        };
+    }
 }
 
 enum Report {
@@ -77,7 +184,20 @@ struct Simulation {
     world: World,
     nodes: BTreeMap<HostId, Node>,
     in_flight: Vec<(HostId, Report)>,
-    seen: BTreeMap<TaskId, (TaskStatus, u64)>,
+    /// The last that was seen of every task there ever was.
+    seen: BTreeMap<TaskId, Seen>,
+    /// Tasks in answers to callers.
+    answered: BTreeSet<TaskId>,
+    /// Tasks a host had begun, had told of and then forgot.
+    forgotten: BTreeSet<TaskId>,
+    is_server_full: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Seen {
+    status: TaskStatus,
+    version: u64,
+    stopped_at: Option<TimestampMs>,
 }
 
 fn host(number: u8) -> HostId {
@@ -87,29 +207,55 @@ fn host(number: u8) -> HostId {
 impl Simulation {
     fn new() -> Self {
         let mut world = World::with_host();
-        world.connect(&hello(2));
+        for number in &HOSTS[1..] {
+            world.connect(&hello((*number).into()));
+        }
         world.register();
-        let bridge = merged(
-            ec2_definition(),
-            json!({"family": "bridge", "networkMode": "bridge",
-                "containerDefinitions": {"0": {"portMappings": [{"containerPort": 80, "hostPort": 8080}]}}}),
-        );
-        world.write(register_task_definition, bridge).unwrap();
-        let nodes = [1, 2].map(|number| (host(number), Node::default())).into();
-        Self { world, nodes, in_flight: Vec::new(), seen: BTreeMap::new() }
+        let port = json!({"portMappings": [{"containerPort": 80, "hostPort": 8080}]});
+        for (mode, container) in [("bridge", port), ("none", json!({}))] {
+            let patch = json!({"family": mode, "networkMode": mode, "containerDefinitions": {"0": container}});
+            world.write(register_task_definition, merged(ec2_definition(), patch)).unwrap();
+        }
+        let nodes = HOSTS.map(|number| (host(number), Node { is_linked: true, ..Node::default() })).into();
+        Self {
+            world,
+            nodes,
+            in_flight: Vec::new(),
+            seen: BTreeMap::new(),
+            answered: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
+            is_server_full: false,
+        }
     }
 
     fn step(&mut self, step: Step) {
         let before = self.world.snap.clone();
+        let answer = self.take(step);
+        if self.is_server_full {
+            // A batch that is not stored is not published, and nobody is answered.
+            self.world.snap = before;
+            return self.check();
+        }
+        self.answered.extend(answer);
+        self.check();
+        self.check_patches(&before);
+    }
+
+    /// Does it; answers the tasks a caller is told of.
+    fn take(&mut self, step: Step) -> Vec<TaskId> {
         match step {
             Step::Run { fargate, count, tiny } => {
                 let subnets = if tiny { json!(["subnet-tiny"]) } else { json!(["subnet-a", "subnet-b"]) };
                 let patch = json!({"launchType": if fargate { "FARGATE" } else { "EC2" }, "count": count,
                     "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets}}});
-                self.world.write(run_task, merged(run_request(), patch)).unwrap();
+                return self.run(merged(run_request(), patch));
             }
-            Step::Bridge { count } => {
-                self.world.write(run_task, json!({"taskDefinition": "bridge", "count": count})).unwrap();
+            Step::Apart { bridge, count } => {
+                return self.run(json!({"taskDefinition": mode(bridge), "count": count}));
+            }
+            Step::Start { on, bridge } => {
+                let request = json!({"taskDefinition": mode(bridge), "containerInstances": [host(on).as_str()]});
+                return tasks_of(&self.world.write(start_task, request).unwrap());
             }
             Step::Stop(which) => {
                 let tasks: Vec<TaskId> = self.world.snap.tasks.keys().cloned().collect();
@@ -126,21 +272,67 @@ impl Simulation {
                     self.in_flight.remove(which.index(self.in_flight.len()));
                 }
             }
-            Step::Disconnect(number) => {
-                let env = self.world.env();
-                let change = host_disconnected(&self.world.snap, &host(number), &env);
-                self.world.apply(change);
-            }
+            Step::Disconnect(number) => self.disconnect(number),
             Step::Reconnect(number) => self.reconnect(number),
+            Step::Reboot(number) => self.reboot(number),
+            Step::Die => {
+                self.disconnect(MORTAL);
+                self.nodes.get_mut(&host(MORTAL)).unwrap().is_dead = true;
+            }
+            Step::HostDisk { of, is_full } => self.nodes.get_mut(&host(of)).unwrap().is_full = is_full,
+            Step::ServerDisk { is_full } => self.is_server_full = is_full,
+            Step::Restart => self.restart(),
+            Step::Drain { which, draining } => {
+                let status = if draining { "DRAINING" } else { "ACTIVE" };
+                let request = json!({"containerInstances": [host(which).as_str()], "status": status});
+                self.world.write(update_container_instances_state, request).unwrap();
+            }
+            Step::Deregister { which, force } => {
+                let request = json!({"containerInstance": host(which).as_str(), "force": force});
+                // It has tasks, or is not registered.
+                self.world.write(deregister_container_instance, request).ok();
+            }
+            Step::Pass { minutes } => self.pass(minutes.into()),
         }
-        self.check();
-        self.check_patches(&before);
+        Vec::new()
+    }
+
+    /// RunTask, which places nothing where it cannot start.
+    fn run(&mut self, request: Value) -> Vec<TaskId> {
+        match self.world.write(run_task, request) {
+            Ok(answer) => {
+                let tasks = tasks_of(&answer);
+                for task in &tasks {
+                    let task = &self.world.snap.tasks[task];
+                    // Without an address it ends before it has a host.
+                    let Some(host) = &task.host else { continue };
+                    let on = &self.world.snap.hosts[host];
+                    assert!(on.connected, "a task was placed on a host that is away");
+                    let is_open = !on.draining && on.deregistered_at.is_none();
+                    assert!(is_open || task.launch_type == LaunchType::Fargate, "a closed instance got a task");
+                }
+                tasks
+            }
+            Err(words) => {
+                assert!(words.contains("No Container Instances were found in your cluster."), "{words}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn pass(&mut self, minutes: i64) {
+        self.world.now.0 += minutes * 60 * 1000;
+        for rule in [register_waiting_hosts, expire] {
+            let env = self.world.env();
+            let change = rule(&self.world.snap, &env);
+            self.world.apply(change);
+        }
     }
 
     /// What changed for a host is the difference of what it must hold.
     fn check_patches(&mut self, before: &Snapshot) {
         let env = self.world.env();
-        for number in [1, 2, 3] {
+        for number in HOSTS {
             let host = host(number);
             let whole = |snap| plan::host(snap, &host, &env);
             let expected = diff(7, &whole(before), self.world.snap.revision, &whole(&self.world.snap));
@@ -150,11 +342,17 @@ impl Simulation {
 
     fn tell(&mut self, host: &HostId) {
         let env = self.world.env();
-        self.nodes.get_mut(host).unwrap().intent = plan::host(&self.world.snap, host, &env);
+        let node = self.nodes.get_mut(host).unwrap();
+        if !node.is_dead && node.is_linked {
+            node.intent = plan::host(&self.world.snap, host, &env);
+        }
     }
 
     fn work(&mut self, host: &HostId) {
         let node = self.nodes.get_mut(host).unwrap();
+        if node.is_dead {
+            return;
+        }
         let mut said: Vec<Report> = Vec::new();
         let strangers: Vec<EniId> =
             node.enis.keys().filter(|eni| !node.intent.enis.contains_key(*eni)).cloned().collect();
@@ -168,18 +366,16 @@ impl Simulation {
         }
         node.tasks.retain(|task, _| node.intent.tasks.contains_key(task));
         for (task, wanted) in &node.intent.tasks {
-            let (stage, stop) = node.tasks.entry(task.clone()).or_insert((TaskStage::Provisioning, None));
+            let fresh = || Held { intent: wanted.clone(), stage: TaskStage::Provisioning, stop: None };
+            let held = node.tasks.entry(task.clone()).or_insert_with(fresh);
+            held.intent.desired = wanted.desired;
             let is_attached = |eni: &EniId| node.enis.get(eni) == Some(&EniState::Attached);
-            let plugged = wanted.eni.as_ref().is_none_or(is_attached);
-            *stage = match (*stage, wanted.desired) {
-                (TaskStage::Stopped | TaskStage::Stopping, _) => TaskStage::Stopped,
-                (_, Desired::Stopped) => TaskStage::Stopping,
-                (_, Desired::Running) if stop.is_some() => TaskStage::Stopping,
-                (TaskStage::Provisioning, Desired::Running) if plugged => TaskStage::Pending,
-                (TaskStage::Provisioning, Desired::Running) => TaskStage::Provisioning,
-                (TaskStage::Pending | TaskStage::Running, Desired::Running) => TaskStage::Running,
-            };
-            said.push(Report::Task(report(&self.world.snap.tasks[task], *stage, stop.clone())));
+            held.work(wanted.eni.as_ref().is_none_or(is_attached), node.is_full);
+            assert!(
+                held.stage != TaskStage::Running || !self.forgotten.contains(task),
+                "a task that was begun and forgotten runs a second time"
+            );
+            said.push(Report::Task(held.report(task)));
         }
         self.in_flight.extend(said.into_iter().map(|report| (host.clone(), report)));
     }
@@ -189,13 +385,13 @@ impl Simulation {
         let mut tasks: Vec<_> = node.tasks.values_mut().collect();
         if !tasks.is_empty() {
             let at = which.index(tasks.len());
-            let (stage, stop) = &mut *tasks[at];
-            *stop = match stage {
+            let held = &mut *tasks[at];
+            held.stop = match held.stage {
                 TaskStage::Provisioning | TaskStage::Pending => {
                     Some(StopCause::FailedToStart { reason: "CannotPullContainerError: x".to_owned() })
                 }
                 TaskStage::Running => Some(StopCause::EssentialContainerExited { container: "nginx".to_owned() }),
-                TaskStage::Stopping | TaskStage::Stopped => stop.clone(),
+                TaskStage::Stopping | TaskStage::Stopped => held.stop.clone(),
             };
         }
         let new: Vec<EniId> = node.intent.enis.keys().filter(|eni| !node.enis.contains_key(*eni)).cloned().collect();
@@ -221,22 +417,72 @@ impl Simulation {
         }
     }
 
+    fn disconnect(&mut self, number: u8) {
+        self.nodes.get_mut(&host(number)).unwrap().is_linked = false;
+        let env = self.world.env();
+        let change = host_disconnected(&self.world.snap, &host(number), &env);
+        self.world.apply(change);
+    }
+
     fn reconnect(&mut self, number: u8) {
         let host = host(number);
+        if self.nodes[&host].is_dead {
+            return;
+        }
         // A new stream: what was on the old one is lost.
         self.in_flight.retain(|(from, _)| *from != host);
-        let node = &self.nodes[&host];
+        let node = self.nodes.get_mut(&host).unwrap();
+        // A hello that is not stored is not taken in, and ends the stream.
+        node.is_linked = !self.is_server_full;
         let mut hello = hello(number.into());
         hello.enis =
             node.enis.iter().map(|(eni, state)| EniReport { eni: eni.clone(), state: state.clone() }).collect();
-        let tasks = node.tasks.iter().filter_map(|(task, (stage, stop))| {
-            self.world.snap.tasks.get(task).map(|known| report(known, *stage, stop.clone()))
-        });
-        hello.tasks = tasks.collect();
+        hello.tasks = node.tasks.iter().map(|(task, held)| held.report(task)).collect();
         self.world.connect(&hello);
     }
 
+    fn reboot(&mut self, number: u8) {
+        let node = self.nodes.get_mut(&host(number)).unwrap();
+        if node.is_dead {
+            return;
+        }
+        let lost = std::mem::take(&mut node.tasks);
+        (node.intent, node.enis) = Default::default();
+        // Of those the server never heard that they began; such a task is begun anew.
+        let is_known = |task: &TaskId| {
+            let known = self.world.snap.tasks.get(task);
+            known.is_some_and(|task| task.stage.is_some_and(|stage| stage >= TaskStage::Pending))
+        };
+        self.forgotten.extend(lost.into_keys().filter(is_known));
+        self.reconnect(number);
+    }
+
+    /// From the bytes in the store; every stream ends.
+    fn restart(&mut self) {
+        self.in_flight.clear();
+        self.nodes.values_mut().for_each(|node| node.is_linked = false);
+        let stored = self.world.snap.records().map(|record| {
+            let (key, body) = (record.key().text(), record.encode().unwrap());
+            Record::decode(record.kind(), &key, record.version(), &body).unwrap()
+        });
+        let mut read = Snapshot::default();
+        read.revision = self.world.snap.revision;
+        stored.for_each(|record| read.apply(&Write::Put(record)));
+        let snap = &self.world.snap;
+        assert_eq!(read.tasks, snap.tasks);
+        assert_eq!(read.hosts, snap.hosts);
+        assert_eq!((&read.enis, &read.group_sets), (&snap.enis, &snap.group_sets));
+        assert_eq!(read.index(), self.world.snap.index());
+        self.world.snap = read;
+    }
+
     fn check(&mut self) {
+        self.check_records();
+        self.check_tasks();
+    }
+
+    /// Nothing is given twice, and no host has more than it can bear.
+    fn check_records(&self) {
         let snap = &self.world.snap;
         let mut anew = Snapshot::default();
         snap.records().for_each(|record| anew.apply(&Write::Put(record)));
@@ -257,21 +503,39 @@ impl Simulation {
         let live = snap.tasks.values().filter(|task| task.status != TaskStatus::Stopped);
         let ports: Vec<_> = live.flat_map(|task| task.ports.iter().map(|port| (task.host.clone(), *port))).collect();
         assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len(), "a port was given twice");
+    }
+
+    /// No task goes back, none ends without a reason, and none is lost.
+    fn check_tasks(&mut self) {
+        let snap = &self.world.snap;
         for task in snap.tasks.values() {
-            let now = (task.status, task.version);
-            let before = self.seen.insert(task.id.clone(), now).unwrap_or((TaskStatus::Provisioning, 0));
-            assert!(before <= now, "{before:?} went back to {now:?}");
-            assert!(before.0 == now.0 || before.1 < now.1, "a status changed and the version did not");
+            let now = Seen { status: task.status, version: task.version, stopped_at: task.times.stopped_at };
+            let first = Seen { status: TaskStatus::Provisioning, version: 0, stopped_at: None };
+            let before = self.seen.insert(task.id.clone(), now).unwrap_or(first);
+            assert!(before <= now, "{:?} went back to {:?}", before.status, now.status);
+            let is_told = before.status == now.status || before.version < now.version;
+            assert!(is_told, "a status changed and the version did not");
             let holds = task.eni().is_some_and(|eni| snap.enis.contains_key(&eni.id));
             assert_eq!(holds, task.network.is_some() && task.status != TaskStatus::Stopped, "{:?}", task.status);
             assert_eq!(task.stop.is_some(), task.desired == Desired::Stopped);
+            if task.status == TaskStatus::Stopped {
+                let stop = task.stop.as_ref().expect("a stopped task has a reason");
+                assert!(!stop.code.is_empty() && !stop.reason.is_empty() && now.stopped_at.is_some());
+            }
+        }
+        for task in self.answered.iter().filter(|task| !snap.tasks.contains_key(*task)) {
+            let last = self.seen.get(task).expect("a task that was answered was there");
+            let is_over = last.stopped_at.is_some_and(|at| at.0 + STOPPED_TASKS_KEPT_MS < self.world.now.0);
+            assert!(is_over, "a task was lost while {:?}", last.status);
         }
     }
 
-    /// All links work for long enough.
+    /// The faults cease; who is dead stays dead.
     fn calm(&mut self) {
+        self.is_server_full = false;
+        self.nodes.values_mut().for_each(|node| node.is_full = false);
         for _ in 0..8 {
-            for number in [1, 2] {
+            for number in HOSTS {
                 self.reconnect(number);
                 self.tell(&host(number));
                 self.work(&host(number));
@@ -279,6 +543,41 @@ impl Simulation {
             }
         }
     }
+
+    /// Every task on a host that lives runs or has ended, and its host says the same.
+    fn check_settled(&mut self) {
+        let env = self.world.env();
+        let snap = &self.world.snap;
+        let homeless = snap.tasks.values().filter(|task| task.host.is_none());
+        assert!(homeless.into_iter().all(|task| task.status == TaskStatus::Stopped));
+        for (host, node) in self.nodes.iter().filter(|(_, node)| !node.is_dead) {
+            let on_host = || snap.tasks.values().filter(|task| task.host.as_ref() == Some(host));
+            for task in on_host() {
+                assert!(matches!(task.status, TaskStatus::Running | TaskStatus::Stopped), "{:?}", task.status);
+            }
+            let running: BTreeSet<&TaskId> =
+                on_host().filter(|task| task.status == TaskStatus::Running).map(|task| &task.id).collect();
+            assert!(node.tasks.values().all(|held| held.stage == TaskStage::Running));
+            assert_eq!(node.tasks.keys().collect::<BTreeSet<_>>(), running);
+            let wanted = plan::host(snap, host, &env);
+            assert!(node.enis.keys().eq(wanted.enis.keys()), "host and records disagree about interfaces");
+            assert_eq!(wanted, node.intent);
+        }
+    }
+
+    fn is_on_dead_host(&self, task: &TaskId) -> bool {
+        self.world.snap.tasks[task].host.as_ref().is_some_and(|host| self.nodes[host].is_dead)
+    }
+}
+
+fn mode(bridge: bool) -> &'static str {
+    if bridge { "bridge" } else { "none" }
+}
+
+/// The tasks an answer names.
+fn tasks_of(answer: &Value) -> Vec<TaskId> {
+    let id = |task: &Value| task["taskArn"].as_str().unwrap().rsplit('/').next().unwrap().parse().unwrap();
+    answer["tasks"].as_array().into_iter().flatten().map(id).collect()
 }
 
 proptest! {
@@ -290,20 +589,24 @@ proptest! {
             simulation.step(step);
         }
         simulation.calm();
-        for task in simulation.world.snap.tasks.values() {
-            prop_assert!(matches!(task.status, TaskStatus::Running | TaskStatus::Stopped), "{:?}", task.status);
-        }
+        simulation.check_settled();
         let tasks: Vec<TaskId> = simulation.world.snap.tasks.keys().cloned().collect();
         for task in tasks {
             simulation.world.write(stop_task, json!({"task": task.as_str()})).unwrap();
         }
         simulation.calm();
+        simulation.check_settled();
+        simulation.pass(STOPPED_TASKS_KEPT_MS / 60_000 + 1);
+        simulation.check();
+        // Only what a dead host has is still there: nobody knows that it is gone.
         let snap = &simulation.world.snap;
-        prop_assert!(snap.tasks.values().all(|task| task.status == TaskStatus::Stopped));
-        prop_assert_eq!((snap.enis.len(), snap.group_sets.len()), (0, 0));
+        prop_assert!(snap.tasks.keys().all(|task| simulation.is_on_dead_host(task)));
+        let held = snap.tasks.values().filter(|task| task.network.is_some()).count();
+        prop_assert_eq!(snap.enis.len(), held);
+        prop_assert!(held > 0 || snap.group_sets.is_empty());
         let env = simulation.world.env();
-        for number in [1, 2] {
-            prop_assert_eq!(plan::host(&simulation.world.snap, &host(number), &env), HostIntent::default());
+        for (host, _) in simulation.nodes.iter().filter(|(_, node)| !node.is_dead) {
+            prop_assert_eq!(plan::host(&simulation.world.snap, host, &env), HostIntent::default());
         }
     }
 }
