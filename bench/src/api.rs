@@ -3,12 +3,13 @@
 //! Run it against a `berth server` of its own: the tasks it starts stay records.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use berth_shapes::ecs::DescribeTasksRequest;
 
-use crate::client::{Client, Credentials};
+use crate::client::{self, Client, Credentials};
 use crate::{idle_host, scene, table};
 
 const SAMPLE: Duration = Duration::from_secs(3);
@@ -34,6 +35,9 @@ pub struct Options {
     /// Another endpoint to compare with, e.g. a moto server.
     #[arg(long)]
     against: Option<String>,
+    /// Tasks that stand in Berth before the measuring begins, of a definition without interfaces.
+    #[arg(long, default_value_t = 0)]
+    standing: u32,
     /// Connections at the same time.
     #[arg(long, default_value_t = 8)]
     connections: u32,
@@ -48,7 +52,10 @@ struct Rates {
 pub fn run(options: &Options) -> Result<()> {
     let credentials = Credentials::read(&options.data.join("credentials"))?;
     let _host = idle_host::join(&options.run.join("server.sock"), &options.cluster)?;
+    fill(&credentials, options)?;
+    let before = commits(&options.endpoint)?;
     let ours = measure(&options.endpoint, &credentials, options)?;
+    let after = commits(&options.endpoint)?;
     let other = options.against.as_ref().map(|endpoint| measure(endpoint, &credentials, options)).transpose()?;
     let row = |name: &str, ours: f64, other: Option<f64>| {
         let text = other.map_or("-".to_owned(), |other| format!("{other:.0}"));
@@ -64,8 +71,51 @@ pub fn run(options: &Options) -> Result<()> {
         row("DescribeTasks", ours.describe_tasks, other.as_ref().map(|o| o.describe_tasks)),
     ];
     table::print(&["call", "per second", "other", "x other"], &rows);
-    println!("\ngoals against moto: RunTask >= 5, DescribeTasks >= 20");
+    println!("\nwith {} tasks stored; {:.1} changes in each durable write", options.standing, after.per_group(&before));
+    println!("goals against moto: RunTask >= 5, DescribeTasks >= 20");
     Ok(())
+}
+
+/// Starts the tasks that are to stand, as fast as the server takes them.
+fn fill(credentials: &Credentials, options: &Options) -> Result<()> {
+    let mut client = Client::connect(&options.endpoint, credentials)?;
+    scene::prepare_plain(&mut client, &options.cluster, &options.image)?;
+    let left = std::sync::atomic::AtomicU32::new(options.standing.div_ceil(scene::RUN_MAX));
+    std::thread::scope(|scope| {
+        let worker = || -> Result<()> {
+            let mut client = Client::connect(&options.endpoint, credentials)?;
+            let take = |left: u32| left.checked_sub(1);
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                let answer = client.json(&scene::run_plain_tasks(&options.cluster))?;
+                let started = answer["tasks"].as_array().map_or(0, Vec::len);
+                ensure!(started == scene::RUN_MAX as usize, "not all tasks were started: {answer}");
+            }
+            Ok(())
+        };
+        let workers: Vec<_> = (0..options.connections).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?)
+    })
+}
+
+/// What the commit loop has done so far.
+struct Commits {
+    groups: f64,
+    changes: f64,
+}
+
+impl Commits {
+    fn per_group(&self, before: &Self) -> f64 {
+        (self.changes - before.changes) / (self.groups - before.groups)
+    }
+}
+
+fn commits(endpoint: &str) -> Result<Commits> {
+    let text = client::get(endpoint, "/_berth/metrics")?;
+    let value = |name: &str| -> Result<f64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.with_context(|| format!("the metrics have no {name}"))?.trim().parse().context("read a metric")
+    };
+    Ok(Commits { groups: value("berth_commit_groups_total")?, changes: value("berth_commit_changes_total")? })
 }
 
 fn measure(endpoint: &str, credentials: &Credentials, options: &Options) -> Result<Rates> {

@@ -113,6 +113,18 @@ impl Client {
     }
 }
 
+/// The body of an answer to an unsigned GET.
+pub fn get(endpoint: &str, path: &str) -> Result<String> {
+    let host = endpoint.strip_prefix("http://").context("the endpoint must begin with http://")?;
+    let mut stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{}: {body}", head.lines().next().unwrap_or_default());
+    Ok(body.to_owned())
+}
+
 fn open(host: &str) -> Result<BufReader<TcpStream>> {
     let stream = TcpStream::connect(host).with_context(|| format!("connect to {host}"))?;
     stream.set_nodelay(true)?;

@@ -1,12 +1,14 @@
 //! Benchmarks: every figure is a ratio against a baseline measured in the same run.
 //!
 //! `berth-bench datapath` compares task to task with a raw veth pair and a Linux bridge with nftables;
-//! `berth-bench cni` times the plugin chain; `berth-bench launch` and `berth-bench api` talk to a Berth that runs.
+//! `berth-bench cni` times the plugin chain; `berth-bench launch` and `berth-bench api` talk to a Berth that runs;
+//! `berth-bench placement` and `berth-bench units` need none, `berth-bench idle` starts its own.
 
 mod api;
 mod client;
 mod cni;
 mod datapath;
+mod idle;
 mod idle_host;
 mod launch;
 mod placement;
@@ -55,6 +57,8 @@ enum Suite {
     Placement(placement::Options),
     /// RunTask to RUNNING with the image cached, beside the same containers started with `ctr` (a running Berth).
     Launch(launch::Options),
+    /// Start-up time and memory of an idle server and node (root).
+    Idle(idle::Options),
     /// Durable RunTask and DescribeTasks through HTTP with SigV4 (a running Berth), beside another endpoint if given.
     Api(api::Options),
 }
@@ -66,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Suite::Cni { plugins, rounds } => cni::run(&plugins, rounds),
         Suite::Placement(options) => placement::run(&options),
         Suite::Launch(options) => launch::run(&options),
+        Suite::Idle(options) => idle::run(&options),
         Suite::Api(options) => api::run(&options),
     }
 }

@@ -12,6 +12,12 @@ use crate::client::Client;
 /// Family of the task definition the benchmarks register.
 pub const FAMILY: &str = "berth-bench";
 
+/// Family of the definition whose tasks have no interface.
+const PLAIN_FAMILY: &str = "berth-bench-plain";
+
+/// As many as one RunTask may start.
+pub const RUN_MAX: u32 = 10;
+
 /// As many as one RunTask may name.
 const SUBNETS_MAX: usize = 16;
 
@@ -69,6 +75,35 @@ pub fn run_task(cluster: &str, scene: &Scene, launch_type: &str) -> RunTaskReque
         task_definition: Some(FAMILY.to_owned()),
         launch_type: Some(launch_type.to_owned()),
         network_configuration: Some(NetworkConfiguration { awsvpc_configuration: Some(vpc) }),
+        ..Default::default()
+    }
+}
+
+/// Registers the definition of [`run_plain_tasks`].
+pub fn prepare_plain(client: &mut Client, cluster: &str, image: &str) -> Result<()> {
+    client.call(&CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() })?;
+    let container = ContainerDefinition {
+        name: Some("app".to_owned()),
+        image: Some(image.to_owned()),
+        memory: Some(4),
+        ..Default::default()
+    };
+    client.call(&RegisterTaskDefinitionRequest {
+        family: Some(PLAIN_FAMILY.to_owned()),
+        network_mode: Some("none".to_owned()),
+        container_definitions: Some(vec![container]),
+        ..Default::default()
+    })?;
+    Ok(())
+}
+
+/// As many tasks as one call may start, on a container instance, with neither address nor port.
+pub fn run_plain_tasks(cluster: &str) -> RunTaskRequest {
+    RunTaskRequest {
+        cluster: Some(cluster.to_owned()),
+        task_definition: Some(PLAIN_FAMILY.to_owned()),
+        launch_type: Some("EC2".to_owned()),
+        count: Some(RUN_MAX as i32),
         ..Default::default()
     }
 }
