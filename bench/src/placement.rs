@@ -22,8 +22,10 @@ const PER_CALL: u32 = 10;
 /// Each is a VPC with one subnet that fills it, the largest AWS admits.
 const NETWORKS: u8 = 4;
 const CLUSTER: &str = "default";
-/// What is measured: launch type, and strategies as type and field.
-const KINDS: [(&str, &str, &[(&str, &str)]); 5] = [
+/// Strategies, as type and field.
+type Strategies = &'static [(&'static str, &'static str)];
+/// What is measured: its name, launch type and strategies.
+const KINDS: [(&str, &str, Strategies); 5] = [
     ("Fargate", "FARGATE", &[]),
     ("EC2", "EC2", &[]),
     ("EC2, binpack memory", "EC2", &[("binpack", "memory")]),

@@ -129,7 +129,7 @@ pub struct NodeConfig {
     pub prepared_namespaces: usize,
     /// Region told to tasks.
     pub region: String,
-    /// Tasks do not reach the instance metadata address 169.254.169.254.
+    /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do.
     pub block_imds: bool,
     /// Told once the first intent of a server has been programmed: from then on tasks can be run here.
     pub ready: Option<Arc<Notify>>,
