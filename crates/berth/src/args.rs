@@ -101,6 +101,13 @@ pub struct ServerOptions {
     /// Accept any access key without looking at its signature, e.g. test/test; everybody who reaches the port is root
     #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
     pub trust_any_key: bool,
+    /// How long stopped tasks can be described
+    #[arg(long, env = "BERTH_KEEP_STOPPED_TASKS", default_value_t = 60, value_name = "MINUTES")]
+    pub keep_stopped_tasks: u32,
+    /// Limit how often operations are called: off, aws (the rates AWS documents), or GROUP=BURST/PER_SECOND on top of
+    /// either, such as ecs-cluster-modify=20/1; may be given several times. Who calls too often gets AWS's errors
+    #[arg(long, env = "BERTH_THROTTLE", value_delimiter = ',', default_value = "off", value_name = "RATE")]
+    pub throttle: Vec<String>,
 }
 
 /// Options of the node.
@@ -144,7 +151,7 @@ pub struct NodeOptions {
     /// Namespaces kept ready for Fargate tasks; half as many are for the EC2 launch type
     #[arg(long, env = "BERTH_PREPARED_NAMESPACES", default_value_t = 8, value_name = "COUNT")]
     pub prepared_namespaces: usize,
-    /// Tasks do not reach the instance metadata address 169.254.169.254
+    /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do
     #[arg(long, env = "BERTH_BLOCK_IMDS")]
     pub block_imds: bool,
 }

@@ -272,6 +272,8 @@ fn server_arguments(server: &ServerOptions) -> Vec<String> {
         ("--listen", server.listen.to_string()),
         ("--region", server.region.clone()),
         ("--account", server.account.clone()),
+        ("--keep-stopped-tasks", server.keep_stopped_tasks.to_string()),
+        ("--throttle", server.throttle.join(",")),
     ]
     .into_iter()
     .flat_map(|(option, value)| [option.to_owned(), value])
@@ -293,6 +295,10 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     for mirror in &node.mirror {
         option("--mirror", Some(mirror.clone()));
     }
+    option("--image-pull-behavior", Some(node.image_pull_behavior.clone()));
+    option("--image-cleanup-interval", Some(node.image_cleanup_interval.to_string()));
+    option("--image-minimum-cleanup-age", Some(node.image_minimum_cleanup_age.to_string()));
+    option("--num-images-delete-per-cycle", Some(node.num_images_delete_per_cycle.to_string()));
     option("--containerd", node.containerd.as_ref().map(|path| path.display().to_string()));
     option("--cpu", node.cpu.map(|units| units.to_string()));
     option("--memory", node.memory.map(|mib| mib.to_string()));

@@ -664,7 +664,7 @@ fn a_deleted_definition_stays_until_nothing_refers_to_it() {
     found.push_str(&format!("{refused}\n"));
     let mut left = |world: &mut World| {
         let env = world.env();
-        let change = expire(&world.snap, &env);
+        let change = expire(&world.snap, STOPPED_TASKS_KEPT_MS, &env);
         world.apply(change);
         let families = world.read(list_task_definition_families, json!({})).unwrap();
         let keys: Vec<String> = world.snap.task_definitions.keys().map(ToString::to_string).collect();
