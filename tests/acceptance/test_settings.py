@@ -1,7 +1,7 @@
-"""Settings of a node that decide for its tasks: its size, and instance metadata."""
+"""Settings that decide for tasks: a node's size, instance metadata, how long stopped tasks are kept."""
 
 import pytest
-from conftest import REFUSED, TIMED_OUT, Task
+from conftest import REFUSED, TIMED_OUT, Task, eventually
 from packets import recorded
 
 IMDS = "169.254.169.254"
@@ -44,6 +44,21 @@ def test_instance_metadata_is_blocked_when_the_node_is_told_so(vpc, started_anew
     assert ask_imds(task) == (REFUSED, [])
     assert f"blackhole {IMDS}" in task.net("ip", "route").stdout
     runner.stop_all()
+
+
+def test_stopped_tasks_are_kept_as_long_as_the_server_is_told(ecs, vpc, started_anew, fargate_cluster, td_idle):
+    started_anew("--keep-stopped-tasks", 0)
+    network = {"awsvpcConfiguration": {"subnets": [vpc.pria], "securityGroups": [vpc.sgnone]}}
+    (task,) = ecs.run_task(
+        cluster=fargate_cluster, taskDefinition=td_idle, launchType="FARGATE", networkConfiguration=network
+    )["tasks"]
+    ecs.stop_task(cluster=fargate_cluster, task=task["taskArn"])
+
+    def reasons():
+        answer = ecs.describe_tasks(cluster=fargate_cluster, tasks=[task["taskArn"]])
+        return [failure["reason"] for failure in answer["failures"]]
+
+    assert eventually(reasons, 30, "the task is still there") == ["MISSING"]
 
 
 def test_an_instance_takes_tasks_as_long_as_its_memory_lasts(berth, ecs, vpc, started_anew, ec2_cluster, runner):

@@ -364,6 +364,8 @@ Examples:
   berth up --cluster web                       the host joins the cluster `web` (create it with aws ecs create-cluster)
   berth up --mirror docker.io=http://127.0.0.1:5000
                                                pull Docker Hub's images from a mirror
+  berth up --throttle aws,ecs-cluster-resource-modify=10/2
+                                               AWS's rates, and a lower one for RunTask and its like
 
 The first start makes a default VPC with a subnet in three zones and an administrator's access key, which only root can
 read (DATA/credentials). A second `berth up` on the same data goes on where the first ended.";
