@@ -85,10 +85,10 @@ class Berth:
             pytest.fail(f"berth {' '.join(map(str, words))} failed:\n{done.stdout}{done.stderr}{self.last_log_lines()}")
         return done
 
-    def up(self, enis=80):
+    def up(self, *more, enis=80, memory=262144):
         self.berth(
             "up", "--detach", "--listen", "127.0.0.1:4566", "--cluster", CLUSTER, "--mirror",
-            f"docker.io={self.mirror}", "--cni", self.cni, "--cpu", 65536, "--memory", 262144, "--enis", enis,
+            f"docker.io={self.mirror}", "--cni", self.cni, "--cpu", 65536, "--memory", memory, "--enis", enis, *more,
         )  # fmt: skip
         self.environment |= json.loads(self.berth("env", "--output", "json").stdout)
 

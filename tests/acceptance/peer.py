@@ -4,6 +4,8 @@
     say TEXT              sends a line on it and reads it back
     rtt COUNT             that many lines there and back; answers the median in microseconds
     frame DEVICE HEX      sends one raw Ethernet frame
+    sink PORT             takes connections, one after the other, and swallows what they bring
+    blast SECONDS         sends as much as it can on the connection; answers MiB a second, counted when all has arrived
 
 Every line is answered by one line: `ok ...` or `failed ...`. The connection has a time limit of 3 s for each step.
 """
@@ -11,6 +13,7 @@ Every line is answered by one line: `ok ...` or `failed ...`. The connection has
 import socket
 import statistics
 import sys
+import threading
 import time
 
 
@@ -47,6 +50,31 @@ class Peer:
         raw.bind((device, 0))
         raw.send(bytes.fromhex(text))
         return "sent"
+
+    def sink(self, port):
+        listener = socket.create_server(("0.0.0.0", int(port)))
+        threading.Thread(target=swallow, args=[listener], daemon=True).start()
+        return "listening"
+
+    def blast(self, seconds):
+        data, sent, began = bytes(1 << 18), 0, time.perf_counter()
+        self.connection.settimeout(10)
+        while time.perf_counter() - began < float(seconds):
+            sent += self.connection.send(data)
+        self.connection.shutdown(socket.SHUT_WR)
+        if self.connection.recv(1) != b".":
+            raise ConnectionError("closed by the other end")
+        return "%.1f" % (sent / (1 << 20) / (time.perf_counter() - began))
+
+
+def swallow(listener):
+    buffer = bytearray(1 << 18)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            while connection.recv_into(buffer):
+                pass
+            connection.sendall(b".")
 
 
 peer = Peer()

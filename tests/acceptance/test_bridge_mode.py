@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 from conftest import REFUSED, TIMED_OUT, Task, container, eventually, listening_ports, refusal
+from packets import peer_in
 
 # The instance, and another machine on a wire to it.
 INSTANCE, NEIGHBOUR = "10.77.0.1", "10.77.0.2"
@@ -270,6 +271,120 @@ def test_linked_containers_know_each_other_by_name(ecs, run):
     task.berth.wait_for_log(task, "linked")
     assert os.readlink(f"/proc/{task.pid('web')}/ns/net") != os.readlink(f"/proc/{task.pid('side')}/ns/net")
     end(task)
+
+
+def test_a_linked_container_starts_first(ecs, run):
+    """`db` waits for `slow`, so `app`, which is linked to `db`, waits too."""
+    define(
+        ecs, "bridge-order",
+        container("slow", "busybox", ["sleep", "2"], essential=False),
+        web("db") | {"dependsOn": [{"containerName": "slow", "condition": "COMPLETE"}]},
+        container("app", "busybox", ["sleep", "600"], links=["db"], stopTimeout=2),
+    )  # fmt: skip
+    (task,), failures = run("bridge-order")
+    assert failures == []
+    task.wait()
+
+    def began(name):
+        """Clock ticks from the start of the machine to that of the container's program."""
+        return int(pathlib.Path(f"/proc/{task.pid(name)}/stat").read_text().rsplit(")", 1)[1].split()[19])
+
+    assert began("db") <= began("app")
+    end(task)
+
+
+NAMES = {
+    "hostname": "front.example",
+    "extraHosts": [{"hostname": "old-db", "ipAddress": "10.99.0.9"}],
+    "dnsServers": ["10.99.0.2", "10.99.0.3"],
+    "dnsSearchDomains": ["example.com", "example.net"],
+}
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host", "none"])
+def test_a_container_has_the_names_its_definition_gives(ecs, run, mode):
+    look = "echo name $(hostname) $HOSTNAME; cat /etc/hosts /etc/hostname /etc/resolv.conf; echo end; exec sleep 600"
+    family = f"names-{mode}"
+    definition = define(ecs, family, container("app", "busybox", ["sh", "-c", look], stopTimeout=2, **NAMES), mode=mode)
+    assert {name: definition["containerDefinitions"][0][name] for name in NAMES} == NAMES
+    (task,), failures = run(family)
+    assert failures == []
+    task.wait()
+    lines = [line.split() for line in task.berth.wait_for_log(task, "end").splitlines()]
+    seen = [" ".join(line) for line in lines]
+
+    def has(text):
+        return any(line.endswith(text) for line in seen)
+
+    assert has("name front.example front.example")
+    assert has("10.99.0.9 old-db")
+    servers = [line[-1] for line in lines if "nameserver" in line]
+    assert servers == NAMES["dnsServers"]
+    assert has("search example.com example.net")
+    assert os.readlink(f"/proc/{task.pid()}/ns/uts") != os.readlink("/proc/self/ns/uts")
+    end(task)
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host"])
+def test_a_container_without_networking_has_loopback_only(ecs, run, mode):
+    family = f"offline-{mode}"
+    define(
+        ecs, family, web("web", {"containerPort": 8083, "hostPort": 8083}, command=("whoami", "8083")),
+        container("cut-off", command=["whoami", "8083"], disableNetworking=True), mode=mode,
+    )  # fmt: skip
+    (task,), failures = run(family)
+    assert failures == []
+    task.wait()
+    inside = ["nsenter", "-t", str(task.pid("cut-off")), "-n"]
+    shown = subprocess.run([*inside, "ip", "-j", "link"], capture_output=True, text=True, check=True).stdout
+    assert [(link["ifname"], "UP" in link["flags"]) for link in json.loads(shown)] == [("lo", True)]
+    assert host_ports(task, "cut-off") == [] and host_ports(task) == [8083]
+    end(task)
+
+
+@pytest.mark.parametrize(
+    "member, words",
+    [
+        ({"hostname": "h"}, "hostname is not supported on container when networkMode=awsvpc"),
+        ({"extraHosts": NAMES["extraHosts"]}, "Extra hosts are not supported on container when networkMode=awsvpc"),
+        ({"dnsServers": ["10.0.0.2"]}, "DNS servers are not supported on container when networkMode=awsvpc"),
+        ({"dnsSearchDomains": ["a"]}, "DNS search domains are not supported on container when networkMode=awsvpc"),
+        ({"disableNetworking": True}, "Disable Networking is not supported on container when networkMode=awsvpc"),
+        ({"links": ["other"]}, "Links are not supported when networkMode=awsvpc."),
+    ],
+)
+def test_names_of_a_container_are_refused_in_awsvpc(ecs, member, words):
+    settings = {"family": "names-awsvpc", "networkMode": "awsvpc", "containerDefinitions": [container("app") | member]}
+    assert refusal(ecs.register_task_definition, **settings, memory="512") == ("ClientException", words)
+
+
+def test_a_task_with_an_interface_is_as_fast_as_one_on_the_bridge(ecs, vpc, run, shared, ec2_cluster, td_idle, wire):
+    """Item 113: from task to task, the bridge through a published port; the best of some rounds of each."""
+    define(ecs, "bridge-fast", container("idle", command=["whoami", "idle"], ports=[5001]))
+    bridged, failures = run("bridge-fast", count=2)
+    assert failures == []
+    plugged = shared.running(ec2_cluster, td_idle, vpc.pria, [vpc.sgall], launch_type="EC2", count=2)
+    for task in bridged:
+        task.wait()
+    port = host_ports(bridged[0], "idle")[0]
+    with peer_in(bridged[0]) as sink, peer_in(bridged[1]) as source:
+        with peer_in(plugged[0]) as other_sink, peer_in(plugged[1]) as other_source:
+            for peer in [sink, other_sink]:
+                peer.must("sink", 5001)
+
+            def speed(peer, host, port):
+                peer.must("connect", host, port)
+                return float(peer.must("blast", 0.5))
+
+            rounds = [
+                (speed(other_source, plugged[0].ip, 5001), speed(source, INSTANCE, port)) for _ in range(6)
+            ]
+    assert max(eni for eni, _ in rounds) >= max(bridge for _, bridge in rounds), rounds
+    everything = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+    assert f"{port}" in everything and plugged[0].ip not in everything, "an interface needs no translation"
+    assert plugged[0].net("nft", "list", "ruleset").stdout == ""
+    for task in bridged:
+        end(task)
 
 
 def test_a_range_of_ports_is_mapped_to_a_range(ecs, run, wire):

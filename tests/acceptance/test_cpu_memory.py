@@ -87,6 +87,22 @@ def test_an_ec2_task_may_exceed_its_share_when_nobody_else_wants_it(berth, vpc, 
     assert cpu_share(berth, task) > 64 / 1024 * 1.5
 
 
+def test_containers_fit_in_their_task(ecs):
+    """Item 37."""
+    containers = [container("big", memory=1024)]
+    words = "Invalid setting for container 'big'. The 'memory' setting for container is greater than for the task."
+    refused = refusal(
+        ecs.register_task_definition, **definition(cpu="256", memory="512", containerDefinitions=containers)
+    )
+    assert refused == ("ClientException", words)
+    containers = [container("one", cpu=200), container("two", cpu=100)]
+    words = "The sum of all container 'cpu' values cannot be greater than the task-level 'cpu' value"
+    refused = refusal(
+        ecs.register_task_definition, **definition(cpu="256", memory="512", containerDefinitions=containers)
+    )
+    assert refused == ("ClientException", words)
+
+
 @pytest.mark.parametrize("absent", ["cpu", "memory"])
 def test_fargate_needs_a_size(ecs, absent):
     """Item 36."""

@@ -14,6 +14,7 @@ def mount(volume, path="/data", **more):
 def test_an_empty_volume_is_shared_by_the_containers_and_gone_with_the_task(
     berth, vpc, runner, register, fargate_cluster
 ):
+    """Items 48 and 50."""
     definition = register(
         "scratch",
         sh("writer", "echo hello > /data/word; sleep 60", mountPoints=[mount("scratch")]),
@@ -32,6 +33,12 @@ def test_an_empty_volume_is_shared_by_the_containers_and_gone_with_the_task(
     task.stop()
     task.wait("tasks_stopped")
     eventually(lambda: not folder.exists(), 10)
+    look = register(
+        "scratch-again", sh("app", "echo found $(ls -A /data | wc -l) files; sleep 60", mountPoints=[mount("scratch")]),
+        volumes=[{"name": "scratch"}],
+    )  # fmt: skip
+    again = runner.start(fargate_cluster, look, vpc.pria, [vpc.sgnone])[0].wait()
+    assert "found 0 files" in berth.wait_for_log(again, "files")
 
 
 def test_a_path_of_the_container_instance_is_a_volume_on_ec2(berth, vpc, runner, register, ec2_cluster, tmp_path):
@@ -65,6 +72,7 @@ def test_a_shared_docker_volume_outlives_the_task(berth, vpc, runner, register, 
 
 
 def test_fargate_has_only_empty_volumes(ecs):
+    """Item 49."""
     base = {
         "family": "volumes", "networkMode": "awsvpc", "cpu": "256", "memory": "512",
         "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [container("app")],

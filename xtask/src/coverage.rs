@@ -40,14 +40,17 @@ fn document() -> Result<String> {
          Every operation listed here is answered in AWS's own protocol. A member of a request either acts, is refused \
          with AWS's error, or stands in the last column of this page's second table.\n\n## Operations\n\n",
     );
-    let mut services: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut services: BTreeMap<&str, Vec<&gen_operations::Row>> = BTreeMap::new();
     for row in &rows {
-        services.entry(&row.service).or_default().push(&row.name);
+        services.entry(&row.service).or_default().push(row);
     }
-    for (service, names) in &services {
-        writeln!(out, "### {service} ({})\n", names.len())?;
-        for name in names {
-            writeln!(out, "- {name}")?;
+    for (service, rows) in &services {
+        writeln!(out, "### {service} ({})\n", rows.len())?;
+        for row in rows {
+            match &row.refuses {
+                Some(reason) => writeln!(out, "- {} (refused: {reason})", row.name)?,
+                None => writeln!(out, "- {}", row.name)?,
+            }
         }
         writeln!(out)?;
     }

@@ -19,6 +19,9 @@ pub struct Row {
     also: Vec<String>,
     handler: String,
     since: String,
+    rate: Option<String>,
+    /// Why the operation answers with an error, whatever it is asked; it acts when absent.
+    pub refuses: Option<String>,
 }
 
 impl Row {
@@ -44,7 +47,9 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
 
 fn row_of(service: &str, name: &str, row: &toml::Value) -> Result<Row> {
     let row = row.as_table().context("is not a table")?;
-    if let Some(odd) = row.keys().find(|key| !["action", "also", "handler", "since"].contains(&key.as_str())) {
+    if let Some(odd) =
+        row.keys().find(|key| !["action", "also", "handler", "rate", "refuses", "since"].contains(&key.as_str()))
+    {
         bail!("has an unknown key {odd}");
     }
     let text = |key: &str| {
@@ -58,6 +63,8 @@ fn row_of(service: &str, name: &str, row: &toml::Value) -> Result<Row> {
         also: also.filter_map(toml::Value::as_str).map(str::to_owned).collect(),
         handler: text("handler")?,
         since: text("since")?,
+        rate: row.get("rate").and_then(toml::Value::as_str).map(str::to_owned),
+        refuses: row.get("refuses").and_then(toml::Value::as_str).map(str::to_owned),
     })
 }
 
@@ -92,7 +99,7 @@ fn table_row(model: &Model, row: &Row) -> Result<String> {
     let needed: Vec<&str> = required(model.shape(input)?).into_iter().collect();
     Ok(format!(
         "Operation {{ id: OperationId::{}, service: Service::{}, name: {:?}, protocol: Protocol::{protocol}, \
-         action: {:?}, also: &{:?}, handler: {:?}, since: {:?}, required_members: &{needed:?}, \
+         action: {:?}, also: &{:?}, handler: {:?}, since: {:?}, rate: {:?}, required_members: &{needed:?}, \
          result_wrapper: {:?}, has_output: {} }}",
         row.variant(),
         capitalised(&row.service),
@@ -101,6 +108,7 @@ fn table_row(model: &Model, row: &Row) -> Result<String> {
         row.also,
         row.handler,
         row.since,
+        row.rate.as_deref().unwrap_or_default(),
         operation["output"]["resultWrapper"].as_str().unwrap_or_default(),
         operation["output"].is_object(),
     ))

@@ -101,6 +101,13 @@ pub struct ServerOptions {
     /// Accept any access key without looking at its signature, e.g. test/test; everybody who reaches the port is root
     #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
     pub trust_any_key: bool,
+    /// How long stopped tasks can be described
+    #[arg(long, env = "BERTH_KEEP_STOPPED_TASKS", default_value_t = 60, value_name = "MINUTES")]
+    pub keep_stopped_tasks: u32,
+    /// Limit how often operations are called: off, aws (the rates AWS documents), or GROUP=BURST/PER_SECOND on top of
+    /// either, such as ecs-cluster-modify=20/1; may be given several times. Who calls too often gets AWS's errors
+    #[arg(long, env = "BERTH_THROTTLE", value_delimiter = ',', default_value = "off", value_name = "RATE")]
+    pub throttle: Vec<String>,
 }
 
 /// Options of the node.
@@ -144,7 +151,7 @@ pub struct NodeOptions {
     /// Namespaces kept ready for Fargate tasks; half as many are for the EC2 launch type
     #[arg(long, env = "BERTH_PREPARED_NAMESPACES", default_value_t = 8, value_name = "COUNT")]
     pub prepared_namespaces: usize,
-    /// Tasks do not reach the instance metadata address 169.254.169.254
+    /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do
     #[arg(long, env = "BERTH_BLOCK_IMDS")]
     pub block_imds: bool,
 }
@@ -401,6 +408,8 @@ Examples:
   berth up --mirror docker.io=http://127.0.0.1:5000
                                                pull Docker Hub's images from a mirror
   berth up --hosts 3                           three simulated hosts, to see placement, draining and the loss of a host
+  berth up --throttle aws,ecs-cluster-resource-modify=10/2
+                                               AWS's rates, and a lower one for RunTask and its like
 
 Simulated hosts run what real ones run. Each is a container instance of the cluster, in the region's zones a, b, c in
 turn, and offers what --cpu, --memory and --enis say, or its share of this machine. It has its own images: `berth image

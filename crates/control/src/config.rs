@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use berth_types::FaultPoints;
 use tokio::sync::oneshot;
 
 use crate::commit::CommitStep;
+use crate::throttle::Rates;
 
 /// Settings of one server.
 #[derive(Debug)]
@@ -25,6 +27,10 @@ pub struct ServerConfig {
     pub account: String,
     /// Accept access keys nobody was given, as the account's root and without a look at their signature.
     pub trust_any_key: bool,
+    /// How long stopped tasks can be described.
+    pub stopped_tasks_kept: Duration,
+    /// How often each group of operations may be called.
+    pub rates: Rates,
     /// Told the bound address once requests are answered.
     pub ready: Option<oneshot::Sender<SocketAddr>>,
     /// Where a test wants the process to die.

@@ -5,6 +5,7 @@
 //! * [`front`]: HTTP, authentication, dispatch.
 //! * [`link`]: the streams of the hosts, and requests of the local command line.
 //! * [`reconcile`]: rules that nobody asked for.
+//! * [`throttle`]: how often operations may be called.
 //! * [`first_start`]: the administrator's key, the default network and the default cluster.
 //!
 //! Not here: what any operation means (`berth-domain`), bytes of protocols (`berth-wire`), the disk (`berth-store`).
@@ -20,8 +21,10 @@ mod metrics;
 mod publish;
 mod reconcile;
 mod run;
+mod throttle;
 
 pub use config::ServerConfig;
 pub use fault::Fault;
 pub use first_start::Credentials;
 pub use run::run;
+pub use throttle::{Rate, RateFault, Rates};

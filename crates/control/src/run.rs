@@ -24,6 +24,7 @@ use crate::link::{self, Hosts, Link};
 use crate::metrics::Metrics;
 use crate::publish::Published;
 use crate::reconcile;
+use crate::throttle::Throttle;
 
 const RECORDS: &str = "state.redb";
 
@@ -62,6 +63,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
         trust_any_key: config.trust_any_key,
         published: published.clone(),
         committer: committer.clone(),
+        throttle: Throttle::new(config.rates),
         metrics: Metrics::new(),
         hosts: hosts.clone(),
     });
@@ -76,7 +78,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
         tokio::join!(
             front::serve(front, listener, stop.clone()),
             link::serve(link, socket, stop.clone()),
-            reconcile::run(published, committer, place, stop.clone()),
+            reconcile::run(published, committer, place, config.stopped_tasks_kept, stop.clone()),
         )
     };
     announce(config.ready, address);

@@ -5,7 +5,7 @@ mod lab;
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use berth_control::{Credentials, Fault};
+use berth_control::{Credentials, Fault, Rates};
 use berth_shapes::{ec2, ecs, sts};
 use berth_store::StoreFault;
 use berth_wire::sigv4::SigningKey;
@@ -154,6 +154,35 @@ async fn any_key_is_root_only_when_the_server_was_told_so() {
     let wrong = SigningKey { secret_access_key: "test".to_owned(), ..server.key() };
     let list = ecs::ListClustersRequest::default();
     server.call_as(&list, &wrong, REGION).await.expect(400, "InvalidSignatureException");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_calls_too_often_hears_so_in_the_words_of_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path());
+    config.rates = Rates::read(["ecs-cluster-read=2/1", "ec2-read=1/1"].into_iter()).unwrap();
+    let server = Server::start_with(config, folder.path()).await.unwrap();
+    let (list, vpcs) = (ecs::ListClustersRequest::default(), ec2::DescribeVpcsRequest::default());
+    let wrong = SigningKey { secret_access_key: "wrong".to_owned(), ..server.key() };
+    for _ in 0..3 {
+        server.call_as(&list, &wrong, REGION).await.expect(400, "InvalidSignatureException");
+    }
+    server.call(&list).await.expect(200, "clusterArns");
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        codes.push(server.call(&list).await);
+    }
+    let refused = codes.iter().find(|answer| answer.status == 400).unwrap();
+    refused.expect(400, "ThrottlingException");
+    refused.expect(400, "Rate exceeded");
+    server.call(&vpcs).await.expect(200, "<vpcSet>");
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        codes.push(server.call(&vpcs).await);
+    }
+    codes.iter().find(|answer| answer.status == 503).unwrap().expect(503, "RequestLimitExceeded");
+    server.call(&sts::GetCallerIdentityRequest {}).await.expect(200, "Arn");
     server.stop().await;
 }
 

@@ -10,11 +10,18 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// AWS's words.
     pub message: String,
+    /// ARNs the answer names in a member of its own (ConflictException).
+    pub resource_ids: Vec<String>,
 }
 
 impl Refusal {
     /// A refusal with any code of the services.
     pub fn new(code: impl Into<ErrorCode>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: code.into(), message: message.into(), resource_ids: Vec::new() }
+    }
+
+    /// The refusal with ARNs of what is in the way.
+    pub fn because_of(self, resource_ids: Vec<String>) -> Self {
+        Self { resource_ids, ..self }
     }
 }

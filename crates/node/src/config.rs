@@ -136,7 +136,7 @@ pub struct NodeConfig {
     /// Runtime that asks registries; the node's own when absent. Its threads may be in another network namespace, for a
     /// host that has no way out of its own.
     pub registries_on: Option<Handle>,
-    /// Tasks do not reach the instance metadata address 169.254.169.254.
+    /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do.
     pub block_imds: bool,
     /// Told once the first intent of a server has been programmed: from then on tasks can be run here.
     pub ready: Option<Arc<Notify>>,

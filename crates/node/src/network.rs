@@ -236,7 +236,8 @@ impl Network {
             gateways: vec![IpAddr::V4(wanted.subnet_cidr.gateway())],
             mtu: Some(wanted.mtu),
             vpc_cidrs: wanted.vpc_cidrs.iter().map(|cidr| net(cidr.network(), cidr.prefix())).collect(),
-            block_instance_metadata: self.settings.block_imds,
+            // A Fargate task is on no instance of its owner, whose metadata it could ask for.
+            block_instance_metadata: true,
             stay_down: false,
         }
     }

@@ -140,6 +140,49 @@ impl crate::Value for Attachment {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct AttachmentStateChange {
+    pub attachment_arn: Option<String>,
+    pub status: Option<String>,
+}
+
+impl crate::Structure for AttachmentStateChange {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "AttachmentStateChange",
+            members: &[
+                crate::Member::new("attachmentArn", "attachmentArn", "attachmentArn", crate::Kind::Text).required(),
+                crate::Member::new("status", "status", "status", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attachment_arn),
+            1 => crate::visit::view(&self.status),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attachment_arn),
+            1 => crate::visit::slot(&mut self.status),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for AttachmentStateChange {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Attribute {
     pub name: Option<String>,
     pub target_id: Option<String>,
@@ -1540,6 +1583,70 @@ impl crate::Value for ContainerRestartPolicy {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerStateChange {
+    pub container_name: Option<String>,
+    pub exit_code: Option<i32>,
+    pub image_digest: Option<String>,
+    pub network_bindings: Option<Vec<NetworkBinding>>,
+    pub reason: Option<String>,
+    pub runtime_id: Option<String>,
+    pub status: Option<String>,
+}
+
+impl crate::Structure for ContainerStateChange {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ContainerStateChange",
+            members: &[
+                crate::Member::new("containerName", "containerName", "containerName", crate::Kind::Text),
+                crate::Member::new("exitCode", "exitCode", "exitCode", crate::Kind::Integer),
+                crate::Member::new("imageDigest", "imageDigest", "imageDigest", crate::Kind::Text),
+                crate::Member::new("networkBindings", "networkBindings", "networkBindings", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("reason", "reason", "reason", crate::Kind::Text),
+                crate::Member::new("runtimeId", "runtimeId", "runtimeId", crate::Kind::Text),
+                crate::Member::new("status", "status", "status", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.container_name),
+            1 => crate::visit::view(&self.exit_code),
+            2 => crate::visit::view(&self.image_digest),
+            3 => crate::visit::view(&self.network_bindings),
+            4 => crate::visit::view(&self.reason),
+            5 => crate::visit::view(&self.runtime_id),
+            6 => crate::visit::view(&self.status),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.container_name),
+            1 => crate::visit::slot(&mut self.exit_code),
+            2 => crate::visit::slot(&mut self.image_digest),
+            3 => crate::visit::slot(&mut self.network_bindings),
+            4 => crate::visit::slot(&mut self.reason),
+            5 => crate::visit::slot(&mut self.runtime_id),
+            6 => crate::visit::slot(&mut self.status),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ContainerStateChange {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CreateClusterRequest {
     pub capacity_providers: Option<Vec<String>>,
     pub cluster_name: Option<String>,
@@ -2638,6 +2745,101 @@ impl crate::Structure for Device {
 }
 
 impl crate::Value for Device {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiscoverPollEndpointRequest {
+    pub cluster: Option<String>,
+    pub container_instance: Option<String>,
+}
+
+impl crate::Structure for DiscoverPollEndpointRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DiscoverPollEndpointRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containerInstance", "containerInstance", "containerInstance", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.container_instance),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.container_instance),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DiscoverPollEndpointRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DiscoverPollEndpointResponse {
+    pub endpoint: Option<String>,
+    pub service_connect_endpoint: Option<String>,
+    pub telemetry_endpoint: Option<String>,
+}
+
+impl crate::Structure for DiscoverPollEndpointResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "DiscoverPollEndpointResponse",
+            members: &[
+                crate::Member::new("endpoint", "endpoint", "endpoint", crate::Kind::Text),
+                crate::Member::new(
+                    "serviceConnectEndpoint",
+                    "serviceConnectEndpoint",
+                    "serviceConnectEndpoint",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new("telemetryEndpoint", "telemetryEndpoint", "telemetryEndpoint", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.endpoint),
+            1 => crate::visit::view(&self.service_connect_endpoint),
+            2 => crate::visit::view(&self.telemetry_endpoint),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.endpoint),
+            1 => crate::visit::slot(&mut self.service_connect_endpoint),
+            2 => crate::visit::slot(&mut self.telemetry_endpoint),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for DiscoverPollEndpointResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -5000,6 +5202,58 @@ impl crate::Value for ManagedAgent {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct ManagedAgentStateChange {
+    pub container_name: Option<String>,
+    pub managed_agent_name: Option<String>,
+    pub reason: Option<String>,
+    pub status: Option<String>,
+}
+
+impl crate::Structure for ManagedAgentStateChange {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "ManagedAgentStateChange",
+            members: &[
+                crate::Member::new("containerName", "containerName", "containerName", crate::Kind::Text).required(),
+                crate::Member::new("managedAgentName", "managedAgentName", "managedAgentName", crate::Kind::Text)
+                    .required(),
+                crate::Member::new("reason", "reason", "reason", crate::Kind::Text),
+                crate::Member::new("status", "status", "status", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.container_name),
+            1 => crate::visit::view(&self.managed_agent_name),
+            2 => crate::visit::view(&self.reason),
+            3 => crate::visit::view(&self.status),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.container_name),
+            1 => crate::visit::slot(&mut self.managed_agent_name),
+            2 => crate::visit::slot(&mut self.reason),
+            3 => crate::visit::slot(&mut self.status),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for ManagedAgentStateChange {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedInstancesLocalStorageConfiguration {
     pub use_local_storage: Option<bool>,
 }
@@ -5769,6 +6023,49 @@ impl crate::Value for PlacementStrategy {
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlatformDevice {
+    pub id: Option<String>,
+    pub r#type: Option<String>,
+}
+
+impl crate::Structure for PlatformDevice {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "PlatformDevice",
+            members: &[
+                crate::Member::new("id", "id", "id", crate::Kind::Text).required(),
+                crate::Member::new("type", "type", "type", crate::Kind::Text).required(),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.id),
+            1 => crate::visit::view(&self.r#type),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.id),
+            1 => crate::visit::slot(&mut self.r#type),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for PlatformDevice {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PortMapping {
     pub app_protocol: Option<String>,
     pub container_port: Option<i32>,
@@ -6251,6 +6548,136 @@ impl crate::Structure for PutClusterCapacityProvidersResponse {
 }
 
 impl crate::Value for PutClusterCapacityProvidersResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterContainerInstanceRequest {
+    pub attributes: Option<Vec<Attribute>>,
+    pub cluster: Option<String>,
+    pub container_instance_arn: Option<String>,
+    pub instance_identity_document: Option<String>,
+    pub instance_identity_document_signature: Option<String>,
+    pub platform_devices: Option<Vec<PlatformDevice>>,
+    pub tags: Option<Vec<Tag>>,
+    pub total_resources: Option<Vec<Resource>>,
+    pub version_info: Option<VersionInfo>,
+}
+
+impl crate::Structure for RegisterContainerInstanceRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "RegisterContainerInstanceRequest",
+            members: &[
+                crate::Member::new("attributes", "attributes", "attributes", crate::Kind::List).items("member"),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new(
+                    "containerInstanceArn",
+                    "containerInstanceArn",
+                    "containerInstanceArn",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new(
+                    "instanceIdentityDocument",
+                    "instanceIdentityDocument",
+                    "instanceIdentityDocument",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new(
+                    "instanceIdentityDocumentSignature",
+                    "instanceIdentityDocumentSignature",
+                    "instanceIdentityDocumentSignature",
+                    crate::Kind::Text,
+                ),
+                crate::Member::new("platformDevices", "platformDevices", "platformDevices", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("tags", "tags", "tags", crate::Kind::List).items("member"),
+                crate::Member::new("totalResources", "totalResources", "totalResources", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("versionInfo", "versionInfo", "versionInfo", crate::Kind::Structure),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attributes),
+            1 => crate::visit::view(&self.cluster),
+            2 => crate::visit::view(&self.container_instance_arn),
+            3 => crate::visit::view(&self.instance_identity_document),
+            4 => crate::visit::view(&self.instance_identity_document_signature),
+            5 => crate::visit::view(&self.platform_devices),
+            6 => crate::visit::view(&self.tags),
+            7 => crate::visit::view(&self.total_resources),
+            8 => crate::visit::view(&self.version_info),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attributes),
+            1 => crate::visit::slot(&mut self.cluster),
+            2 => crate::visit::slot(&mut self.container_instance_arn),
+            3 => crate::visit::slot(&mut self.instance_identity_document),
+            4 => crate::visit::slot(&mut self.instance_identity_document_signature),
+            5 => crate::visit::slot(&mut self.platform_devices),
+            6 => crate::visit::slot(&mut self.tags),
+            7 => crate::visit::slot(&mut self.total_resources),
+            8 => crate::visit::slot(&mut self.version_info),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for RegisterContainerInstanceRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegisterContainerInstanceResponse {
+    pub container_instance: Option<ContainerInstance>,
+}
+
+impl crate::Structure for RegisterContainerInstanceResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "RegisterContainerInstanceResponse",
+            members: &[crate::Member::new(
+                "containerInstance",
+                "containerInstance",
+                "containerInstance",
+                crate::Kind::Structure,
+            )],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.container_instance),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.container_instance),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for RegisterContainerInstanceResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -7205,6 +7632,311 @@ impl crate::Structure for StopTaskResponse {
 }
 
 impl crate::Value for StopTaskResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubmitAttachmentStateChangesRequest {
+    pub attachments: Option<Vec<AttachmentStateChange>>,
+    pub cluster: Option<String>,
+}
+
+impl crate::Structure for SubmitAttachmentStateChangesRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "SubmitAttachmentStateChangesRequest",
+            members: &[
+                crate::Member::new("attachments", "attachments", "attachments", crate::Kind::List)
+                    .items("member")
+                    .required(),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attachments),
+            1 => crate::visit::view(&self.cluster),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attachments),
+            1 => crate::visit::slot(&mut self.cluster),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for SubmitAttachmentStateChangesRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubmitAttachmentStateChangesResponse {
+    pub acknowledgment: Option<String>,
+}
+
+impl crate::Structure for SubmitAttachmentStateChangesResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "SubmitAttachmentStateChangesResponse",
+            members: &[crate::Member::new("acknowledgment", "acknowledgment", "acknowledgment", crate::Kind::Text)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.acknowledgment),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.acknowledgment),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for SubmitAttachmentStateChangesResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubmitContainerStateChangeRequest {
+    pub cluster: Option<String>,
+    pub container_name: Option<String>,
+    pub exit_code: Option<i32>,
+    pub network_bindings: Option<Vec<NetworkBinding>>,
+    pub reason: Option<String>,
+    pub runtime_id: Option<String>,
+    pub status: Option<String>,
+    pub task: Option<String>,
+}
+
+impl crate::Structure for SubmitContainerStateChangeRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "SubmitContainerStateChangeRequest",
+            members: &[
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containerName", "containerName", "containerName", crate::Kind::Text),
+                crate::Member::new("exitCode", "exitCode", "exitCode", crate::Kind::Integer),
+                crate::Member::new("networkBindings", "networkBindings", "networkBindings", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("reason", "reason", "reason", crate::Kind::Text),
+                crate::Member::new("runtimeId", "runtimeId", "runtimeId", crate::Kind::Text),
+                crate::Member::new("status", "status", "status", crate::Kind::Text),
+                crate::Member::new("task", "task", "task", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.cluster),
+            1 => crate::visit::view(&self.container_name),
+            2 => crate::visit::view(&self.exit_code),
+            3 => crate::visit::view(&self.network_bindings),
+            4 => crate::visit::view(&self.reason),
+            5 => crate::visit::view(&self.runtime_id),
+            6 => crate::visit::view(&self.status),
+            7 => crate::visit::view(&self.task),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.cluster),
+            1 => crate::visit::slot(&mut self.container_name),
+            2 => crate::visit::slot(&mut self.exit_code),
+            3 => crate::visit::slot(&mut self.network_bindings),
+            4 => crate::visit::slot(&mut self.reason),
+            5 => crate::visit::slot(&mut self.runtime_id),
+            6 => crate::visit::slot(&mut self.status),
+            7 => crate::visit::slot(&mut self.task),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for SubmitContainerStateChangeRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubmitContainerStateChangeResponse {
+    pub acknowledgment: Option<String>,
+}
+
+impl crate::Structure for SubmitContainerStateChangeResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "SubmitContainerStateChangeResponse",
+            members: &[crate::Member::new("acknowledgment", "acknowledgment", "acknowledgment", crate::Kind::Text)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.acknowledgment),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.acknowledgment),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for SubmitContainerStateChangeResponse {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubmitTaskStateChangeRequest {
+    pub attachments: Option<Vec<AttachmentStateChange>>,
+    pub cluster: Option<String>,
+    pub containers: Option<Vec<ContainerStateChange>>,
+    pub execution_stopped_at: Option<crate::Timestamp>,
+    pub managed_agents: Option<Vec<ManagedAgentStateChange>>,
+    pub pull_started_at: Option<crate::Timestamp>,
+    pub pull_stopped_at: Option<crate::Timestamp>,
+    pub reason: Option<String>,
+    pub status: Option<String>,
+    pub task: Option<String>,
+}
+
+impl crate::Structure for SubmitTaskStateChangeRequest {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "SubmitTaskStateChangeRequest",
+            members: &[
+                crate::Member::new("attachments", "attachments", "attachments", crate::Kind::List).items("member"),
+                crate::Member::new("cluster", "cluster", "cluster", crate::Kind::Text),
+                crate::Member::new("containers", "containers", "containers", crate::Kind::List).items("member"),
+                crate::Member::new(
+                    "executionStoppedAt",
+                    "executionStoppedAt",
+                    "executionStoppedAt",
+                    crate::Kind::Timestamp,
+                ),
+                crate::Member::new("managedAgents", "managedAgents", "managedAgents", crate::Kind::List)
+                    .items("member"),
+                crate::Member::new("pullStartedAt", "pullStartedAt", "pullStartedAt", crate::Kind::Timestamp),
+                crate::Member::new("pullStoppedAt", "pullStoppedAt", "pullStoppedAt", crate::Kind::Timestamp),
+                crate::Member::new("reason", "reason", "reason", crate::Kind::Text),
+                crate::Member::new("status", "status", "status", crate::Kind::Text),
+                crate::Member::new("task", "task", "task", crate::Kind::Text),
+            ],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.attachments),
+            1 => crate::visit::view(&self.cluster),
+            2 => crate::visit::view(&self.containers),
+            3 => crate::visit::view(&self.execution_stopped_at),
+            4 => crate::visit::view(&self.managed_agents),
+            5 => crate::visit::view(&self.pull_started_at),
+            6 => crate::visit::view(&self.pull_stopped_at),
+            7 => crate::visit::view(&self.reason),
+            8 => crate::visit::view(&self.status),
+            9 => crate::visit::view(&self.task),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.attachments),
+            1 => crate::visit::slot(&mut self.cluster),
+            2 => crate::visit::slot(&mut self.containers),
+            3 => crate::visit::slot(&mut self.execution_stopped_at),
+            4 => crate::visit::slot(&mut self.managed_agents),
+            5 => crate::visit::slot(&mut self.pull_started_at),
+            6 => crate::visit::slot(&mut self.pull_stopped_at),
+            7 => crate::visit::slot(&mut self.reason),
+            8 => crate::visit::slot(&mut self.status),
+            9 => crate::visit::slot(&mut self.task),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for SubmitTaskStateChangeRequest {
+    const KIND: crate::Kind = crate::Kind::Structure;
+    fn view(&self) -> crate::View<'_> {
+        crate::View::Structure(self)
+    }
+    fn place(&mut self) -> crate::Slot<'_> {
+        crate::Slot::Structure(self)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SubmitTaskStateChangeResponse {
+    pub acknowledgment: Option<String>,
+}
+
+impl crate::Structure for SubmitTaskStateChangeResponse {
+    fn shape(&self) -> &'static crate::Shape {
+        const SHAPE: crate::Shape = crate::Shape {
+            name: "SubmitTaskStateChangeResponse",
+            members: &[crate::Member::new("acknowledgment", "acknowledgment", "acknowledgment", crate::Kind::Text)],
+        };
+        &SHAPE
+    }
+    fn member(&self, index: usize) -> Option<crate::View<'_>> {
+        match index {
+            0 => crate::visit::view(&self.acknowledgment),
+            _ => None,
+        }
+    }
+    fn slot(&mut self, index: usize) -> Option<crate::Slot<'_>> {
+        match index {
+            0 => crate::visit::slot(&mut self.acknowledgment),
+            _ => None,
+        }
+    }
+}
+
+impl crate::Value for SubmitTaskStateChangeResponse {
     const KIND: crate::Kind = crate::Kind::Structure;
     fn view(&self) -> crate::View<'_> {
         crate::View::Structure(self)
@@ -8948,6 +9680,11 @@ impl crate::Input for DescribeTasksRequest {
     type Output = DescribeTasksResponse;
 }
 
+impl crate::Input for DiscoverPollEndpointRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsDiscoverPollEndpoint;
+    type Output = DiscoverPollEndpointResponse;
+}
+
 impl crate::Input for GetTaskProtectionRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsGetTaskProtection;
     type Output = GetTaskProtectionResponse;
@@ -9013,6 +9750,11 @@ impl crate::Input for PutClusterCapacityProvidersRequest {
     type Output = PutClusterCapacityProvidersResponse;
 }
 
+impl crate::Input for RegisterContainerInstanceRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsRegisterContainerInstance;
+    type Output = RegisterContainerInstanceResponse;
+}
+
 impl crate::Input for RegisterTaskDefinitionRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsRegisterTaskDefinition;
     type Output = RegisterTaskDefinitionResponse;
@@ -9031,6 +9773,21 @@ impl crate::Input for StartTaskRequest {
 impl crate::Input for StopTaskRequest {
     const OPERATION: crate::OperationId = crate::OperationId::EcsStopTask;
     type Output = StopTaskResponse;
+}
+
+impl crate::Input for SubmitAttachmentStateChangesRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsSubmitAttachmentStateChanges;
+    type Output = SubmitAttachmentStateChangesResponse;
+}
+
+impl crate::Input for SubmitContainerStateChangeRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsSubmitContainerStateChange;
+    type Output = SubmitContainerStateChangeResponse;
+}
+
+impl crate::Input for SubmitTaskStateChangeRequest {
+    const OPERATION: crate::OperationId = crate::OperationId::EcsSubmitTaskStateChange;
+    type Output = SubmitTaskStateChangeResponse;
 }
 
 impl crate::Input for TagResourceRequest {

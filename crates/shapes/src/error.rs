@@ -100,12 +100,14 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// The words.
     pub message: String,
+    /// ARNs the answer names in a member of its own; the JSON protocol has one.
+    pub resource_ids: Vec<String>,
 }
 
 impl Refusal {
     /// A refusal with this code and these words.
     pub fn new(code: impl Into<ErrorCode>, message: impl Into<String>) -> Refusal {
-        Refusal { code: code.into(), message: message.into() }
+        Refusal { code: code.into(), message: message.into(), resource_ids: Vec::new() }
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Operation {
     pub handler: &'static str,
     /// The first release that answers it.
     pub since: &'static str,
+    /// The group of operations among which throttling counts; empty when it never does.
+    pub rate: &'static str,
     /// Top-level members of the input that the service model requires, by model name.
     pub required_members: &'static [&'static str],
     /// The element around the result in awsQuery answers; empty in other protocols.

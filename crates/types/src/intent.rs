@@ -4,13 +4,13 @@
 //! Acting on the same intent twice changes nothing. `diff` and `apply` move an intent over the link as a patch.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::container::{
-    Dependency, HealthCheck, IpcMode, LinuxParameters, LogIntent, PidMode, RestartPolicy, SystemControl, Ulimit,
-    VolumeIntent, is_default,
+    Dependency, ExtraHost, HealthCheck, IpcMode, LinuxParameters, LogIntent, PidMode, RestartPolicy, SystemControl,
+    Ulimit, VolumeIntent, is_default,
 };
 use crate::mode::{ContainerLink, NetworkMode, Protocol};
 use crate::{
@@ -294,6 +294,21 @@ pub struct ContainerIntent {
     /// Containers of the task it knows by name (network mode bridge).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<ContainerLink>,
+    /// Name it gives itself; not in network mode awsvpc, nor are the next four.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hostname: Option<String>,
+    /// Lines added to its `/etc/hosts`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub extra_hosts: Vec<ExtraHost>,
+    /// Name servers it asks instead of those of its task or host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dns_servers: Vec<IpAddr>,
+    /// Search domains it has instead of those of its task or host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dns_search_domains: Vec<String>,
+    /// It has loopback only, whatever the mode of its task.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub disable_networking: bool,
     /// Capabilities, devices, memory file systems and the like.
     #[serde(default, skip_serializing_if = "is_default")]
     pub linux: LinuxParameters,

@@ -85,6 +85,14 @@ pub fn encode_refusal(form: ErrorForm, refusal: &Refusal, request_id: &str) -> h
             encode_json::text(refusal.code.code(), &mut body);
             body.extend_from_slice(b",\"message\":");
             encode_json::text(&refusal.message, &mut body);
+            if !refusal.resource_ids.is_empty() {
+                body.extend_from_slice(b",\"resourceIds\":[");
+                for (at, arn) in refusal.resource_ids.iter().enumerate() {
+                    body.extend_from_slice(if at == 0 { b"" } else { b"," });
+                    encode_json::text(arn, &mut body);
+                }
+                body.push(b']');
+            }
             body.push(b'}');
             answer(status, "application/x-amz-json-1.1", request_id, body)
         }

@@ -1,9 +1,10 @@
 //! `berth server`: the AWS API and the records.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use berth_control::ServerConfig;
+use berth_control::{Rates, ServerConfig};
 use tokio::sync::oneshot;
 
 use crate::args::ServerArgs;
@@ -26,6 +27,8 @@ pub fn run(place: &Place, args: &ServerArgs) -> Result<ExitCode> {
         region: options.region.clone(),
         account: options.account.clone(),
         trust_any_key: options.trust_any_key,
+        stopped_tasks_kept: Duration::from_secs(u64::from(options.keep_stopped_tasks) * 60),
+        rates: Rates::read(options.throttle.iter().map(String::as_str))?,
         ready: Some(tell),
         fault_points: Default::default(),
     };

@@ -189,6 +189,8 @@ fn server_arguments(server: &ServerOptions) -> Vec<String> {
         ("--listen", server.listen.to_string()),
         ("--region", server.region.clone()),
         ("--account", server.account.clone()),
+        ("--keep-stopped-tasks", server.keep_stopped_tasks.to_string()),
+        ("--throttle", server.throttle.join(",")),
     ]
     .into_iter()
     .flat_map(|(option, value)| [option.to_owned(), value])

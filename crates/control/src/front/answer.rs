@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use berth_shapes::{Operation, Refusal};
-use berth_wire::{Call, ErrorForm, RequestParts, Unroutable, encode_refusal, route};
+use berth_wire::{Call, ErrorForm, RequestParts, Unroutable, encode_refusal, refuse as wire_refuse, route};
 use bytes::Bytes;
 use http::{Response, request};
 
 use super::dispatch::{self, Answering, Asked};
 use super::{Front, authenticate};
-use crate::clock::request_id;
+use crate::clock::{now, request_id};
 
 /// Answers a request whose body has been read.
 pub(super) async fn answer(front: &Front, head: &request::Parts, body: &Bytes) -> Response<Bytes> {
@@ -34,6 +34,9 @@ pub(super) async fn answer(front: &Front, head: &request::Parts, body: &Bytes) -
 fn decide(front: &Front, parts: &RequestParts<'_>, call: Call<'_>, id: &str) -> Answering {
     let snapshot = front.published.snapshot();
     match authenticate::caller(front, parts, call.operation.service, &snapshot) {
+        Ok(_) if !front.throttle.admits(call.operation, now()) => {
+            Answering::Now(Err(wire_refuse::throttled(call.operation.service)))
+        }
         Ok(caller) => dispatch::answer(Asked {
             call: &call,
             snapshot: &snapshot,

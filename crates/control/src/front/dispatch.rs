@@ -108,6 +108,7 @@ operations! {
     EcsDescribeContainerInstances => read ecs::describe_container_instances;
     EcsDescribeTaskDefinition => read ecs::describe_task_definition;
     EcsDescribeTasks => read ecs::describe_tasks;
+    EcsDiscoverPollEndpoint => read ecs::discover_poll_endpoint;
     EcsGetTaskProtection => read ecs::get_task_protection;
     EcsListAccountSettings => read ecs::list_account_settings;
     EcsListAttributes => read ecs::list_attributes;
@@ -121,10 +122,14 @@ operations! {
     EcsPutAccountSettingDefault => write ecs::put_account_setting_default;
     EcsPutAttributes => write ecs::put_attributes;
     EcsPutClusterCapacityProviders => write ecs::put_cluster_capacity_providers;
+    EcsRegisterContainerInstance => read ecs::register_container_instance;
     EcsRegisterTaskDefinition => write ecs::register_task_definition;
     EcsRunTask => write ecs::run_task;
     EcsStartTask => write ecs::start_task;
     EcsStopTask => write ecs::stop_task;
+    EcsSubmitAttachmentStateChanges => read ecs::submit_attachment_state_changes;
+    EcsSubmitContainerStateChange => read ecs::submit_container_state_change;
+    EcsSubmitTaskStateChange => read ecs::submit_task_state_change;
     EcsTagResource => write ecs::tag_resource;
     EcsUntagResource => write ecs::untag_resource;
     EcsUpdateCluster => write ecs::update_cluster;
@@ -180,7 +185,7 @@ fn is_dry_run(input: &dyn Structure) -> bool {
 }
 
 fn as_answered(refusal: berth_domain::Refusal) -> Refusal {
-    Refusal { code: refusal.code, message: refusal.message }
+    Refusal { code: refusal.code, message: refusal.message, resource_ids: refusal.resource_ids }
 }
 
 fn as_refusal(fault: CommitFault, service: Service) -> Refusal {

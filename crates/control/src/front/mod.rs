@@ -20,6 +20,7 @@ use crate::commit::Committer;
 use crate::link::Hosts;
 use crate::metrics::Metrics;
 use crate::publish::Published;
+use crate::throttle::Throttle;
 
 /// What answering a request needs.
 pub(crate) struct Front {
@@ -28,6 +29,7 @@ pub(crate) struct Front {
     pub(crate) trust_any_key: bool,
     pub(crate) published: Published,
     pub(crate) committer: Committer,
+    pub(crate) throttle: Throttle,
     pub(crate) metrics: Metrics,
     pub(crate) hosts: Arc<Hosts>,
 }

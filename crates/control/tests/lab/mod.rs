@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use berth_control::{Credentials, Fault, ServerConfig};
+use berth_control::{Credentials, Fault, Rates, ServerConfig};
 use berth_shapes::Input;
 use berth_types::admin;
 use berth_types::link::{ToNode, ToServer};
@@ -42,6 +42,8 @@ pub fn config(folder: &Path) -> ServerConfig {
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
         trust_any_key: false,
+        stopped_tasks_kept: Duration::from_secs(3600),
+        rates: Rates::default(),
         ready: None,
         fault_points: Default::default(),
     }

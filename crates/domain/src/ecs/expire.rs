@@ -5,17 +5,21 @@ use berth_types::{TaskId, TimestampMs};
 use super::record::TaskDefinitionKey;
 use crate::{Change, Draft, Env, RecordKey, Snapshot};
 
-/// How long a stopped task can be described, as on AWS, and a deleted definition at least.
+/// How long a stopped task can be described on AWS.
 pub const STOPPED_TASKS_KEPT_MS: i64 = 60 * 60 * 1000;
 
-/// Removes what ended longer ago than that.
-pub fn expire(snap: &Snapshot, env: &Env) -> Change<()> {
+/// How long a deleted definition can be described at least.
+const DELETED_DEFINITIONS_KEPT_MS: i64 = 60 * 60 * 1000;
+
+/// Removes what ended longer ago than that; stopped tasks after `tasks_kept_ms`.
+pub fn expire(snap: &Snapshot, tasks_kept_ms: i64, env: &Env) -> Change<()> {
     let mut draft = Draft::of(snap);
-    let is_over = |at: &TimestampMs| at.0 + STOPPED_TASKS_KEPT_MS < env.now.0;
-    for (_, task) in snap.index().stopped_tasks.iter().take_while(|(at, _)| is_over(at)) {
+    let is_over = |at: &TimestampMs, kept_ms: i64| at.0.saturating_add(kept_ms) < env.now.0;
+    for (_, task) in snap.index().stopped_tasks.iter().take_while(|(at, _)| is_over(at, tasks_kept_ms)) {
         draft.delete(RecordKey::Task(task.clone()));
     }
-    for (_, definition) in snap.index().deleted_definitions.iter().take_while(|(at, _)| is_over(at)) {
+    let deleted = snap.index().deleted_definitions.iter();
+    for (_, definition) in deleted.take_while(|(at, _)| is_over(at, DELETED_DEFINITIONS_KEPT_MS)) {
         if !is_used(&draft, definition) {
             draft.delete(RecordKey::TaskDefinition(definition.clone()));
         }

@@ -5,6 +5,7 @@
 //! Not here: services, schedulers, load balancers.
 
 mod account_setting;
+mod agent;
 mod attribute;
 mod capacity_provider;
 mod cluster;
@@ -38,6 +39,10 @@ pub(crate) mod tests;
 
 pub use account_setting::{
     delete_account_setting, list_account_settings, put_account_setting, put_account_setting_default,
+};
+pub use agent::{
+    discover_poll_endpoint, register_container_instance, submit_attachment_state_changes,
+    submit_container_state_change, submit_task_state_change,
 };
 pub use attribute::{delete_attributes, list_attributes, put_attributes};
 pub use capacity_provider::{describe_capacity_providers, put_cluster_capacity_providers};

@@ -105,7 +105,7 @@ pub struct TaskDefinition {
     pub execution_role_arn: Option<String>,
     /// As given: cpuArchitecture, operatingSystemFamily.
     pub runtime_platform: Option<RuntimePlatform>,
-    /// Echoed; only `false` is accepted.
+    /// As given; `true` not in awsvpc mode.
     pub enable_fault_injection: Option<bool>,
     /// Expressions of its memberOf constraints.
     pub placement_constraints: Vec<String>,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use berth_shapes::ecs::{ErrorCode, Failure, RunTaskRequest, RunTaskResponse};
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::report::ContainerStatus;
-use berth_types::{HostId, TaskId, uuid_text};
+use berth_types::{HostId, TaskId, TimestampMs, uuid_text};
 
 use super::load::Need;
 use super::network::{self, Network};
@@ -30,6 +30,14 @@ use crate::{Change, Draft, Env, Refusal, Snapshot};
 /// Tasks one call can start.
 const COUNT_MAX: i32 = 10;
 
+const HOUR_MS: i64 = 60 * 60 * 1000;
+
+/// How long a client token stands for the tasks it started.
+const TOKEN_HOURS: i64 = 24;
+
+/// How long it does after they stopped.
+const TOKEN_HOURS_STOPPED: i64 = 1;
+
 /// The only platform there is.
 const PLATFORM_VERSION: &str = "1.4.0";
 
@@ -37,7 +45,7 @@ const PLATFORM_VERSION: &str = "1.4.0";
 pub fn run_task(snap: &Snapshot, req: &RunTaskRequest, env: &Env) -> Result<Change<RunTaskResponse>, Refusal> {
     let cluster = active_cluster(snap, req.cluster.as_deref(), env)?;
     let token = client_token(req)?;
-    if let Some(tasks) = started_before(snap, token.as_ref(), env)? {
+    if let Some(tasks) = started_before(snap, &cluster, token.as_ref(), env)? {
         let tasks = tasks.iter().map(|task| show_task::task(snap, task, env)).collect();
         return Ok(Change::none(RunTaskResponse { failures: Some(Vec::new()), tasks: Some(tasks) }));
     }
@@ -220,16 +228,18 @@ fn client_token(req: &RunTaskRequest) -> Result<Option<(String, String)>, Refusa
     Ok(Some((token.clone(), format!("{:016x}", checksum(&format!("{req:?}"))))))
 }
 
-/// The tasks an earlier call with this token started, if there was one.
+/// The tasks an earlier call with this token started in the cluster, if there was one and the token still stands for it.
 fn started_before(
     snap: &Snapshot,
+    cluster: &Cluster,
     token: Option<&(String, String)>,
     env: &Env,
 ) -> Result<Option<Vec<Arc<Task>>>, Refusal> {
     let Some((token, digest)) = token else { return Ok(None) };
     let first = (token.clone(), TaskId::from_bits(0));
     let known = snap.index().client_tokens.range(first..).take_while(|(known, _)| known == token);
-    let tasks: Vec<Arc<Task>> = known.filter_map(|(_, task)| snap.tasks.get(task).cloned()).collect();
+    let known = known.filter_map(|(_, task)| snap.tasks.get(task).cloned());
+    let tasks: Vec<Arc<Task>> = known.filter(|task| task.cluster == cluster.name && holds_token(task, env)).collect();
     if tasks.is_empty() {
         return Ok(None);
     }
@@ -243,9 +253,17 @@ fn started_before(
                  with it are: {}",
                 arns.join(", ")
             ),
-        ));
+        )
+        .because_of(arns));
     }
     Ok(Some(tasks))
+}
+
+/// Whether a token stands for this task: for a day, and no longer than for an hour after the task stopped.
+fn holds_token(task: &Task, env: &Env) -> bool {
+    let is_over = |since: TimestampMs, hours: i64| since.0 + hours * HOUR_MS <= env.now.0;
+    !is_over(task.times.created_at, TOKEN_HOURS)
+        && !task.times.stopped_at.is_some_and(|stopped| is_over(stopped, TOKEN_HOURS_STOPPED))
 }
 
 /// What all tasks of the call have in common; ids and network are filled in by `start`.

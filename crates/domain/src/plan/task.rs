@@ -1,6 +1,6 @@
 //! One task as its host must run it: definition and overrides put together.
 
-use berth_types::container::{IpcMode, LogIntent, PidMode, VolumeIntent, VolumeSource};
+use berth_types::container::{Condition, Dependency, IpcMode, LogIntent, PidMode, VolumeIntent, VolumeSource};
 use berth_types::intent::{ContainerIntent, DnsIntent, MountIntent, PortIntent, TaskIntent};
 
 use crate::ecs::record::{ContainerDefinition, Task, TaskContainer, TaskDefinition, Volume, VolumeKind};
@@ -140,6 +140,11 @@ fn one(
         mounts: mounts(definition, container),
         ports: container.port_mappings.iter().map(port).collect(),
         links: container.links.iter().flatten().map(|link| read_link(link)).collect(),
+        hostname: container.hostname.clone(),
+        extra_hosts: container.extra_hosts.clone().unwrap_or_default(),
+        dns_servers: container.dns_servers.iter().flatten().filter_map(|server| server.parse().ok()).collect(),
+        dns_search_domains: container.dns_search_domains.clone().unwrap_or_default(),
+        disable_networking: container.disable_networking == Some(true),
         linux: container.linux_parameters.clone().unwrap_or_default(),
         ulimits: container.ulimits.clone().unwrap_or_default(),
         privileged: container.privileged == Some(true),
@@ -148,7 +153,7 @@ fn one(
             .into_iter()
             .any(|option| option.starts_with("no-new-privileges") && !option.ends_with("false")),
         system_controls: container.system_controls.clone(),
-        depends_on: container.depends_on.clone().unwrap_or_default(),
+        depends_on: depends_on(container),
         start_timeout_s: container.start_timeout_s,
         health_check: container.health_check.clone().filter(|check| check.command != ["NONE"]),
         restart_policy: container.restart_policy.clone(),
@@ -157,6 +162,17 @@ fn one(
             options: log.options.clone().unwrap_or_default(),
         }),
     }
+}
+
+/// What a container waits for. One it is linked to starts before it, as with Docker.
+fn depends_on(container: &ContainerDefinition) -> Vec<Dependency> {
+    let mut found = container.depends_on.clone().unwrap_or_default();
+    for link in container.links.iter().flatten().map(|link| read_link(link)) {
+        if found.iter().all(|known| known.container != link.container) {
+            found.push(Dependency { container: link.container, condition: Condition::Start });
+        }
+    }
+    found
 }
 
 /// The definition's variables with the overrides merged in by name.

@@ -44,10 +44,11 @@ impl Standing {
             }),
             Self::Apart(places) => {
                 let (place, container) = (places.get(index)?, record.containers.get(index)?);
+                let asked = record.intent.containers.get(index)?.hostname.as_deref();
                 Some(Stand {
                     netns: host.places.namespace(place),
                     group: container.runtime_id.clone(),
-                    hostname: modes::hostname_in(place, &container.runtime_id),
+                    hostname: modes::hostname_in(place, asked, &container.runtime_id),
                     files: modes::files_dir(&task_dir, &container.runtime_id),
                 })
             }

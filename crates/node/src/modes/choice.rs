@@ -64,7 +64,10 @@ pub(super) fn places(
             address: None,
             bindings: Vec::new(),
         };
-        match (task.network_mode, bridge) {
+        if container.disable_networking {
+            place.mode = NetworkMode::None;
+        }
+        match (place.mode, bridge) {
             (NetworkMode::Bridge, Some(bridge)) => {
                 let address = address(bridge.network, &addresses).ok_or(PlaceFault::NoAddress(bridge.network))?;
                 addresses.insert(address);
@@ -255,6 +258,22 @@ mod tests {
         assert_eq!(shown(&taken), "Bind for 0.0.0.0:443 failed: port is already allocated");
         let many = choose(vec![port(1, Some(11), None)], &[], &look, &mut next);
         assert_eq!(shown(&many), "the host has no 11 free tcp ports in a row for the container");
+    }
+
+    #[test]
+    fn a_container_without_networking_has_a_namespace_and_nothing_in_it() {
+        let mut task = task();
+        let names = [Names { namespace: "n".to_owned(), link: "l".to_owned() }];
+        let ports = vec![port(80, None, Some(8080))];
+        task.containers = vec![berth_types::intent::ContainerIntent { ports, disable_networking: true, ..container() }];
+        for mode in [NetworkMode::Bridge, NetworkMode::Host, NetworkMode::None] {
+            task.network_mode = mode;
+            let bridge = bridge(&look());
+            let places = places(&TaskId::from_bits(1), &task, &names, bridge.as_ref(), &[], &look(), &mut 0).unwrap();
+            let place = &places[0];
+            assert_eq!((place.mode, place.namespace.as_deref()), (NetworkMode::None, Some("n")));
+            assert_eq!((&place.link, place.address, place.bindings.len()), (&None, None, 0));
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use berth_types::intent::ContainerIntent;
 use berth_types::mode::{NetworkBinding, NetworkMode, Protocol};
 use berth_types::{FaultPoints, TaskId};
 use ipnet::Ipv4Net;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use crate::container::names;
-use crate::engine::record::TaskRecord;
+use crate::engine::record::{ContainerRecord, TaskRecord};
 use crate::fault::all_of;
 use crate::journal::{self, Journal};
 use crate::{Fault, NodeConfig, Step, step};
@@ -312,8 +313,12 @@ impl Places {
     }
 }
 
-/// Host name of a container: the end of its id, or that of the host where it has no network of its own.
-pub(crate) fn hostname_in(place: &Place, runtime_id: &str) -> String {
+/// Host name of a container: the one it asks for, else the end of its id, or that of the host where it has no network of
+/// its own.
+pub(crate) fn hostname_in(place: &Place, asked: Option<&str>, runtime_id: &str) -> String {
+    if let Some(asked) = asked {
+        return asked.to_owned();
+    }
     let of_host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     match place.mode {
         NetworkMode::Host => of_host().unwrap_or_else(|| hostname(runtime_id)),
@@ -334,9 +339,11 @@ pub(crate) fn files_dir(task_dir: &Path, runtime_id: &str) -> PathBuf {
 
 /// Writes the files of every container of a task. Blocks.
 pub(crate) fn write_files(task_dir: &Path, record: &TaskRecord, places: &[Place]) -> Result<(), Fault> {
-    let named = places.iter().zip(&record.containers);
-    let all: Vec<(Place, String)> =
-        named.map(|(place, known)| (place.clone(), hostname_in(place, &known.runtime_id))).collect();
+    let named = places.iter().zip(&record.containers).zip(&record.intent.containers);
+    let name = |((place, known), wanted): ((&Place, &ContainerRecord), &ContainerIntent)| {
+        (place.clone(), hostname_in(place, wanted.hostname.as_deref(), &known.runtime_id))
+    };
+    let all: Vec<(Place, String)> = named.map(name).collect();
     for (at, (container, known)) in record.intent.containers.iter().zip(&record.containers).enumerate() {
         files::write(&files_dir(task_dir, &known.runtime_id), container, &record.intent.dns, at, &all)?;
     }

@@ -8,6 +8,7 @@ use berth_types::container::{Condition, Dependency, HealthCheck, RestartPolicy};
 use super::super::record::ContainerDefinition;
 use super::super::refuse::client;
 use super::container::natural;
+use super::link;
 use super::linux::{each, text};
 use crate::Refusal;
 
@@ -123,8 +124,16 @@ pub(super) fn check_together(containers: &[ContainerDefinition]) -> Result<(), R
             Condition::Healthy => {}
         }
     }
+    let linked = |container: &ContainerDefinition| -> Vec<String> {
+        container.links.iter().flatten().map(|text| link::read(text).container).collect()
+    };
+    if has_cycle(containers, linked) {
+        return Err(client("Container links should not have a cycle"));
+    }
+    // A link is a dependency too: the linked container starts first.
     let edges = |container: &ContainerDefinition| {
-        container.depends_on.iter().flatten().map(|dependency| dependency.container.clone()).collect()
+        let named = container.depends_on.iter().flatten().map(|dependency| dependency.container.clone());
+        named.chain(linked(container)).collect()
     };
     match has_cycle(containers, edges) {
         true => Err(client("Container dependsOn contains a cycle")),

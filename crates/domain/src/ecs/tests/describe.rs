@@ -155,13 +155,15 @@ fn a_task_lives_and_is_stopped_by_its_user() {
     "#]]
     .assert_eq(&found);
     assert_eq!((world.snap.enis.len(), world.snap.group_sets.len()), (0, 0));
-    world.now.0 += super::super::STOPPED_TASKS_KEPT_MS;
-    for kept in [1, 0] {
-        let env = world.env();
-        let change = expire(&world.snap, &env);
-        world.apply(change);
-        assert_eq!(world.snap.tasks.len(), kept);
-        world.now.0 += 1;
+    let stopped_at = world.now.0;
+    // An hour as on AWS, and a day where the server is told so.
+    for kept_ms in [super::super::STOPPED_TASKS_KEPT_MS, 24 * 60 * 60 * 1000] {
+        for (after_ms, left) in [(kept_ms, 1), (kept_ms + 1, 0)] {
+            world.now.0 = stopped_at + after_ms;
+            let (env, mut snap) = (world.env(), world.snap.clone());
+            expire(&snap, kept_ms, &env).writes.iter().for_each(|write| snap.apply(write));
+            assert_eq!(snap.tasks.len(), left, "{kept_ms} ms kept, {after_ms} ms later");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! addresses, us-west-2a), `sg-web`, `sg-default`; `subnet-far` and `sg-far` are in another VPC.
 #![allow(clippy::unwrap_used)]
 
+mod agent;
 mod capacity;
 mod containers;
 mod describe;

@@ -199,6 +199,36 @@ fn a_task_that_cannot_start_ends_without_an_interface() {
 }
 
 #[test]
+fn a_host_hears_the_names_of_a_container_and_that_who_it_is_linked_to_comes_first() {
+    let mut world = World::with_host();
+    let mut bridge = definition("bridge", json!([]));
+    let web = json!({"links": ["db:data", "db", "cache"], "hostname": "web", "disableNetworking": true,
+        "extraHosts": [{"hostname": "old", "ipAddress": "10.0.0.9"}], "dnsServers": ["10.0.0.2"],
+        "dnsSearchDomains": ["example.com"], "dependsOn": [{"containerName": "cache", "condition": "COMPLETE"}]});
+    bridge["containerDefinitions"][0].as_object_mut().unwrap().extend(web.as_object().unwrap().clone());
+    let others = bridge["containerDefinitions"].as_array_mut().unwrap();
+    others.push(json!({"name": "db", "image": "db", "memory": 64}));
+    others.push(json!({"name": "cache", "image": "cache", "memory": 64, "essential": false}));
+    let answer = world.write(register_task_definition, bridge).unwrap();
+    let task = run(&mut world, "bridge").unwrap();
+    let env = world.env();
+    let intent =
+        serde_json::to_value(&plan::host(&world.snap, &hello(1).host, &env).tasks[&task].containers[0]).unwrap();
+    let heard = ["hostname", "extra_hosts", "dns_servers", "dns_search_domains", "disable_networking", "depends_on"];
+    let heard: Vec<String> = heard.iter().map(|member| format!("{member} {}", intent[member])).collect();
+    expect![[r#"
+        hostname "web"
+        extra_hosts [{"hostname":"old","ip_address":"10.0.0.9"}]
+        dns_servers ["10.0.0.2"]
+        dns_search_domains ["example.com"]
+        disable_networking true
+        depends_on [{"condition":"COMPLETE","container":"cache"},{"condition":"START","container":"db"}]"#]]
+    .assert_eq(&heard.join("\n"));
+    let shown = &answer["taskDefinition"]["containerDefinitions"][0]["dependsOn"];
+    assert_eq!(shown.as_array().unwrap().len(), 1, "what was not asked for is not answered: {shown}");
+}
+
+#[test]
 fn a_host_hears_the_mode_the_ports_and_the_links() {
     let mut world = World::with_host();
     let ports = json!([{"containerPort": 80, "hostPort": 8080}, {"containerPort": 53, "protocol": "udp"},

@@ -235,6 +235,37 @@ fn other_network_modes_have_their_own_rules() {
             ),
             ("unknown link", json!({"containerDefinitions": container(json!({"links": ["db:db"]}))})),
             (
+                "links in a circle",
+                json!({"containerDefinitions": [{"name": "nginx", "image": "nginx", "memory": 64, "links": ["db"]},
+                    {"name": "db", "image": "db", "memory": 64, "links": ["nginx:web"]}]}),
+            ),
+            (
+                "a link to who waits",
+                json!({"containerDefinitions": [{"name": "nginx", "image": "nginx", "memory": 64, "links": ["db"]},
+                    {"name": "db", "image": "db", "memory": 64,
+                        "dependsOn": [{"containerName": "nginx", "condition": "START"}]}]}),
+            ),
+            (
+                "names",
+                json!({"containerDefinitions": container(json!({"hostname": "web-1.example", "disableNetworking": true,
+                    "extraHosts": [{"hostname": "db", "ipAddress": "fd00::1"}], "dnsServers": ["10.0.0.2", "::1"],
+                    "dnsSearchDomains": ["example.com", "."]}))}),
+            ),
+            ("host name", json!({"containerDefinitions": container(json!({"hostname": "a b"}))})),
+            ("long host name", json!({"containerDefinitions": container(json!({"hostname": "a".repeat(64)}))})),
+            (
+                "extra host",
+                json!({"containerDefinitions": container(json!({"extraHosts": [
+                    {"hostname": "a\nb", "ipAddress": "10.0.0.1"}]}))}),
+            ),
+            (
+                "address of an extra host",
+                json!({"containerDefinitions": container(json!({"extraHosts": [
+                    {"hostname": "a", "ipAddress": "10.0.0"}]}))}),
+            ),
+            ("name server", json!({"containerDefinitions": container(json!({"dnsServers": ["ns1"]}))})),
+            ("domain", json!({"containerDefinitions": container(json!({"dnsSearchDomains": ["a b"]}))})),
+            (
                 "host port twice",
                 json!({"containerDefinitions": container(json!({"portMappings": [
                     {"containerPort": 80, "hostPort": 8080}, {"containerPort": 81, "hostPort": 8080}]}))}),
@@ -292,6 +323,16 @@ fn other_network_modes_have_their_own_rules() {
         links: ok
         link with a bad alias: ClientException: Invalid 'links' setting. Invalid alias: 'a b'
         unknown link: ClientException: Invalid 'links' setting. Unknown container: 'db'
+        links in a circle: ClientException: Container links should not have a cycle
+        a link to who waits: ClientException: Container dependsOn contains a cycle
+        names: ok
+        host name: ClientException: Invalid 'hostname' setting for container. 'a b' is not a host name of up to 63 characters.
+        long host name: ClientException: Invalid 'hostname' setting for container. 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' is not a host name of up to 63 characters.
+        extra host: ClientException: Invalid 'extraHosts' setting for container. 'a
+        b' is not a host name.
+        address of an extra host: ClientException: Invalid 'extraHosts' setting for container. '10.0.0' is not an IP address.
+        name server: ClientException: Invalid 'dnsServers' setting for container. 'ns1' is not an IP address.
+        domain: ClientException: Invalid 'dnsSearchDomains' setting for container. 'a b' is not a domain.
         host port twice: ClientException: host port is used multiple times in task
         dynamic twice: ok
         one port through two of the host: ok
@@ -623,7 +664,7 @@ fn a_deleted_definition_stays_until_nothing_refers_to_it() {
     found.push_str(&format!("{refused}\n"));
     let mut left = |world: &mut World| {
         let env = world.env();
-        let change = expire(&world.snap, &env);
+        let change = expire(&world.snap, STOPPED_TASKS_KEPT_MS, &env);
         world.apply(change);
         let families = world.read(list_task_definition_families, json!({})).unwrap();
         let keys: Vec<String> = world.snap.task_definitions.keys().map(ToString::to_string).collect();

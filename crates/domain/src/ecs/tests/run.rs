@@ -1,11 +1,14 @@
 //! RunTask.
 
+use berth_types::report::{EniState, TaskStage};
 use expect_test::expect;
 use serde_json::{Value, json};
 
 use super::{World, ec2_definition, fargate_definition, hello, merged, run_request, table};
 use crate::ecs::record::TaskStatus;
-use crate::ecs::{deregister_task_definition, describe_tasks, register_task_definition, run_task, start_task};
+use crate::ecs::{
+    deregister_task_definition, describe_tasks, register_task_definition, run_task, start_task, stop_task,
+};
 
 fn awsvpc(patch: Value) -> Value {
     json!({"networkConfiguration": {"awsvpcConfiguration": patch}})
@@ -234,8 +237,58 @@ fn the_same_token_gives_the_same_tasks() {
     wanted.sort_unstable();
     assert_eq!(ids, wanted);
     assert_eq!(world.snap.tasks.len(), 2);
-    let other = world.write(run_task, merged(run_request(), json!({"clientToken": "t", "count": 1}))).unwrap_err();
-    assert!(other.starts_with("ConflictException: "), "{other}");
+    let env = world.env();
+    let other = super::fill(merged(run_request(), json!({"clientToken": "t", "count": 1})));
+    let other = run_task(&world.snap, &other, &env).unwrap_err();
+    assert_eq!(other.code.code(), "ConflictException");
+    assert_eq!(other.resource_ids.len(), 2, "{other}");
+}
+
+#[test]
+fn a_token_belongs_to_its_cluster() {
+    let mut world = World::with_host();
+    world.run(json!({"clientToken": "t"}));
+    world.write(crate::ecs::create_cluster, json!({"clusterName": "other"})).unwrap();
+    let elsewhere = merged(run_request(), json!({"clientToken": "t", "cluster": "other"}));
+    assert_eq!(world.write(run_task, elsewhere).unwrap()["tasks"].as_array().unwrap().len(), 1);
+    assert_eq!(world.snap.tasks.len(), 2);
+}
+
+#[test]
+fn a_token_ends_after_a_day_or_an_hour_after_its_task() {
+    const MINUTE_MS: i64 = 60 * 1000;
+    let ask = |world: &mut World| {
+        let before = world.snap.tasks.len();
+        world.run(json!({"clientToken": "t"}));
+        world.snap.tasks.len() - before
+    };
+    let mut running = World::with_host();
+    let began = running.now.0;
+    let mut stopped = World::with_host();
+    let task = stopped.run(json!({"clientToken": "t"}))[0].clone();
+    stopped.write(stop_task, json!({"task": task.as_str()})).unwrap();
+    stopped.stage(&task, TaskStage::Stopped, None);
+    stopped.eni(&task, EniState::Gone);
+    assert_eq!(stopped.status(&task), TaskStatus::Stopped);
+    assert_eq!(ask(&mut running), 1);
+    let mut found = String::new();
+    for minutes in [1, 59, 61, 24 * 60 - 1, 24 * 60] {
+        let mut started = Vec::new();
+        for world in [&mut running, &mut stopped] {
+            let mut then = World { snap: world.snap.clone(), now: world.now, calls: world.calls + 1000 };
+            then.now.0 = began + minutes * MINUTE_MS;
+            started.push(ask(&mut then));
+        }
+        found += &format!("after {minutes} minutes: running {} stopped {}\n", started[0], started[1]);
+    }
+    expect![[r#"
+        after 1 minutes: running 0 stopped 0
+        after 59 minutes: running 0 stopped 0
+        after 61 minutes: running 0 stopped 1
+        after 1439 minutes: running 0 stopped 1
+        after 1440 minutes: running 1 stopped 1
+    "#]]
+    .assert_eq(&found);
 }
 
 #[test]

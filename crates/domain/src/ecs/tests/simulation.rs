@@ -322,11 +322,12 @@ impl Simulation {
 
     fn pass(&mut self, minutes: i64) {
         self.world.now.0 += minutes * 60 * 1000;
-        for rule in [register_waiting_hosts, expire] {
-            let env = self.world.env();
-            let change = rule(&self.world.snap, &env);
-            self.world.apply(change);
-        }
+        let env = self.world.env();
+        let change = register_waiting_hosts(&self.world.snap, &env);
+        self.world.apply(change);
+        let env = self.world.env();
+        let change = expire(&self.world.snap, STOPPED_TASKS_KEPT_MS, &env);
+        self.world.apply(change);
     }
 
     /// What changed for a host is the difference of what it must hold.
