@@ -78,6 +78,9 @@ pub fn run(options: &Options) -> Result<()> {
 
 /// Starts the tasks that are to stand, as fast as the server takes them.
 fn fill(credentials: &Credentials, options: &Options) -> Result<()> {
+    if options.standing == 0 {
+        return Ok(());
+    }
     let mut client = Client::connect(&options.endpoint, credentials)?;
     scene::prepare_plain(&mut client, &options.cluster, &options.image)?;
     let left = std::sync::atomic::AtomicU32::new(options.standing.div_ceil(scene::RUN_MAX));

@@ -7,19 +7,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use berth_domain::{Change, Env, Refusal, Snapshot, ecs, vpc};
 use berth_shapes::ec2::{CreateSubnetRequest, CreateVpcRequest};
-use berth_shapes::ecs::{
-    AwsVpcConfiguration, ContainerDefinition, NetworkConfiguration, PlacementStrategy, RegisterTaskDefinitionRequest,
-    RunTaskRequest,
-};
+use berth_shapes::ecs::{AwsVpcConfiguration, NetworkConfiguration, PlacementStrategy, RunTaskRequest};
 use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION};
 use berth_types::{HostId, InstanceId};
 
-use crate::scene::FAMILY;
+use crate::scene::{self, FAMILY, RUN_MAX};
 use crate::table;
 
 const SAMPLE: Duration = Duration::from_secs(2);
-/// As many as one RunTask may start.
-const PER_CALL: u32 = 10;
 /// Each is a VPC with one subnet that fills it, the largest AWS admits.
 const NETWORKS: u8 = 4;
 const CLUSTER: &str = "default";
@@ -56,7 +51,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<()> {
     let mut world = World::new(options.hosts)?;
     eprintln!("placing {} tasks on {} hosts", options.tasks, options.hosts);
-    for nth in 0..options.tasks / PER_CALL {
+    for nth in 0..options.tasks / RUN_MAX {
         let launch_type = if nth % 2 == 0 { "FARGATE" } else { "EC2" };
         world.run(launch_type, &[])?;
     }
@@ -109,7 +104,7 @@ impl World {
             let change = ecs::host_connected(&world.snapshot, &hello(number.into()), &env)?;
             world.apply(change);
         }
-        world.decide(ecs::register_task_definition, &definition())?;
+        world.decide(ecs::register_task_definition, &scene::definition("busybox"))?;
         Ok(world)
     }
 
@@ -141,7 +136,7 @@ impl World {
             cluster: Some(CLUSTER.to_owned()),
             task_definition: Some(FAMILY.to_owned()),
             launch_type: Some(launch_type.to_owned()),
-            count: Some(PER_CALL as i32),
+            count: Some(RUN_MAX as i32),
             network_configuration: Some(NetworkConfiguration { awsvpc_configuration: Some(vpc) }),
             placement_strategy: (!strategies.is_empty()).then(|| strategy.collect()),
             ..Default::default()
@@ -161,7 +156,7 @@ impl World {
         let request = self.request(launch_type, strategies);
         let answer = self.decide(ecs::run_task, &request)?;
         let started = answer.tasks.unwrap_or_default().len() as u32;
-        ensure!(started == PER_CALL, "only {started} tasks were placed: {:?}", answer.failures);
+        ensure!(started == RUN_MAX, "only {started} tasks were placed: {:?}", answer.failures);
         Ok(started)
     }
 }
@@ -183,23 +178,5 @@ fn hello(number: u128) -> Hello {
         attributes,
         tasks: Vec::new(),
         enis: Vec::new(),
-    }
-}
-
-fn definition() -> RegisterTaskDefinitionRequest {
-    let container = ContainerDefinition {
-        name: Some("app".to_owned()),
-        image: Some("busybox".to_owned()),
-        essential: Some(true),
-        ..Default::default()
-    };
-    RegisterTaskDefinitionRequest {
-        family: Some(FAMILY.to_owned()),
-        network_mode: Some("awsvpc".to_owned()),
-        requires_compatibilities: Some(vec!["EC2".to_owned(), "FARGATE".to_owned()]),
-        cpu: Some("256".to_owned()),
-        memory: Some("512".to_owned()),
-        container_definitions: Some(vec![container]),
-        ..Default::default()
     }
 }

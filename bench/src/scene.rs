@@ -30,6 +30,17 @@ pub struct Scene {
 /// Creates the cluster, registers a one-container definition and finds subnets and a security group.
 pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Scene> {
     client.call(&CreateClusterRequest { cluster_name: Some(cluster.to_owned()), ..Default::default() })?;
+    client.call(&definition(image))?;
+    let answer = String::from_utf8(client.call(&DescribeSubnetsRequest::default())?)?;
+    let subnets: Vec<String> = texts(&answer, "subnetId").take(SUBNETS_MAX).collect();
+    ensure!(!subnets.is_empty(), "the endpoint has no subnet");
+    let answer = String::from_utf8(client.call(&DescribeSecurityGroupsRequest::default())?)?;
+    let group = texts(&answer, "groupId").next().context("the endpoint has no security group")?;
+    Ok(Scene { subnets, group })
+}
+
+/// One container of launch type EC2 or FARGATE that waits.
+pub fn definition(image: &str) -> RegisterTaskDefinitionRequest {
     let container = ContainerDefinition {
         name: Some("app".to_owned()),
         image: Some(image.to_owned()),
@@ -40,7 +51,7 @@ pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Scene>
         stop_timeout: Some(2),
         ..Default::default()
     };
-    client.call(&RegisterTaskDefinitionRequest {
+    RegisterTaskDefinitionRequest {
         family: Some(FAMILY.to_owned()),
         network_mode: Some("awsvpc".to_owned()),
         requires_compatibilities: Some(vec!["EC2".to_owned(), "FARGATE".to_owned()]),
@@ -48,13 +59,7 @@ pub fn prepare(client: &mut Client, cluster: &str, image: &str) -> Result<Scene>
         memory: Some("512".to_owned()),
         container_definitions: Some(vec![container]),
         ..Default::default()
-    })?;
-    let answer = String::from_utf8(client.call(&DescribeSubnetsRequest::default())?)?;
-    let subnets: Vec<String> = texts(&answer, "subnetId").take(SUBNETS_MAX).collect();
-    ensure!(!subnets.is_empty(), "the endpoint has no subnet");
-    let answer = String::from_utf8(client.call(&DescribeSecurityGroupsRequest::default())?)?;
-    let group = texts(&answer, "groupId").next().context("the endpoint has no security group")?;
-    Ok(Scene { subnets, group })
+    }
 }
 
 /// What stands in the elements of this name, in order.
@@ -85,7 +90,7 @@ pub fn prepare_plain(client: &mut Client, cluster: &str, image: &str) -> Result<
     let container = ContainerDefinition {
         name: Some("app".to_owned()),
         image: Some(image.to_owned()),
-        memory: Some(4),
+        memory: Some(6),
         ..Default::default()
     };
     client.call(&RegisterTaskDefinitionRequest {

@@ -22,11 +22,18 @@ pub fn doctor() -> Vec<Check> {
             name: "containerd",
             found: program("containerd", "install the containerd package, version 1.6 or later"),
         },
-        Check { name: "containerd-shim-runc-v2", found: on_path("containerd-shim-runc-v2") },
+        Check {
+            name: "containerd-shim-runc-v2",
+            found: on_path("containerd-shim-runc-v2", "it belongs to the containerd package"),
+        },
         Check { name: "runc", found: program("runc", "install the runc package") },
         Check { name: "nft", found: program("nft", "install the nftables package; network mode bridge needs it") },
         Check { name: "cgroups", found: cgroups() },
         Check { name: "overlayfs", found: overlayfs() },
+        Check {
+            name: "mkfs.ext4",
+            found: on_path("mkfs.ext4", "it belongs to the e2fsprogs package; tasks with ephemeralStorage need it"),
+        },
     ]
 }
 
@@ -48,12 +55,10 @@ fn program(name: &str, cure: &str) -> Result<String, String> {
     }
 }
 
-fn on_path(name: &str) -> Result<String, String> {
+fn on_path(name: &str, cure: &str) -> Result<String, String> {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file());
-    found
-        .map(|path| path.display().to_string())
-        .ok_or_else(|| format!("{name} is not in PATH; it belongs to the containerd package"))
+    found.map(|path| path.display().to_string()).ok_or_else(|| format!("{name} is not in PATH; {cure}"))
 }
 
 fn cgroups() -> Result<String, String> {
@@ -85,6 +90,6 @@ mod tests {
     fn what_is_missing_comes_with_its_cure() {
         let found = program("berth-no-such-program", "install it");
         assert!(found.is_err_and(|text| text.contains("install it")));
-        assert!(on_path("sh").is_ok());
+        assert!(on_path("sh", "install it").is_ok());
     }
 }

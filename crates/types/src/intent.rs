@@ -226,6 +226,9 @@ pub struct TaskIntent {
     pub cpu_units: Option<u32>,
     /// Hard limit of all containers together, MiB.
     pub memory_mib: Option<u32>,
+    /// How much its containers may write, layers of images left out, GiB; what the host has when absent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ephemeral_storage_gib: Option<u32>,
     /// What containers can mount.
     pub volumes: Vec<VolumeIntent>,
     /// Whose processes containers see.

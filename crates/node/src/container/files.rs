@@ -10,6 +10,7 @@ use berth_types::container::{IpcMode, VolumeSource};
 use berth_types::intent::{DnsIntent, TaskIntent};
 use nix::mount::{MntFlags, MsFlags};
 
+use super::storage;
 use crate::Fault;
 use crate::fault::absent_is_fine;
 
@@ -40,6 +41,9 @@ pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Option<Ipv4Addr>) 
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
     if let Some(address) = address {
         write_shared(dir, task, address)?;
+    }
+    if let Some(size_gib) = task.ephemeral_storage_gib {
+        storage::prepare(dir, size_gib)?;
     }
     if task.ipc_mode == IpcMode::Task {
         mount_shm(&shm_dir(dir))?;
@@ -87,7 +91,7 @@ pub(crate) fn volumes(task_dir: &Path, shared_dir: &Path, task: &TaskIntent) -> 
     for volume in &task.volumes {
         let (path, mode) = match &volume.source {
             // As a Docker volume: any user of any container may write.
-            VolumeSource::Empty => (volume_dir(task_dir, &volume.name), 0o777),
+            VolumeSource::Empty => (volume_dir(&writable_dir(task_dir, task), &volume.name), 0o777),
             VolumeSource::Host(path) => (PathBuf::from(path), 0o755),
             VolumeSource::Shared { name, autoprovision, labels } => {
                 let path = shared_volume(shared_dir, name);
@@ -127,12 +131,18 @@ pub(crate) fn remove_task_dir(dir: &Path) -> Result<(), Fault> {
     if is_mounted(&shm) {
         nix::mount::umount2(&shm, MntFlags::MNT_DETACH).map_err(|errno| Fault::file("unmount", &shm)(errno.into()))?;
     }
+    storage::remove(dir)?;
     remove_dir(dir)
 }
 
+/// Where a task keeps what its containers write.
+fn writable_dir(task_dir: &Path, task: &TaskIntent) -> PathBuf {
+    if task.ephemeral_storage_gib.is_some() { storage::dir(task_dir) } else { task_dir.to_owned() }
+}
+
 /// Where a volume of a task lives. Names of volumes are letters, digits, `-` and `_`; anything else is made harmless.
-fn volume_dir(task_dir: &Path, volume: &str) -> PathBuf {
-    task_dir.join("volumes").join(fit(volume))
+fn volume_dir(writable_dir: &Path, volume: &str) -> PathBuf {
+    writable_dir.join("volumes").join(fit(volume))
 }
 
 fn fit(name: &str) -> String {

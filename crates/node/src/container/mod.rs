@@ -7,4 +7,5 @@ pub(crate) mod machine;
 pub(crate) mod mounts;
 pub(crate) mod names;
 pub(crate) mod spec;
+pub(crate) mod storage;
 pub(crate) mod users;

@@ -278,6 +278,7 @@ pub(crate) mod tests {
             dns: DnsIntent::default(),
             cpu_units: Some(256),
             memory_mib: Some(512),
+            ephemeral_storage_gib: None,
             volumes: Vec::new(),
             pid_mode: Default::default(),
             ipc_mode: Default::default(),

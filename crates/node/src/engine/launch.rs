@@ -20,7 +20,7 @@ use super::record::TaskRecord;
 use super::standing::Standing;
 use super::stop::States;
 use crate::container::machine::{self, Machine};
-use crate::container::{files, names, spec, users};
+use crate::container::{files, names, spec, storage, users};
 use crate::containerd::{Mounts, NewContainer, TaskState};
 use crate::images::Image;
 use crate::modes::{Place, PlaceFault};
@@ -334,6 +334,7 @@ impl Launch {
         let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
         self.host.config.pass(Step::SnapshotMade);
+        let mounts = self.limited(id, mounts).map_err(cannot("CannotCreateContainerError"))?;
         let pause = self.pause_process(standing).await.map_err(cannot("CannotCreateContainerError"))?;
         let (spec, labels) = self
             .specification(index, image, standing, &mounts, pause)
@@ -346,6 +347,14 @@ impl Launch {
         self.host.config.pass(Step::ContainerTaskMade);
         self.tell(Progress::Created(index)).await;
         Ok(())
+    }
+
+    /// What the container writes goes into the task's own storage, if that has a limit.
+    fn limited(&self, id: &str, mounts: Mounts) -> Result<Mounts, Fault> {
+        match self.record.intent.ephemeral_storage_gib {
+            Some(_) => storage::move_writes(&self.host.config.task_dir(self.record.id.as_str()), id, mounts),
+            None => Ok(mounts),
+        }
     }
 
     /// Process of the pause container, when its namespaces are shared.

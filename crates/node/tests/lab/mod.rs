@@ -159,6 +159,7 @@ impl Lab {
             },
             cpu_units: Some(256),
             memory_mib: Some(512),
+            ephemeral_storage_gib: None,
             volumes: Vec::new(),
             pid_mode: PidMode::Private,
             ipc_mode: IpcMode::Private,
