@@ -106,7 +106,7 @@ pub struct RingKey {
 
 /// `struct ring`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ring {
     pub cursor: u32,
     pub rows: u32,

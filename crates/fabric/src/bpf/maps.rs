@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use berth_types::EniId;
 
+use super::batch;
 use super::layout::{
     Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row, tick_ns,
 };
@@ -74,10 +76,16 @@ impl Maps {
     /// The interfaces that are plugged, with their ids.
     pub fn enis(&self) -> Result<Vec<(EniId, Eni)>, Fault> {
         let mut found = Vec::new();
-        for entry in self.enis.iter() {
-            let entry = entry.map_err(|source| Fault::map("read", "enis", source))?;
-            found.extend(entry.id().map(|id| (id, entry)));
-        }
+        read("enis", &self.enis, |_, entry: Eni| found.extend(entry.id().map(|id| (id, entry))))?;
+        Ok(found)
+    }
+
+    /// The policies that are not empty, by group set.
+    pub fn policies(&self) -> Result<Vec<(u32, Policy)>, Fault> {
+        let mut found = Vec::new();
+        read("policies", &self.policies, |group_set, policy| {
+            found.extend((policy != Policy::default()).then_some((group_set, policy)));
+        })?;
         Ok(found)
     }
 
@@ -196,32 +204,21 @@ impl Maps {
     /// The flows for which `is_meant` is true.
     pub fn flows_where(&self, is_meant: impl Fn(&Flow) -> bool) -> Result<Vec<FlowKey>, Fault> {
         let mut meant = Vec::new();
-        for entry in self.flows.iter() {
-            let (key, flow) = entry.map_err(|source| Fault::map("read", "flows", source))?;
-            meant.extend(is_meant(&flow).then_some(key));
-        }
+        read("flows", &self.flows, |key, flow| meant.extend(is_meant(&flow).then_some(key)))?;
         Ok(meant)
     }
 
     /// The rows of rings whose slot is meant.
     pub fn ring_rows_where(&self, is_meant: impl Fn(u32) -> bool) -> Result<Vec<RingKey>, Fault> {
         let mut meant = Vec::new();
-        for row in self.flow_ring.keys() {
-            let row = row.map_err(|source| Fault::map("read", "flow_ring", source))?;
-            meant.extend(is_meant(row.slot).then_some(row));
-        }
+        read("flow_ring", &self.flow_ring, |row, _: FlowKey| meant.extend(is_meant(row.slot).then_some(row)))?;
         Ok(meant)
     }
 
     /// The slots whose ring was used.
     pub fn used_rings(&self) -> Result<Vec<u32>, Fault> {
         let mut used = Vec::new();
-        for (slot, ring) in (0..).zip(self.rings.iter()) {
-            let ring = ring.map_err(|source| Fault::map("read", "rings", source))?;
-            if (ring.rows, ring.cursor) != (0, 0) {
-                used.push(slot);
-            }
-        }
+        read("rings", &self.rings, |slot, ring| used.extend((ring != Ring::default()).then_some(slot)))?;
         Ok(used)
     }
 
@@ -249,6 +246,10 @@ impl Maps {
         (0..ring.rows).try_for_each(|index| self.remove_ring_row(&RingKey { slot, index }))?;
         self.clear_ring(slot)
     }
+}
+
+fn read<K: Pod, V: Pod>(name: &'static str, map: &impl IterableMap<K, V>, each: impl FnMut(K, V)) -> Result<(), Fault> {
+    batch::read(map, each).map_err(|cause| Fault::map("read", name, MapError::IoError(cause)))
 }
 
 /// Removing what is not there is success.

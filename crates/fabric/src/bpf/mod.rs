@@ -1,6 +1,7 @@
 //! The eBPF program and its maps: loading, pinning, attaching, reading and writing. Decides nothing about policy.
 
 pub mod attach;
+mod batch;
 pub mod layout;
 pub mod load;
 pub mod maps;

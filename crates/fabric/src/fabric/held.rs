@@ -28,12 +28,7 @@ impl Held {
     /// Reads everything back.
     pub fn read(maps: &Maps) -> Result<Self, Fault> {
         let mut held = Self { epoch: maps.epoch()?, ..Self::default() };
-        for (group_set, policy) in (0..=u16::MAX).zip(maps.policies.iter()) {
-            let policy = policy.map_err(|source| Fault::map("read", "policies", source))?;
-            if policy != Policy::default() {
-                held.policies.insert(GroupSetId(group_set), policy);
-            }
-        }
+        held.policies.extend(maps.policies()?.into_iter().map(|(set, policy)| (GroupSetId(set as u16), policy)));
         for entry in maps.endpoints.iter() {
             let (key, endpoint) = entry.map_err(|source| Fault::map("read", "endpoints", source))?;
             held.endpoints.insert(key, endpoint);
