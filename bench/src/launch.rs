@@ -42,6 +42,8 @@ pub struct Options {
     burst: u32,
 }
 
+/// Between two looks at a burst: far less than it takes, and seldom enough to leave the machine to it.
+const BURST_LOOK: Duration = Duration::from_millis(50);
 /// As many as one DescribeTasks may name.
 const DESCRIBE_MAX: usize = 100;
 /// Runs of `ctr` side by side: enough to keep two cores busy.
@@ -139,7 +141,7 @@ fn settle(
                 bail!("{arn} stopped: {}", task["stoppedReason"]);
             }
         }
-        std::thread::park_timeout(Duration::from_millis(10));
+        std::thread::park_timeout(BURST_LOOK);
     }
     Ok(())
 }
