@@ -103,6 +103,43 @@ def test_limits_and_privileges_are_those_of_the_definition(berth, vpc, runner, r
         assert wanted in log, log
 
 
+def test_what_the_definition_and_run_task_say_is_seen_inside(berth, vpc, runner, register, ec2_cluster):
+    memory = "/sys/fs/cgroup/memory"
+    sizes = (
+        f"cat {memory}/memory.limit_in_bytes {memory}/memory.soft_limit_in_bytes /sys/fs/cgroup/cpu/cpu.shares"
+        f" && echo swap $(cat {memory}/memory.memsw.limit_in_bytes {memory}/memory.swappiness)"
+        " || (cd /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup) && cat memory.max memory.low cpu.weight"
+        " && echo swap $(cat memory.swap.max))"
+    )
+    look = "pwd; id -u; test -t 0 && echo terminal; echo word=$WORD kept=$KEPT; df -m /dev/shm"
+    look += f"; {sizes}; echo seen all; sleep 60"
+    definition = register(
+        "inside",
+        sh("app", "echo not this; sleep 60", cpu=10, memory=200, workingDirectory="/tmp", user="65534",
+           pseudoTerminal=True, dockerLabels={"colour": "blue"},
+           linuxParameters={"sharedMemorySize": 3, "maxSwap": 16, "swappiness": 7},
+           environment=[{"name": "WORD", "value": "defined"}, {"name": "KEPT", "value": "defined"}]),
+    )  # fmt: skip
+    given = {
+        "name": "app", "command": ["sh", "-c", look], "environment": [{"name": "WORD", "value": "given"}],
+        "cpu": 128, "memory": 100, "memoryReservation": 50,
+    }  # fmt: skip
+    task = runner.start(ec2_cluster, definition, vpc.pria, [vpc.sgnone], launch_type="EC2",
+                        overrides={"containerOverrides": [given]})[0].wait()  # fmt: skip
+    log = berth.wait_for_log(task, "seen all")
+    words = log.split()
+    assert words[words.index("/tmp") :][:5] == ["/tmp", "65534", "terminal", "word=given", "kept=defined"], log
+    assert ["shm", "3"] == words[words.index("shm") :][:2], log
+    at = words.index(str(100 << 20))
+    assert words[at + 1] == str(50 << 20) and words[at + 2] in ("128", "5", "6"), log
+    # Version 1 counts memory and swap together; version 2 counts swap alone and knows no swappiness.
+    swap = words[words.index("swap") + 1 :]
+    assert swap[:2] == [str(116 << 20), "7"] or swap[0] == str(16 << 20), log
+    variables = dict(pair.split("=", 1) for pair in task.tx("app", "cat", "/proc/1/environ").stdout.split("\0") if pair)
+    told = json.loads(task.net("curl", "-s", "--max-time", "5", variables["ECS_CONTAINER_METADATA_URI_V4"]).stdout)
+    assert told["Labels"]["colour"] == "blue"
+
+
 def test_failures_to_start_are_told_in_the_words_of_aws(vpc, runner, register, fargate_cluster):
     cases = [
         ("no-image", container("app", "not-there"), "CannotPullContainerError: "),

@@ -58,6 +58,10 @@ steps! {
         FilesMade,
         /// Its cgroup is made.
         CgroupMade,
+        /// First content of a volume is gathered from an image.
+        VolumeGathered,
+        /// The volume is there with its first content.
+        VolumeFilled,
         /// The file system of a container is made.
         SnapshotMade,
         /// containerd knows the container.

@@ -230,6 +230,39 @@ fn volumes_are_empty_or_the_hosts_or_outlive_the_task() {
 }
 
 #[test]
+fn a_new_volume_has_what_the_image_has_at_its_path() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("seed").await;
+        lab.start().await;
+        let mount = |volume: &str, path: &str| MountIntent {
+            volume: volume.to_owned(),
+            path: path.to_owned(),
+            read_only: false,
+        };
+        let look = "ls /data/seed; stat -c '%u:%g %a' /data/seed; cat /data/seed/kept; ls -A /data/home; \
+                    stat -c '%u:%g %a' /data/home; echo changed > /data/seed/kept && echo mine";
+        let change = |launch_type: LaunchType, task: &mut TaskIntent| {
+            task.launch_type = launch_type;
+            // Volumes are then on a file system of the task's own.
+            task.ephemeral_storage_gib = (launch_type == LaunchType::Fargate).then_some(21);
+            task.volumes = vec![VolumeIntent::empty("seed"), VolumeIntent::empty("home")];
+            let mut first = container("first", "true");
+            first.essential = false;
+            first.mounts = vec![mount("seed", "/seed"), mount("home", "/home/web")];
+            let app = &mut task.containers[0];
+            app.user = Some("web".to_owned());
+            app.mounts = vec![mount("seed", "/data/seed"), mount("home", "/data/home")];
+            task.containers.push(first);
+        };
+        let docker = output(&mut lab, look, |task| change(LaunchType::Ec2, task)).await;
+        assert_eq!(docker, "added\nkept\n101:102 750\nkept\n0:0 1777\nmine\n");
+        let fargate = output(&mut lab, look, |task| change(LaunchType::Fargate, task)).await;
+        assert_eq!(fargate, "added\nkept\n101:102 750\nkept\n0:0 755\nmine\n", "the image names one path only");
+        lab.end().await;
+    });
+}
+
+#[test]
 fn output_is_kept_as_the_log_driver_says() {
     in_own_network(|| async {
         let mut lab = Lab::new("logs").await;

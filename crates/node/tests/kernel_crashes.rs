@@ -18,7 +18,8 @@ use berth_fabric::cni::ipam::Ipam;
 use berth_fabric::explain::Programmed;
 use berth_fabric::kernel::{Namespace, Netlink};
 use berth_node::{PullBehavior, Step};
-use berth_types::intent::{Desired, LaunchType, Plug, PortIntent, TaskIntent};
+use berth_types::container::VolumeIntent;
+use berth_types::intent::{Desired, LaunchType, MountIntent, Plug, PortIntent, TaskIntent};
 use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{EniState, TaskReport, TaskStage};
 use berth_types::{EniId, FaultPoints, TaskId};
@@ -84,6 +85,8 @@ fn life(step: Step) -> Life {
         | Step::InterfaceMoved
         | Step::BridgeJoined
         | Step::PluginsAddressNoted
+        | Step::VolumeGathered
+        | Step::VolumeFilled
         | Step::ContainerStarted
         | Step::StopAsked
         | Step::PauseRemoved
@@ -226,7 +229,7 @@ impl Subject {
         let mut task = lab.task(PROGRAM);
         match of {
             Life::Fargate => {}
-            Life::Ec2 => task.launch_type = LaunchType::Ec2,
+            Life::Ec2 => with_a_volume_of_the_image(&mut task),
             Life::Bridge => to_the_bridge(&mut task),
             Life::Seat => {
                 let eni = task.eni.unwrap();
@@ -271,6 +274,16 @@ impl Subject {
             Self::Seat { is_attached, .. } => assert!(is_attached),
         }
     }
+}
+
+/// The program starts with the whole content of the image's folder, or not at all.
+fn with_a_volume_of_the_image(task: &mut TaskIntent) {
+    task.launch_type = LaunchType::Ec2;
+    task.volumes = vec![VolumeIntent::empty("seed")];
+    let app = &mut task.containers[0];
+    app.mounts = vec![MountIntent { volume: "seed".to_owned(), path: "/seed".to_owned(), read_only: false }];
+    let program = app.command.as_mut().and_then(|words| words.last_mut()).unwrap();
+    *program = format!("[ \"$(ls /seed | tr '\\n' ' ')\" = 'added kept ' ] || exit 9; {program}");
 }
 
 fn to_the_bridge(task: &mut TaskIntent) {

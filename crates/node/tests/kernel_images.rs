@@ -31,7 +31,7 @@ fn a_second_start_pulls_nothing_but_asks() {
         assert_eq!(only(&report).exit_code, Some(0), "{report:?}");
         assert_eq!(only(&report).image_digest.as_ref(), Some(&registry.digest));
         let (asked, fetched) = (registry.manifests.load(Ordering::SeqCst), registry.blobs.load(Ordering::SeqCst));
-        assert_eq!(fetched, 2, "a layer and a configuration");
+        assert_eq!(fetched, 4, "three layers and a configuration");
         run(&mut lab, &image).await;
         assert_eq!(registry.blobs.load(Ordering::SeqCst), fetched);
         assert!(registry.manifests.load(Ordering::SeqCst) > asked);

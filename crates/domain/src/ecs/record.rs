@@ -282,7 +282,7 @@ pub struct ContainerDefinition {
     pub interactive: Option<bool>,
     /// As given.
     pub privileged: Option<bool>,
-    /// Echoed; only `false` is accepted.
+    /// As given; `true` not in awsvpc mode.
     pub disable_networking: Option<bool>,
     /// As given.
     pub docker_labels: Option<BTreeMap<String, String>>,
@@ -327,6 +327,9 @@ pub struct ContainerDefinition {
     /// In order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes_from: Vec<VolumesFrom>,
+    /// As given: `enabled` or `disabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_consistency: Option<String>,
 }
 
 /// A port mapping.

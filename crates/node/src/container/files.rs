@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use berth_types::container::{IpcMode, VolumeSource};
+use berth_types::container::{IpcMode, VolumeIntent, VolumeSource};
 use berth_types::intent::{DnsIntent, TaskIntent};
 use nix::mount::{MntFlags, MsFlags};
 
@@ -89,26 +89,30 @@ fn is_mounted(dir: &Path) -> bool {
 pub(crate) fn volumes(task_dir: &Path, shared_dir: &Path, task: &TaskIntent) -> Result<Vec<(String, PathBuf)>, Fault> {
     let mut places = Vec::new();
     for volume in &task.volumes {
-        let (path, mode) = match &volume.source {
-            // As a Docker volume: any user of any container may write.
-            VolumeSource::Empty => (volume_dir(&writable_dir(task_dir, task), &volume.name), 0o777),
-            VolumeSource::Host(path) => (PathBuf::from(path), 0o755),
-            VolumeSource::Shared { name, autoprovision, labels } => {
-                let path = shared_volume(shared_dir, name);
-                if !*autoprovision && !path.exists() {
-                    return Err(Fault::Setting(format!("volume {name} does not exist and is not autoprovisioned")));
-                }
-                write_labels(shared_dir, name, labels)?;
-                (path, 0o777)
+        let path = volume_place(&writable_dir(task_dir, task), shared_dir, volume);
+        if let VolumeSource::Shared { name, autoprovision, labels } = &volume.source {
+            if !*autoprovision && !path.exists() {
+                return Err(Fault::Setting(format!("volume {name} does not exist and is not autoprovisioned")));
             }
-        };
+            write_labels(shared_dir, name, labels)?;
+        }
         if !path.exists() {
             fs::create_dir_all(&path).map_err(Fault::file("create", &path))?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(Fault::file("open", &path))?;
+            // As on AWS: a folder of root. Who is to write to it as another user has it in the image (`seed`).
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(Fault::file("open", &path))?;
         }
         places.push((volume.name.clone(), path));
     }
     Ok(places)
+}
+
+/// Where a volume of a task is.
+pub(crate) fn volume_place(writable_dir: &Path, shared_dir: &Path, volume: &VolumeIntent) -> PathBuf {
+    match &volume.source {
+        VolumeSource::Empty => volume_dir(writable_dir, &volume.name),
+        VolumeSource::Host(path) => PathBuf::from(path),
+        VolumeSource::Shared { name, .. } => shared_volume(shared_dir, name),
+    }
 }
 
 /// Where a volume that outlives its tasks is.
@@ -136,7 +140,7 @@ pub(crate) fn remove_task_dir(dir: &Path) -> Result<(), Fault> {
 }
 
 /// Where a task keeps what its containers write.
-fn writable_dir(task_dir: &Path, task: &TaskIntent) -> PathBuf {
+pub(crate) fn writable_dir(task_dir: &Path, task: &TaskIntent) -> PathBuf {
     if task.ephemeral_storage_gib.is_some() { storage::dir(task_dir) } else { task_dir.to_owned() }
 }
 

@@ -340,6 +340,22 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_and_capability_a_definition_can_name_acts() {
+        let ulimits = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack";
+        let asked = |name: &str| Ulimit { name: name.to_owned(), soft: 1, hard: 1 };
+        let container = ContainerIntent { ulimits: ulimits.split(' ').map(asked).collect(), ..container() };
+        assert_eq!(rlimits(&task(), &container, &MACHINE).unwrap().unwrap().len(), 15);
+        let names = "AUDIT_CONTROL AUDIT_READ AUDIT_WRITE BLOCK_SUSPEND CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID \
+                     IPC_LOCK IPC_OWNER KILL LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE MKNOD NET_ADMIN \
+                     NET_BIND_SERVICE NET_BROADCAST NET_RAW SETFCAP SETGID SETPCAP SETUID SYSLOG SYS_ADMIN SYS_BOOT \
+                     SYS_CHROOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME \
+                     SYS_TTY_CONFIG WAKE_ALARM";
+        for name in names.split_whitespace() {
+            assert_eq!(held(&[name], &["ALL"], false), [name]);
+        }
+    }
+
+    #[test]
     fn swap_is_counted_on_top_of_the_memory_limit() {
         let linux = LinuxParameters { max_swap_mib: Some(10), swappiness: Some(5), ..LinuxParameters::default() };
         let with = |memory_mib, machine: &Machine| {

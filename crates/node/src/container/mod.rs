@@ -6,6 +6,7 @@ mod linux;
 pub(crate) mod machine;
 pub(crate) mod mounts;
 pub(crate) mod names;
+pub(crate) mod seed;
 pub(crate) mod spec;
 pub(crate) mod storage;
 pub(crate) mod users;

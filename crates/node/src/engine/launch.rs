@@ -63,7 +63,7 @@ impl LaunchFault {
         Self::container("DockerTimeoutError", index, Fault::Specification(text))
     }
 
-    fn container(kind: &str, index: usize, fault: Fault) -> Self {
+    pub(super) fn container(kind: &str, index: usize, fault: Fault) -> Self {
         match fault.is_transient() {
             true => Self::Interrupted(fault),
             false => Self::Failed { reason: format!("{kind}: {fault}"), container: Some(index) },
@@ -95,6 +95,7 @@ impl Launch {
         let images = images?;
         let start = std::time::Instant::now();
         self.files(standing.clone()).await?;
+        self.fill_volumes(&images).await?;
         let mut makings = Vec::new();
         for (index, image) in images.iter().enumerate() {
             makings.push(self.make(index, image, &standing).boxed());
@@ -159,7 +160,7 @@ impl Launch {
         if self.cancel.is_cancelled() { Err(LaunchFault::Cancelled) } else { Ok(()) }
     }
 
-    async fn tell(&self, progress: Progress) {
+    pub(super) async fn tell(&self, progress: Progress) {
         self.progress.send(Event::Progress(progress)).await.ok();
     }
 

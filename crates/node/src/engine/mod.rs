@@ -3,6 +3,7 @@
 //! `plan` and `record` decide (pure), `launch` and `stop` act, `actor` keeps the record, the journal and the reports.
 
 mod actor;
+mod fill;
 pub(crate) mod health;
 mod launch;
 mod order;

@@ -149,6 +149,9 @@ pub struct ImageConfig {
     /// `SIGTERM`, `15`, ...
     #[serde(default)]
     pub stop_signal: Option<String>,
+    /// Paths that are volumes; the values are empty.
+    #[serde(default)]
+    pub volumes: Option<BTreeMap<String, serde_json::Value>>,
 }
 
 #[derive(Deserialize)]

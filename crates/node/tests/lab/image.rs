@@ -19,33 +19,61 @@ impl Blob {
 
 /// The blobs of an image, the manifest last. Layers are `gzip` or `zstd`.
 pub fn blobs(compression: &str) -> Vec<Blob> {
-    let tar = layer();
-    let diff_id = Blob::of(tar.clone()).digest;
-    let packed = match compression {
-        "gzip" => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(&tar).unwrap();
-            encoder.finish().unwrap()
-        }
-        "zstd" => zstd::encode_all(&tar[..], 1).unwrap(),
-        other => panic!("{other}"),
-    };
-    let layer = Blob::of(packed);
+    let tars = [layer(), volume_layer(true), volume_layer(false)];
+    let diff_ids = tars.each_ref().map(|tar| Blob::of(tar.clone()).digest);
+    let layers = tars.map(|tar| Blob::of(pack(&tar, compression)));
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
     let config = serde_json::json!({
         "architecture": architecture, "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh", "-c", "echo default command"], "WorkingDir": "/"},
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh", "-c", "echo default command"], "WorkingDir": "/",
+            "Volumes": {"/seed": {}}},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
     let config = Blob::of(config.to_string().into_bytes());
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.digest, "size": config.bytes.len()},
-        "layers": [{"mediaType": format!("application/vnd.oci.image.layer.v1.tar+{compression}"),
-            "digest": layer.digest, "size": layer.bytes.len()}],
+        "layers": layers.each_ref().map(|layer| serde_json::json!({
+            "mediaType": format!("application/vnd.oci.image.layer.v1.tar+{compression}"),
+            "digest": layer.digest, "size": layer.bytes.len()})),
     });
-    vec![layer, config, Blob::of(manifest.to_string().into_bytes())]
+    layers.into_iter().chain([config, Blob::of(manifest.to_string().into_bytes())]).collect()
+}
+
+fn pack(tar: &[u8], compression: &str) -> Vec<u8> {
+    match compression {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            encoder.write_all(tar).unwrap();
+            encoder.finish().unwrap()
+        }
+        "zstd" => zstd::encode_all(tar, 1).unwrap(),
+        other => panic!("{other}"),
+    }
+}
+
+/// The folder `/seed` of the user `web`: below with two words, above with one of them taken away and another one.
+fn volume_layer(is_below: bool) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |kind, name: &str, bytes: &[u8], mode| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        header.set_mode(mode);
+        header.set_uid(101);
+        header.set_gid(102);
+        tar.append_data(&mut header, name, bytes).unwrap();
+    };
+    add(tar::EntryType::Directory, "seed", &[], 0o750);
+    let words: &[(&str, &[u8])] = match is_below {
+        true => &[("seed/kept", b"kept\n"), ("seed/taken", b"taken\n")],
+        false => &[("seed/.wh.taken", b""), ("seed/added", b"added\n")],
+    };
+    for (name, bytes) in words {
+        add(tar::EntryType::Regular, name, bytes, 0o640);
+    }
+    tar.into_inner().unwrap()
 }
 
 /// Writes an OCI layout.

@@ -69,6 +69,7 @@ pub(super) fn read(asked: &Asked, around: &Around, path: &str) -> Result<Contain
         health_check: lifecycle::health_check(asked.health_check.as_ref(), name)?,
         restart_policy: lifecycle::restart_policy(asked.restart_policy.as_ref(), name)?,
         volumes_from: volume::volumes_from(asked.volumes_from.as_deref(), path)?,
+        version_consistency: version_consistency(asked.version_consistency.as_deref(), path)?,
     };
     check_memory(&container, around.memory_mib)?;
     Ok(container)
@@ -167,6 +168,13 @@ fn environment(asked: Option<&[KeyValuePair]>, path: &str) -> Result<Vec<(String
         Some(name) => Ok((name.to_owned(), pair.value.clone().unwrap_or_default())),
     };
     asked.unwrap_or_default().iter().enumerate().map(entry).collect()
+}
+
+fn version_consistency(given: Option<&str>, path: &str) -> Result<Option<String>, Refusal> {
+    match given {
+        None | Some("enabled" | "disabled") => Ok(given.map(str::to_owned)),
+        Some(other) => Err(client(format!("'{other}' is not a valid value for {path}.versionConsistency."))),
+    }
 }
 
 fn extra_host(asked: &HostEntry, path: &str) -> Result<ExtraHost, Refusal> {

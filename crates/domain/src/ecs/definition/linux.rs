@@ -249,6 +249,18 @@ pub(super) fn system_controls(
     Ok(each(asked, &format!("{path}.systemControls"), read)?.unwrap_or_default())
 }
 
+/// Refuses kernel parameters of an IPC namespace that is the host's.
+pub(super) fn check_ipc_controls(ipc_mode: Option<&str>, controls: &[SystemControl]) -> Result<(), Refusal> {
+    let of_ipc = controls.iter().find(|control| !control.namespace.starts_with("net."));
+    match of_ipc {
+        Some(control) if ipc_mode == Some("host") => {
+            let name = &control.namespace;
+            Err(client(format!("The system control '{name}' is not supported when ipcMode=host.")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Reads dockerSecurityOptions: `no-new-privileges` acts, profiles of security modules are refused.
 pub(super) fn security_options(asked: Option<&[String]>, path: &str) -> Result<Option<Vec<String>>, Refusal> {
     for option in asked.unwrap_or_default() {

@@ -12,7 +12,7 @@ use super::super::tag;
 use super::container::{self, Around};
 use super::network_mode::{self, NetworkMode};
 use super::size::{invalid_setting, parse_cpu, parse_memory};
-use super::{attributes, fargate, show, unsupported, volume};
+use super::{attributes, fargate, linux, show, unsupported, volume};
 use crate::{Change, Draft, Env, Refusal, Snapshot};
 
 const CONTAINERS_MAX: usize = 10;
@@ -61,8 +61,8 @@ pub fn register_task_definition(
         enable_fault_injection: req.enable_fault_injection,
         placement_constraints: placement_constraints(req)?,
         volumes,
-        pid_mode: namespace_mode(req.pid_mode.as_deref(), "pidMode", &["task", "host"])?,
-        ipc_mode: namespace_mode(req.ipc_mode.as_deref(), "ipcMode", &["task", "host", "none"])?,
+        pid_mode: namespace_mode(req.pid_mode.as_deref(), "pidMode", &["task", "host"], around.mode)?,
+        ipc_mode: namespace_mode(req.ipc_mode.as_deref(), "ipcMode", &["task", "host", "none"], around.mode)?,
         ephemeral_storage_gib: ephemeral_storage(req, &around)?,
         containers,
         registered_at: env.now,
@@ -73,6 +73,9 @@ pub fn register_task_definition(
     };
     if around.fargate {
         fargate::check(&definition)?;
+    }
+    for container in &definition.containers {
+        linux::check_ipc_controls(definition.ipc_mode.as_deref(), &container.system_controls)?;
     }
     definition.compatibilities = attributes::compatibilities(&definition, around.mode);
     definition.requires_attributes = attributes::required(&definition, around.mode);
@@ -152,9 +155,17 @@ fn ephemeral_storage(req: &Asked, around: &Around) -> Result<Option<u32>, Refusa
     }
 }
 
-/// pidMode or ipcMode.
-fn namespace_mode(given: Option<&str>, member: &str, known: &[&str]) -> Result<Option<String>, Refusal> {
+/// pidMode or ipcMode. What a task shares is held by its pause container, which only a task with an interface has.
+fn namespace_mode(
+    given: Option<&str>,
+    member: &str,
+    known: &[&str],
+    mode: NetworkMode,
+) -> Result<Option<String>, Refusal> {
     match given {
+        Some("task") if mode != NetworkMode::Awsvpc => {
+            Err(not_yet(format!("{member} task with networkMode {}", mode.as_str())))
+        }
         Some(mode) if !known.contains(&mode) => Err(client(format!("'{mode}' is not a valid value for {member}."))),
         given => Ok(given.map(str::to_owned)),
     }

@@ -93,6 +93,7 @@ fn container(container: &ContainerDefinition) -> shape::ContainerDefinition {
         stop_timeout: container.stop_timeout_s.and_then(integer),
         system_controls: all(Some(&container.system_controls), linux::show_system_control),
         user: container.user.clone(),
+        version_consistency: container.version_consistency.clone(),
         volumes_from: all(Some(&container.volumes_from), |from| shape::VolumeFrom {
             read_only: from.read_only,
             source_container: Some(from.source_container.clone()),

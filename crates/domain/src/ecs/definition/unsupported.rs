@@ -71,7 +71,6 @@ pub(super) fn check_container(asked: &Asked, around: &Around, path: &str) -> Res
         ("repositoryCredentials", asked.repository_credentials.is_some()),
         ("resourceRequirements", !is_empty(&asked.resource_requirements)),
         ("secrets", !is_empty(&asked.secrets)),
-        ("versionConsistency", asked.version_consistency.is_some()),
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((member, _)) => Err(not_yet(format!("{path}.{member}"))),

@@ -302,7 +302,7 @@ fn what_needs_other_services_is_refused() {
             ("credentials", container(json!({"repositoryCredentials": {"credentialsParameter": "x"}}))),
             ("gpu", container(json!({"resourceRequirements": [{"type": "GPU", "value": "1"}]}))),
             ("firelens", container(json!({"firelensConfiguration": {"type": "fluentbit"}}))),
-            ("version consistency", container(json!({"versionConsistency": "enabled"}))),
+            ("version consistency", container(json!({"versionConsistency": "sometimes"}))),
             ("credential spec", container(json!({"credentialSpecs": ["credentialspec:x"]}))),
             ("proxy in bridge", json!({"networkMode": "bridge", "proxyConfiguration": {"containerName": "nginx"}})),
             ("proxy of nobody", json!({"proxyConfiguration": {"containerName": "envoy"}})),
@@ -328,7 +328,7 @@ fn what_needs_other_services_is_refused() {
         credentials: ClientException: containerDefinitions[0].repositoryCredentials is not supported by this endpoint yet.
         gpu: ClientException: containerDefinitions[0].resourceRequirements is not supported by this endpoint yet.
         firelens: ClientException: containerDefinitions[0].firelensConfiguration is not supported by this endpoint yet.
-        version consistency: ClientException: containerDefinitions[0].versionConsistency is not supported by this endpoint yet.
+        version consistency: ClientException: 'sometimes' is not a valid value for containerDefinitions[0].versionConsistency.
         credential spec: ClientException: containerDefinitions[0].credentialSpecs is not supported by this endpoint yet.
         proxy in bridge: ClientException: APPMESH proxy configuration is only supported in networkMode=awsvpc
         proxy of nobody: ClientException: Proxy container [envoy] does not exist
@@ -339,6 +339,32 @@ fn what_needs_other_services_is_refused() {
         pid: ClientException: 'mine' is not a valid value for pidMode.
         ipc: ClientException: 'mine' is not a valid value for ipcMode.
     "#]].assert_eq(&found);
+}
+
+#[test]
+fn namespaces_that_are_not_there_cannot_be_shared_nor_set() {
+    let of_host = |name: &str| {
+        let control = json!({"systemControls": [{"namespace": name, "value": "1"}]});
+        merged(json!({"ipcMode": "host"}), container(control))
+    };
+    let found = cases(
+        &ec2_definition(),
+        &[
+            ("pid of a task in bridge", json!({"networkMode": "bridge", "pidMode": "task"})),
+            ("pid of the host in bridge", json!({"networkMode": "bridge", "pidMode": "host"})),
+            ("ipc of a task in host", json!({"networkMode": "host", "ipcMode": "task"})),
+            ("control of the host", of_host("kernel.msgmax")),
+            ("control of the network", of_host("net.core.somaxconn")),
+        ],
+    );
+    expect![[r#"
+        pid of a task in bridge: ClientException: pidMode task with networkMode bridge is not supported by this endpoint yet.
+        pid of the host in bridge: ok
+        ipc of a task in host: ClientException: ipcMode task with networkMode host is not supported by this endpoint yet.
+        control of the host: ClientException: The system control 'kernel.msgmax' is not supported when ipcMode=host.
+        control of the network: ok
+    "#]]
+    .assert_eq(&found);
 }
 
 #[test]
@@ -392,7 +418,7 @@ fn what_is_registered_comes_back_with_defaults() {
         "containerDefinitions": [
             {
                 "name": "app", "image": "i", "interactive": true, "pseudoTerminal": true, "privileged": true,
-                "user": "1:1", "workingDirectory": "/w", "readonlyRootFilesystem": true,
+                "versionConsistency": "disabled", "user": "1:1", "workingDirectory": "/w", "readonlyRootFilesystem": true,
                 "dockerLabels": {"l": "v"}, "dockerSecurityOptions": ["no-new-privileges"],
                 "systemControls": [{"namespace": "net.core.somaxconn", "value": "1"}],
                 "ulimits": [{"name": "nofile", "softLimit": 1, "hardLimit": -1}],
