@@ -84,3 +84,16 @@ def test_records_outlive_the_server(berth, ecs, pair, td_web):
     berth.kill("server")
     assert ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"] == arn
     assert {task.arn for task in pair} <= set(ecs.list_tasks(cluster=pair[0].cluster)["taskArns"])
+
+
+def test_a_containerd_nobody_noted_is_found(berth):
+    """As after a node that was killed right after it started one: it would keep its files locked for ever."""
+    noted = berth.run / "containerd" / "containerd.pid"
+    old = int(noted.read_text())
+    noted.unlink()
+    berth.berth("down")
+    running = subprocess.run(["pgrep", "--full", f"containerd --config {berth.run}/"], capture_output=True, text=True)
+    assert str(old) not in running.stdout.split()
+    berth.up()
+    berth.wait_until_host_is_connected()
+    assert int(noted.read_text()) != old

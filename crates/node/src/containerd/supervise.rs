@@ -1,4 +1,5 @@
-//! A containerd of our own: started in its own session so that it outlives the node, found again by its pid file.
+//! A containerd of our own: started in its own session so that it outlives the node, found again by its command line.
+//! A node killed right after it started one has told nobody its process id; the pid file is for those who look.
 //!
 //! Readiness is told by containerd itself (sd_notify), its end by its event stream; nothing is polled.
 
@@ -105,9 +106,15 @@ impl Private {
         Ok(())
     }
 
-    /// Ends the containerd of the pid file, if it runs. Its tasks live on.
+    /// Ends our containerd, if it runs, and any other that was started with our configuration. Its tasks live on.
     pub async fn end(&self) -> Result<(), Fault> {
-        let Some(pid) = self.running() else { return remove_if_there(&self.pid_file()) };
+        while let Some(pid) = self.running() {
+            self.end_one(pid).await?;
+        }
+        remove_if_there(&self.pid_file())
+    }
+
+    async fn end_one(&self, pid: i32) -> Result<(), Fault> {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             let ended = Ended::of(pid)?;
             match kill(Pid::from_raw(pid), signal) {
@@ -115,7 +122,7 @@ impl Private {
                 Err(cause) => return Err(Fault::system(format!("end containerd ({pid})"))(cause.into())),
             }
             if tokio::time::timeout(END_LIMIT, ended.wait()).await.is_ok() {
-                return remove_if_there(&self.pid_file());
+                return Ok(());
             }
         }
         Err(self.fault(format!("process {pid} does not end")))
@@ -145,14 +152,16 @@ impl Private {
         Ok(())
     }
 
-    /// The process of the pid file, if it is still our containerd.
+    /// The process that was started with our configuration.
     pub fn running(&self) -> Option<i32> {
-        let pid: i32 = fs::read_to_string(self.pid_file()).ok()?.trim().parse().ok()?;
-        let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let config = self.config_file();
-        let ours =
-            words.split(|byte| *byte == 0).any(|word| Path::new(std::str::from_utf8(word).unwrap_or("")) == config);
-        ours.then_some(pid)
+        let is_ours = |line: &[u8]| match line.split(|byte| *byte == 0).collect::<Vec<_>>().as_slice() {
+            [program, b"--config", given, ..] => {
+                program.ends_with(b"containerd") && *given == config.as_os_str().as_encoded_bytes()
+            }
+            _ => false,
+        };
+        processes().find(|(_, line)| is_ours(line)).map(|(pid, _)| pid)
     }
 
     fn settings(&self) -> Result<String, Fault> {
