@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use berth_fabric::kernel::Namespace;
+use berth_fabric::kernel::{Namespace, sysctl};
 use berth_types::HostId;
 use berth_types::link::Capacity;
 
@@ -58,7 +58,12 @@ impl LocalHost {
     pub fn make_namespace(&self) -> Result<()> {
         let Some(path) = self.namespace() else { return Ok(()) };
         let make = || {
-            let mut inside = Namespace::create(&path)?.netlink()?;
+            let namespace = Namespace::create(&path)?;
+            let mut inside = namespace.netlink()?;
+            // The node in it could not reach the machine's list of what tasks may choose; here it can be extended.
+            if let Err(cause) = sysctl::set_congestion_control(&namespace, "cubic") {
+                eprintln!("{self}: tasks keep the machine's congestion control, see `berth doctor`: {cause}");
+            }
             match inside.link_by_name("lo")? {
                 Some(lo) => inside.set_up(lo.index),
                 None => Ok(()),

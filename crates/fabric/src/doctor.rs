@@ -6,8 +6,8 @@ use std::fs;
 use nix::sched::{CloneFlags, unshare};
 
 use crate::bpf::{attach, load, pins};
-use crate::kernel::Netlink;
 use crate::kernel::netlink::VethPair;
+use crate::kernel::{Namespace, Netlink, sysctl};
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Finding {
     pub name: &'static str,
     /// True if it is as needed.
     pub ok: bool,
+    /// True if Berth works without it, only worse.
+    pub optional: bool,
     /// What was found.
     pub what: String,
     /// What to do about it; empty if nothing.
@@ -34,8 +36,8 @@ const CAPABILITIES: [(&str, u32); 3] = [("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN",
 
 fn finding(name: &'static str, seen: Result<String, String>, cure: &'static str) -> Finding {
     match seen {
-        Ok(what) => Finding { name, ok: true, what, cure: "" },
-        Err(what) => Finding { name, ok: false, what, cure },
+        Ok(what) => Finding { name, ok: true, optional: false, what, cure: "" },
+        Err(what) => Finding { name, ok: false, optional: false, what, cure },
     }
 }
 
@@ -92,7 +94,7 @@ const NAMESPACES: &str = "run as root on a kernel with CONFIG_NET_NS";
 const DEVICE: &str = "berth-doctor";
 
 fn try_data_path() -> Vec<Finding> {
-    let mut findings = vec![finding("network namespaces", Ok("can be made".to_owned()), NAMESPACES)];
+    let mut findings = vec![finding("network namespaces", Ok("can be made".to_owned()), NAMESPACES), cubic()];
     let pair = VethPair { name: DEVICE, peer_name: "berth-peer", ..VethPair::default() };
     let veth = Netlink::open().and_then(|mut netlink| netlink.create_veth(&pair));
     let made = veth.is_ok();
@@ -111,6 +113,14 @@ fn try_data_path() -> Vec<Finding> {
         Err(e) => findings.push(finding("eBPF data path", said::<(), _>(Err(e), ""), cure)),
     }
     findings
+}
+
+/// Tasks that must keep the machine's own congestion control work, but slower.
+fn cubic() -> Finding {
+    let set = Namespace::of_current_thread().and_then(|here| sysctl::set_congestion_control(&here, "cubic"));
+    let cure = "in the machine's own network namespace: sysctl -w \
+                net.ipv4.tcp_allowed_congestion_control=\"reno cubic\"";
+    Finding { optional: true, ..finding("cubic", said(set, "namespaces may choose it"), cure) }
 }
 
 /// The error with its causes, in one line.

@@ -33,8 +33,8 @@ pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
         .collect();
     for finding in berth_fabric::doctor::check() {
         if rows.iter().all(|row| row.check != finding.name) {
-            let (ok, cure) = (finding.ok, finding.cure.to_owned());
-            rows.push(Row { check: finding.name, ok, warning: false, found: finding.what, cure });
+            let (ok, warning) = (finding.ok || finding.optional, !finding.ok && finding.optional);
+            rows.push(Row { check: finding.name, ok, warning, found: finding.what, cure: finding.cure.to_owned() });
         }
     }
     rows.extend(several_hosts(place));

@@ -22,18 +22,33 @@ pub fn settle_task(namespace: &Namespace) -> Result<(), Fault> {
     set_congestion_control(namespace, "cubic")
 }
 
-/// Sets the congestion control of new connections in a namespace. If the machine does not let namespaces choose it, it
-/// is told to. The list can be written in the machine's own namespace only, which is that of its first process.
+/// Sets the congestion control of new connections in a namespace; lets namespaces choose it if they may not yet.
 pub fn set_congestion_control(namespace: &Namespace, name: &str) -> Result<(), Fault> {
     match write(namespace, CONGESTION_CONTROL, name) {
         Err(fault) if fault.is_errno(libc::EPERM) => {
-            let machine = Namespace::of_pid(1)?;
-            let allowed = read(&machine, CONGESTION_CONTROLS_ALLOWED)?;
-            write(&machine, CONGESTION_CONTROLS_ALLOWED, &format!("{allowed} {name}"))?;
+            allow_congestion_control(name)?;
             write(namespace, CONGESTION_CONTROL, name)
         }
         done => done,
     }
+}
+
+/// Lets every namespace of the machine choose a congestion control. The list for it shows in the machine's own namespace
+/// only: that of this process or, if it was started in another, that of the first process, which not every machine lets
+/// others enter.
+pub fn allow_congestion_control(name: &str) -> Result<(), Fault> {
+    match extend_allowed(&Namespace::of_pid(std::process::id())?, name) {
+        Err(fault) if fault.is_errno(libc::ENOENT) => extend_allowed(&Namespace::of_pid(1)?, name),
+        done => done,
+    }
+}
+
+fn extend_allowed(machine: &Namespace, name: &str) -> Result<(), Fault> {
+    let allowed = read(machine, CONGESTION_CONTROLS_ALLOWED)?;
+    if allowed.split_whitespace().any(|one| one == name) {
+        return Ok(());
+    }
+    write(machine, CONGESTION_CONTROLS_ALLOWED, &format!("{allowed} {name}"))
 }
 
 /// Writes settings in the order given, all in one visit to the namespace.
