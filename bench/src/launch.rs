@@ -42,6 +42,8 @@ pub struct Options {
     burst: u32,
 }
 
+/// Between two looks at one task: asking costs the server a fraction of a millisecond.
+const SINGLE_LOOK: Duration = Duration::from_millis(3);
 /// Between two looks at a burst: far less than it takes, and seldom enough to leave the machine to it.
 const BURST_LOOK: Duration = Duration::from_millis(50);
 /// As many as one DescribeTasks may name.
@@ -93,7 +95,7 @@ fn burst(client: &mut Client, options: &Options, scene: &Scene) -> Result<()> {
     }
     let all: Vec<String> = asked.keys().cloned().collect();
     let mut took_ms = Vec::new();
-    settle(client, options, all.clone(), "RUNNING", |task| {
+    settle(client, options, all.clone(), "RUNNING", BURST_LOOK, |task| {
         took_ms.push(asked[task].elapsed().as_secs_f64() * 1e3);
     })?;
     let running_s = begin.elapsed().as_secs_f64();
@@ -101,7 +103,7 @@ fn burst(client: &mut Client, options: &Options, scene: &Scene) -> Result<()> {
     for task in &all {
         stop(client, options, task)?;
     }
-    settle(client, options, all, "STOPPED", |_| {})?;
+    settle(client, options, all, "STOPPED", BURST_LOOK, |_| {})?;
     let rate = |seconds: f64| format!("{:.1}", f64::from(options.burst) / seconds);
     let cell = |share, samples_ms: &mut Vec<f64>| format!("{:.0}", table::percentile(samples_ms, share));
     let row = vec![
@@ -118,12 +120,13 @@ fn burst(client: &mut Client, options: &Options, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every task has the status; tells of each when it is first seen.
+/// Asks until every task has the status; tells of each when it is first seen. AWS has no call that waits.
 fn settle(
     client: &mut Client,
     options: &Options,
     mut waiting: Vec<String>,
     status: &str,
+    pause: Duration,
     mut reached: impl FnMut(&str),
 ) -> Result<()> {
     let mut progress = Instant::now();
@@ -141,7 +144,7 @@ fn settle(
                 bail!("{arn} stopped: {}", task["stoppedReason"]);
             }
         }
-        std::thread::park_timeout(BURST_LOOK);
+        std::thread::park_timeout(pause);
     }
     Ok(())
 }
@@ -168,19 +171,9 @@ fn launch(client: &mut Client, options: &Options, scene: &Scene, launch_type: &s
     Ok(elapsed_ms)
 }
 
-/// Asks until the task has the status: AWS has no call that waits. Asking costs the server a fraction of a millisecond.
+/// Asks until one task has the status.
 fn wait(client: &mut Client, options: &Options, task: &str, status: &str) -> Result<()> {
-    let request = describe(options, vec![task.to_owned()]);
-    let begin = Instant::now();
-    while begin.elapsed() < LAUNCH_LIMIT {
-        let answer = client.json(&request)?;
-        match answer["tasks"][0]["lastStatus"].as_str() {
-            Some(seen) if seen == status => return Ok(()),
-            Some("STOPPED") => bail!("the task stopped: {}", answer["tasks"][0]["stoppedReason"]),
-            _ => std::thread::park_timeout(Duration::from_millis(3)),
-        }
-    }
-    bail!("{task} did not become {status} in {} s", LAUNCH_LIMIT.as_secs())
+    settle(client, options, vec![task.to_owned()], status, SINGLE_LOOK, |_| {})
 }
 
 fn two_containers(options: &Options) -> Result<f64> {

@@ -7,6 +7,7 @@ Started by `tests/acceptance/run`, inside a network namespace of its own. Nothin
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -106,6 +107,13 @@ class Berth:
 
     def pid(self, role):
         return self.status()["processes"][role]
+
+    def containerd(self):
+        """Process id of the private containerd, if it runs."""
+        config = re.escape(str(self.run / "containerd/config.toml"))
+        found = subprocess.run(["pgrep", "--full", f"containerd --config {config}"], capture_output=True, text=True)
+        pids = found.stdout.split()
+        return int(pids[0]) if pids else None
 
     def kill(self, role):
         """Kills a process and waits until another has its role and the host is connected."""

@@ -69,16 +69,12 @@ class Chaos:
     def kill(self):
         kinds = self.random.sample(KINDS, self.random.choice([1, 1, 1, 2, 3]))
         for kind in kinds:
-            pid = {"containerd": self.containerd, "shim": self.shim}.get(kind, lambda: lock_holder(self.berth, kind))()
+            pid = {"containerd": self.berth.containerd, "shim": self.shim}.get(kind, lambda: lock_holder(self.berth, kind))()
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     self.killed[kind] += 1
         return kinds
-
-    def containerd(self):
-        with contextlib.suppress(OSError, ValueError):
-            return int((self.berth.run / "containerd/containerd.pid").read_text())
 
     def shim(self):
         """The shim of a task of ours, never of a survivor."""

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Fault;
+use crate::blocking::blocking;
 
 /// Name of a table.
 pub(crate) type Table = TableDefinition<'static, &'static str, &'static [u8]>;
@@ -57,7 +58,7 @@ impl Journal {
     pub async fn put<T: Serialize>(&self, table: Table, key: &str, record: &T) -> Result<(), Fault> {
         let text = serde_json::to_vec(record).expect("records are plain data");
         let (journal, key) = (self.clone(), key.to_owned());
-        blocking(move || {
+        blocking("journal writer", move || {
             journal.edit("write", |edit| {
                 edit.open_table(table)?.insert(key.as_str(), text.as_slice())?;
                 Ok(())
@@ -69,7 +70,7 @@ impl Journal {
     /// Forgets a record.
     pub async fn remove(&self, table: Table, key: &str) -> Result<(), Fault> {
         let (journal, key) = (self.clone(), key.to_owned());
-        blocking(move || {
+        blocking("journal writer", move || {
             journal.edit("write", |edit| {
                 edit.open_table(table)?.remove(key.as_str())?;
                 Ok(())
@@ -108,13 +109,6 @@ impl Journal {
             Ok(())
         };
         run().map_err(|cause| Fault::Journal { step, path: self.path.clone(), cause: Box::new(cause) })
-    }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(_) => Err(Fault::Ended("journal writer")),
     }
 }
 

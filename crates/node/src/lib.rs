@@ -6,6 +6,7 @@
 //! [`log_driver_main`] is the small process that writes a container's output, [`doctor`] looks whether the machine can
 //! run tasks, [`teardown`] takes everything away. Not here: who gets which address, placement, services (the server).
 
+mod blocking;
 mod clock;
 mod config;
 mod container;

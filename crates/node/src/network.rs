@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::blocking::blocking;
 use crate::fault::all_of;
 use crate::{Fault, NodeConfig, Step, step};
 
@@ -129,7 +130,7 @@ impl Network {
     /// Removes a namespace that is in no journal, with its pair to the host's bridge.
     pub async fn remove_stray_namespace(&self, namespace: &str) -> Result<(), Fault> {
         let path = self.path(namespace);
-        blocking("remove namespace", namespace.to_owned(), move || {
+        step_of("remove namespace", namespace.to_owned(), move || {
             unbridge(&path).and_then(|()| Namespace::delete(&path)).map_err(|f| describe(&f))
         })
         .await
@@ -152,7 +153,7 @@ impl Network {
         .await?;
         self.settings.pass(Step::InterfacePlugged);
         let (config, path) = (self.eni_config(wanted), self.path(namespace));
-        blocking("configure", id.to_string(), move || {
+        step_of("configure", id.to_string(), move || {
             let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
             eni::configure_in_place(&ns, ENI_IF, &config).map_err(|f| describe(&f))
         })
@@ -183,7 +184,7 @@ impl Network {
             container_id: container_id.to_owned(),
         };
         let (input, mac) = (eni_input(id, wanted, self.settings.block_imds), wanted.mac);
-        blocking("run the plugins for", id.to_string(), move || {
+        step_of("run the plugins for", id.to_string(), move || {
             call.run("ecs-eni", "ADD", MOVED_ENI_IF, &input, exec::SETUP_LIMIT)?;
             call.settings.pass(Step::InterfaceMoved);
             let result = call.run("ecs-bridge", "ADD", BRIDGE_IF, &bridge_input(mac), exec::SETUP_LIMIT)?;
@@ -196,13 +197,13 @@ impl Network {
     /// Makes a namespace with `lo` up.
     pub async fn make_namespace(&self, namespace: &str) -> Result<(), Fault> {
         let path = self.path(namespace);
-        blocking("make namespace", namespace.to_owned(), move || make_namespace(&path).map_err(|f| describe(&f))).await
+        step_of("make namespace", namespace.to_owned(), move || make_namespace(&path).map_err(|f| describe(&f))).await
     }
 
     /// Connects a namespace to the host's bridge; answers its address there.
     pub async fn wire(&self, namespace: &str) -> Result<Ipv4Addr, Fault> {
         let (path, lease, settings) = (self.path(namespace), namespace.to_owned(), self.settings.clone());
-        blocking("wire namespace", namespace.to_owned(), move || {
+        step_of("wire namespace", namespace.to_owned(), move || {
             let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
             let config = bridge::BridgeConfig::ecs();
             let added = bridge::add(&ns, BRIDGE_IF, &lease, &config, &settings.ipam_file).map_err(|f| describe(&f))?;
@@ -217,7 +218,7 @@ impl Network {
     /// Disconnects and removes a namespace. What is not there is as good.
     pub async fn remove_namespace(&self, namespace: &str, wiring: Option<Wiring>) -> Result<(), Fault> {
         let (path, lease, settings) = (self.path(namespace), namespace.to_owned(), self.settings.clone());
-        blocking("remove namespace", namespace.to_owned(), move || {
+        step_of("remove namespace", namespace.to_owned(), move || {
             let unwired = unwire(&path, &lease, wiring.unwrap_or(Wiring::Bare), settings);
             let removed = Namespace::delete(&path).map_err(|f| describe(&f));
             unwired.and(removed)
@@ -397,13 +398,13 @@ fn host_device(id: &EniId) -> String {
     format!("eni{}", &id[id.len().saturating_sub(12).max(4)..])
 }
 
-async fn blocking<T: Send + 'static>(
+/// A step of the network, away from the runtime.
+async fn step_of<T: Send + 'static>(
     step: &'static str,
     on: String,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(|_| Fault::Ended("network worker"))?;
-    done.map_err(|cause| Fault::Network { step, on, cause })
+    blocking("network worker", move || work().map_err(|cause| Fault::Network { step, on, cause })).await
 }
 
 #[cfg(test)]

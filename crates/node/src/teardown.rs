@@ -5,6 +5,7 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 
+use crate::blocking::blocking;
 use crate::container::cgroups::Cgroups;
 use crate::container::{files, mounts, names};
 use crate::containerd::Containerd;
@@ -26,8 +27,7 @@ pub async fn teardown(config: NodeConfig) -> Result<(), Fault> {
         Some(private) => all_of([private.end().await, private.end_shims().await]),
         None => Ok(()),
     };
-    let cleaned = tokio::task::spawn_blocking(move || clean(&config, private.is_some()));
-    let cleaned = cleaned.await.unwrap_or(Err(Fault::Ended("cleaner")));
+    let cleaned = blocking("cleaner", move || clean(&config, private.is_some())).await;
     all_of([emptied, ended, cleaned])
 }
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use berth_types::container::{IpcMode, VolumeIntent, VolumeSource};
 use berth_types::intent::{DnsIntent, TaskIntent};
-use nix::mount::{MntFlags, MsFlags};
+use nix::mount::MsFlags;
 
-use super::storage;
+use super::{mounts, storage};
 use crate::Fault;
 use crate::fault::absent_is_fine;
 
@@ -71,18 +71,13 @@ pub(crate) fn shm_dir(task_dir: &Path) -> PathBuf {
 }
 
 fn mount_shm(dir: &Path) -> Result<(), Fault> {
-    if is_mounted(dir) {
+    if mounts::is_mounted(dir)? {
         return Ok(());
     }
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     let mounted = nix::mount::mount(Some("shm"), dir, Some("tmpfs"), flags, Some("mode=1777,size=64m"));
     mounted.map_err(|errno| Fault::file("mount a memory file system at", dir)(errno.into()))
-}
-
-fn is_mounted(dir: &Path) -> bool {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    table.lines().filter_map(|line| line.split(' ').nth(4)).any(|mount| Path::new(mount) == dir)
 }
 
 /// Makes what is not there yet of a task's volumes, and tells where each one is.
@@ -131,10 +126,7 @@ fn write_labels(shared_dir: &Path, name: &str, labels: &BTreeMap<String, String>
 
 /// Takes away what a task has in its folder, and the folder.
 pub(crate) fn remove_task_dir(dir: &Path) -> Result<(), Fault> {
-    let shm = shm_dir(dir);
-    if is_mounted(&shm) {
-        nix::mount::umount2(&shm, MntFlags::MNT_DETACH).map_err(|errno| Fault::file("unmount", &shm)(errno.into()))?;
-    }
+    mounts::remove(&shm_dir(dir))?;
     storage::remove(dir)?;
     remove_dir(dir)
 }

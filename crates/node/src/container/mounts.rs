@@ -14,6 +14,11 @@ pub(crate) fn all() -> Result<Vec<PathBuf>, Fault> {
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect())
 }
 
+/// True if something is mounted there.
+pub(crate) fn is_mounted(at: &Path) -> Result<bool, Fault> {
+    Ok(all()?.iter().any(|mount| mount == at))
+}
+
 /// Takes a mount away; who still uses it keeps it until it is done. One that is not there is as good.
 pub(crate) fn remove(mount: &Path) -> Result<(), Fault> {
     match nix::mount::umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {

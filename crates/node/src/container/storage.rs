@@ -22,7 +22,7 @@ pub(crate) fn dir(task_dir: &Path) -> PathBuf {
 /// Makes and mounts it, unless it is mounted. Blocks.
 pub(crate) fn prepare(task_dir: &Path, size_gib: u32) -> Result<(), Fault> {
     let (dir, image) = (dir(task_dir), task_dir.join("storage.img"));
-    if mounts::all()?.contains(&dir) {
+    if mounts::is_mounted(&dir)? {
         return Ok(());
     }
     fs::create_dir_all(&dir).map_err(Fault::file("create", &dir))?;

@@ -1,5 +1,5 @@
 //! A containerd of our own: started in its own session so that it outlives the node, found again by its command line.
-//! A node killed right after it started one has told nobody its process id; the pid file is for those who look.
+//! Nothing is noted of it that a node killed right after the start could have failed to note.
 //!
 //! Readiness is told by containerd itself (sd_notify), its end by its event stream; nothing is polled.
 
@@ -44,10 +44,6 @@ impl Private {
         self.state.join("containerd.sock")
     }
 
-    fn pid_file(&self) -> PathBuf {
-        self.state.join("containerd.pid")
-    }
-
     fn config_file(&self) -> PathBuf {
         self.state.join("config.toml")
     }
@@ -88,7 +84,6 @@ impl Private {
             })
         })?;
         let pid = child.id().unwrap_or_default();
-        crate::identity::write_whole(&self.pid_file(), pid.to_string().as_bytes())?;
         tokio::select! {
             said = said_ready(&ready) => said.map_err(Fault::file("read", &notify))?,
             ended = child.wait() => {
@@ -111,7 +106,7 @@ impl Private {
         while let Some(pid) = self.running() {
             self.end_one(pid).await?;
         }
-        remove_if_there(&self.pid_file())
+        Ok(())
     }
 
     async fn end_one(&self, pid: i32) -> Result<(), Fault> {

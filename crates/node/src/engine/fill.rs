@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::actor::Progress;
 use super::launch::{Launch, LaunchFault};
+use crate::blocking::blocking;
 use crate::container::seed::{self, Found, Seed};
 use crate::container::{files, users};
 use crate::images::{Image, ImageConfig};
@@ -36,18 +37,20 @@ impl Launch {
         let first = seed.sources.first().map_or(0, |(index, _)| *index);
         let cannot = |index| move |fault| LaunchFault::container("CannotCreateContainerError", index, fault);
         let dir = writable_dir.clone();
-        blocking(move || seed::begin(&dir)).await.map_err(cannot(first))?;
+        blocking("filler of volumes", move || seed::begin(&dir)).await.map_err(cannot(first))?;
         for (index, path) in &seed.sources {
             let Some(image) = images.get(*index) else { continue };
             let layers = self.image_layers(*index, image).await.map_err(cannot(*index))?;
             let (dir, path) = (writable_dir.clone(), path.clone());
-            let found = blocking(move || seed::gather(&dir, &layers, &path)).await.map_err(cannot(*index))?;
+            let found = blocking("filler of volumes", move || seed::gather(&dir, &layers, &path))
+                .await
+                .map_err(cannot(*index))?;
             if found == Found::Content {
                 break;
             }
         }
         self.host.config.pass(Step::VolumeGathered);
-        blocking(move || seed::settle(&writable_dir, &volume)).await.map_err(cannot(first))?;
+        blocking("filler of volumes", move || seed::settle(&writable_dir, &volume)).await.map_err(cannot(first))?;
         self.host.config.pass(Step::VolumeFilled);
         Ok(())
     }
@@ -66,8 +69,4 @@ impl Launch {
         });
         Ok(layers.collect())
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Fault::Ended("filler of volumes")))
 }

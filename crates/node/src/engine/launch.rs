@@ -19,6 +19,7 @@ use super::order::{self, Met};
 use super::record::TaskRecord;
 use super::standing::Standing;
 use super::stop::States;
+use crate::blocking::blocking;
 use crate::container::machine::{self, Machine};
 use crate::container::{files, names, spec, storage, users};
 use crate::containerd::{Mounts, NewContainer, TaskState};
@@ -305,7 +306,7 @@ impl Launch {
 
     async fn files(&self, standing: Arc<Standing>) -> Result<(), LaunchFault> {
         let (host, record) = (self.host.clone(), self.record.clone());
-        let made = tokio::task::spawn_blocking(move || {
+        let made = blocking("file writer", move || {
             standing.prepare(&host, &record)?;
             host.config.pass(Step::FilesMade);
             let logs = host.config.log_dir(record.id.as_str());
@@ -314,8 +315,7 @@ impl Launch {
             host.config.pass(Step::CgroupMade);
             Ok(())
         });
-        let made = made.await.unwrap_or(Err(Fault::Ended("file writer")));
-        made.map_err(|fault| LaunchFault::task("ResourceInitializationError", fault))
+        made.await.map_err(|fault| LaunchFault::task("ResourceInitializationError", fault))
     }
 
     /// Makes a container, up to where its program would start.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::record::{ContainerRecord, TaskRecord};
 use super::{Host, order};
+use crate::blocking::blocking;
 use crate::container::{cgroups, files};
 use crate::containerd::TaskState;
 use crate::fault::{absent_is_fine, all_of};
@@ -53,14 +54,14 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, states: States) -> Re
         host.places.give_back(&record.id).await?;
     }
     let (config, cgroups, task) = (host.config.clone(), host.cgroups.clone(), record.id.clone());
-    let cleaned = tokio::task::spawn_blocking(move || {
+    blocking("file remover", move || {
         let uncaged = cgroups.remove(&cgroups::task_cgroup(&config.instance, task.as_str()));
         config.pass(Step::CgroupRemoved);
         let removed = files::remove_task_dir(&config.task_dir(task.as_str()));
         config.pass(Step::FilesRemoved);
         all_of([uncaged, removed])
-    });
-    cleaned.await.unwrap_or(Err(Fault::Ended("file remover")))
+    })
+    .await
 }
 
 async fn end(host: &Host, container: &ContainerRecord, timeout: Duration, states: States) -> Result<(), Fault> {

@@ -14,6 +14,7 @@ use berth_fabric::cni::describe;
 use berth_fabric::cni::ipam::{Ipam, Lease};
 use berth_fabric::kernel::Netlink;
 
+use crate::blocking::blocking;
 use crate::container::cgroups::{self, Cgroups};
 use crate::container::{files, mounts};
 use crate::containerd::Containerd;
@@ -94,7 +95,7 @@ async fn find(
     let (containers, snapshots, leases, enis) =
         tokio::join!(containerd.containers(), containerd.labelled_snapshots(), containerd.leases(), network.present());
     let (config, cgroups) = (config.clone(), cgroups.clone());
-    let here = blocking(move || find_here(&config, &cgroups)).await?;
+    let here = blocking("garbage collector", move || find_here(&config, &cgroups)).await?;
     Ok(Found { containers: containers?, snapshots: snapshots?, leases: leases?, enis: enis?, ..here })
 }
 
@@ -155,27 +156,27 @@ async fn remove(
 ) -> Result<(), Fault> {
     match thing.clone() {
         Garbage::Container(id) => containerd.destroy_container(&id).await,
-        Garbage::Mount(path) => blocking(move || mounts::remove(&path)).await,
+        Garbage::Mount(path) => blocking("garbage collector", move || mounts::remove(&path)).await,
         Garbage::TaskFolder(task) => {
             let dir = config.task_dir(&task);
-            blocking(move || remove_folder(&dir)).await
+            blocking("garbage collector", move || remove_folder(&dir)).await
         }
         Garbage::Cgroup(name) => {
             let cgroups = cgroups.clone();
-            blocking(move || cgroups.remove(&name)).await
+            blocking("garbage collector", move || cgroups.remove(&name)).await
         }
         Garbage::Eni(id) => network.unplug(&id).await,
-        Garbage::Link(name) => blocking(move || modes::remove_stray_link(&name)).await,
+        Garbage::Link(name) => blocking("garbage collector", move || modes::remove_stray_link(&name)).await,
         Garbage::Bridge(name) => {
             let instance = config.instance.clone();
-            blocking(move || modes::remove_stray_bridge(&name, &instance)).await
+            blocking("garbage collector", move || modes::remove_stray_bridge(&name, &instance)).await
         }
         Garbage::Namespace(name) => network.remove_stray_namespace(&name).await,
         Garbage::Snapshot(name) => absent_is_fine(containerd.remove_snapshot(&name).await),
         Garbage::Lease(id) => containerd.end_lease(&id).await,
         Garbage::Address(lease) => {
             let file = config.ipam_file();
-            blocking(move || {
+            blocking("garbage collector", move || {
                 let freed = Ipam::at(&file).release_where(|held| *held == lease);
                 let on = lease.address.to_string();
                 freed.map(drop).map_err(|cause| Fault::Network { step: "free", on, cause: describe(&cause) })
@@ -191,8 +192,4 @@ fn remove_folder(dir: &Path) -> Result<(), Fault> {
         Some(mount) => Err(Fault::file("unmount", &mount)(std::io::ErrorKind::ResourceBusy.into())),
         None => files::remove_dir(dir),
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Fault::Ended("garbage collector")))
 }

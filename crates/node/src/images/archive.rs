@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::manifest::{self, Document, IndexEntry, Manifest};
 use super::{Flights, descriptor, no_platform, parse, store_text, unpacked};
 use crate::Fault;
+use crate::blocking::blocking;
 use crate::containerd::{Containerd, Descriptor, Lease};
 
 /// Annotations that name an image of a layout; the first one that is there counts.
@@ -33,8 +34,7 @@ pub struct Loaded {
 /// `name` names an image whose archive does not.
 pub async fn load(socket: &Path, archive: &Path, name: Option<&str>) -> Result<Vec<Loaded>, Fault> {
     let source = archive.to_owned();
-    let opened = tokio::task::spawn_blocking(move || Layout::open(&source)).await;
-    let layout = opened.map_err(|_| Fault::Ended("archive reader"))??;
+    let layout = blocking("archive reader", move || Layout::open(&source)).await?;
     let images = layout.images(name)?;
     if images.is_empty() {
         return Err(Fault::Image(format!("{}: there is no image in it", archive.display())));

@@ -24,6 +24,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use crate::blocking::blocking;
 use crate::container::names;
 use crate::engine::record::{ContainerRecord, TaskRecord};
 use crate::fault::all_of;
@@ -177,7 +178,10 @@ impl Places {
         match state.bridge.clone() {
             Some(bridge) if state.places.values().any(|place| place.mode == NetworkMode::Bridge) => {
                 let (instance, rules) = (self.instance.clone(), self.rules(&bridge, &state));
-                blocking(move || kernel::make_bridge(&bridge, &instance).and_then(|()| kernel::apply(&rules))).await
+                blocking("network worker", move || {
+                    kernel::make_bridge(&bridge, &instance).and_then(|()| kernel::apply(&rules))
+                })
+                .await
             }
             Some(_) | None => Ok(()),
         }
@@ -199,7 +203,7 @@ impl Places {
         let rules = bridge.as_ref().map(|bridge| self.rules(bridge, &state));
         let (made, netns_dir, instance) = (places.clone(), self.netns_dir.clone(), self.instance.clone());
         let points = self.fault_points.clone();
-        blocking(move || {
+        blocking("network worker", move || {
             if mode == NetworkMode::Host {
                 kernel::keep_host(&kernel::host_path(&netns_dir))?;
             }
@@ -222,7 +226,7 @@ impl Places {
 
     /// Decides and notes; nothing is made yet.
     async fn choose(&self, state: &mut State, record: &TaskRecord) -> Result<(), PlaceFault> {
-        let look = blocking(kernel::look).await?;
+        let look = blocking("network worker", kernel::look).await?;
         if record.intent.network_mode == NetworkMode::Bridge && state.bridge.is_none() {
             let bridge = choice::bridge(&look).ok_or(PlaceFault::NoRange)?;
             self.journal.put(journal::BRIDGE, BRIDGE_KEY, &bridge).await?;
@@ -262,7 +266,7 @@ impl Places {
         let rules = bridge.as_ref().map(|bridge| rules::ruleset(&self.table, bridge, rest.into_iter()));
         let (netns_dir, table, removed) = (self.netns_dir.clone(), self.table.clone(), gone.clone());
         let points = self.fault_points.clone();
-        blocking(move || {
+        blocking("network worker", move || {
             let mut done = Vec::new();
             if let (Some(rules), true) = (&rules, is_bridge_left) {
                 done.push(kernel::apply(rules));
@@ -359,8 +363,4 @@ pub(crate) fn destroy(config: &NodeConfig) -> Result<(), Fault> {
     let removal = rules::removal(&rules::table(&config.instance));
     let bridges = journal.all::<Bridge>(journal::BRIDGE)?;
     all_of(bridges.iter().map(|(_, bridge)| kernel::remove_bridge(bridge, &removal)))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(Fault::Ended("network worker")))
 }
