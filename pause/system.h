@@ -2,8 +2,9 @@
 
 #if defined(__x86_64__)
 enum {
-	SYS_close = 3, SYS_rt_sigprocmask = 14, SYS_ioctl = 16, SYS_clone = 56, SYS_execve = 59, SYS_exit = 60, SYS_wait4 = 61,
-	SYS_kill = 62, SYS_setpgid = 109, SYS_rt_sigtimedwait = 128, SYS_prctl = 157, SYS_dup3 = 292, SYS_pipe2 = 293
+	SYS_read = 0, SYS_close = 3, SYS_rt_sigprocmask = 14, SYS_ioctl = 16, SYS_clone = 56, SYS_execve = 59, SYS_exit = 60,
+	SYS_wait4 = 61, SYS_kill = 62, SYS_setpgid = 109, SYS_rt_sigtimedwait = 128, SYS_prctl = 157, SYS_dup3 = 292, SYS_pipe2 = 293,
+	SYS_close_range = 436
 };
 
 static long syscall5(long number, long a, long b, long c, long d, long e)
@@ -20,8 +21,8 @@ static long syscall5(long number, long a, long b, long c, long d, long e)
 }
 #elif defined(__aarch64__)
 enum {
-	SYS_dup3 = 24, SYS_ioctl = 29, SYS_close = 57, SYS_pipe2 = 59, SYS_exit = 93, SYS_kill = 129, SYS_rt_sigprocmask = 135,
-	SYS_rt_sigtimedwait = 137, SYS_setpgid = 154, SYS_prctl = 167, SYS_clone = 220, SYS_execve = 221, SYS_wait4 = 260
+	SYS_dup3 = 24, SYS_ioctl = 29, SYS_close = 57, SYS_pipe2 = 59, SYS_read = 63, SYS_exit = 93, SYS_kill = 129, SYS_rt_sigprocmask = 135,
+	SYS_rt_sigtimedwait = 137, SYS_setpgid = 154, SYS_prctl = 167, SYS_clone = 220, SYS_execve = 221, SYS_wait4 = 260, SYS_close_range = 436
 };
 
 static long syscall5(long number, long a, long b, long c, long d, long e)

@@ -21,11 +21,10 @@ use place::Place;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
-    // Started by containerd's shim once per container: no runtime, no thread, no command line to parse.
-    if arguments.get(1).is_some_and(|word| word == "log-driver") {
-        return done(berth_node::log_driver_main(&arguments[2..]).map_err(Into::into).map(|()| ExitCode::SUCCESS));
+    match berth_node::helper_main(&arguments) {
+        Some(helped) => done(helped.map_err(Into::into).map(|()| ExitCode::SUCCESS)),
+        None => done(run(Berth::parse())),
     }
-    done(run(Berth::parse()))
 }
 
 fn run(berth: Berth) -> Result<ExitCode> {

@@ -123,8 +123,8 @@ pub struct NodeConfig {
     pub images: ImageSettings,
     /// Folder with the executables `ecs-eni`, `ecs-bridge` and `ecs-ipam`.
     pub cni_dir: PathBuf,
-    /// An executable that calls [`crate::log_driver_main`] when its first argument is `log-driver`.
-    pub log_driver: PathBuf,
+    /// An executable that calls [`crate::helper_main`] before anything else: containerd's shim starts it.
+    pub helper: PathBuf,
     /// What the host can hold; measured when absent.
     pub capacity: Option<Capacity>,
     /// Prepared namespaces to keep for Fargate tasks, and half as many for tasks of the EC2 launch type.
@@ -154,7 +154,7 @@ impl NodeConfig {
                 self.instance
             )));
         }
-        for dir in [&self.data_dir, &self.run_dir, &self.cni_dir, &self.log_driver] {
+        for dir in [&self.data_dir, &self.run_dir, &self.cni_dir, &self.helper] {
             if !dir.is_absolute() {
                 return Err(Fault::Setting(format!("{} must be an absolute path", dir.display())));
             }

@@ -3,8 +3,8 @@
 //! [`run`] is the node; it holds one stream to the server, a containerd (its own, unless told otherwise), the fabric on a
 //! thread of its own, and one actor per task. Everything it begins is in a journal first, so that a node killed at any
 //! line finds its tasks again; tasks, interfaces and packets do not need it to live. [`load`] brings images from files,
-//! [`log_driver_main`] is the small process that writes a container's output, [`doctor`] looks whether the machine can
-//! run tasks, [`teardown`] takes everything away. Not here: who gets which address, placement, services (the server).
+//! [`helper_main`] is what containerd's shim starts, [`doctor`] looks whether the machine can run tasks, [`teardown`] takes
+//! everything away. Not here: who gets which address, placement, services (the server).
 
 mod blocking;
 mod clock;
@@ -16,6 +16,7 @@ mod endpoint;
 mod engine;
 mod fault;
 mod garbage;
+mod helper;
 mod identity;
 mod images;
 mod journal;
@@ -36,11 +37,11 @@ pub use config::{
 pub use containerd::supervise::private_containerd;
 pub use doctor::{Check, doctor};
 pub use fault::Fault;
+pub use helper::helper_main;
 pub use identity::{Identity, identity, measured_capacity};
 #[doc(hidden)]
 pub use images::manifest;
 pub use images::{Loaded, held_images, load};
-pub use log_driver::log_driver_main;
 pub use node::run;
 pub use step::Step;
 pub use teardown::teardown;

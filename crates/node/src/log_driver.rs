@@ -88,7 +88,7 @@ fn bytes(text: &str) -> Option<u64> {
 /// Runs the log driver: `arguments` are those after `log-driver`. Returns when the container has closed its output.
 ///
 /// Call this before any thread or runtime is started.
-pub fn log_driver_main(arguments: &[String]) -> io::Result<()> {
+pub(crate) fn log_driver_main(arguments: &[String]) -> io::Result<()> {
     let [target] = arguments else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,

@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::container::cgroups::{self, Cgroups};
 use crate::container::{names, spec};
 use crate::containerd::{Containerd, Io, NewContainer, TaskState};
 use crate::fault::{absent_is_fine, all_of};
@@ -63,7 +62,6 @@ pub(crate) struct Namespaces {
     config: NodeConfig,
     containerd: Containerd,
     journal: Journal,
-    cgroups: Cgroups,
     pause_root: PathBuf,
     state: Mutex<State>,
     /// Something was taken or has ended: prepare another.
@@ -96,15 +94,9 @@ impl State {
 }
 
 impl Namespaces {
-    pub fn new(
-        config: NodeConfig,
-        containerd: Containerd,
-        journal: Journal,
-        cgroups: Cgroups,
-        pause_root: PathBuf,
-    ) -> Self {
+    pub fn new(config: NodeConfig, containerd: Containerd, journal: Journal, pause_root: PathBuf) -> Self {
         let (state, wanted) = (Mutex::default(), Notify::new());
-        Self { config, containerd, journal, cgroups, pause_root, state, wanted }
+        Self { config, containerd, journal, pause_root, state, wanted }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -188,8 +180,7 @@ impl Namespaces {
             removed
         };
         let (paused, removed) = tokio::join!(unpause, unmake);
-        let uncaged = self.cgroups.remove(&self.cgroup(&record.pause_id));
-        all_of([paused, removed, uncaged])?;
+        all_of([paused, removed])?;
         self.journal.remove(journal::NAMESPACES, name).await?;
         self.config.pass(Step::NamespaceForgotten);
         let mut state = self.state();
@@ -257,12 +248,14 @@ impl Namespaces {
             TaskState::Absent => {}
         }
         let netns = self.config.netns_dir().join(&record.name);
-        let spec = spec::pause(id, &self.pause_root, &netns, &self.cgroup(id)).map_err(Fault::Specification)?;
+        let spec = spec::pause(id, &self.pause_root, &netns).map_err(Fault::Specification)?;
+        let runtime = crate::pause::runtime_program(&self.config.node_dir());
         let labels = HashMap::from([
             (names::INSTANCE_LABEL.to_owned(), self.config.instance.clone()),
             ("com.amazonaws.ecs.container-name".to_owned(), crate::pause::NAME.to_owned()),
         ]);
-        let new = NewContainer { id, image: crate::pause::IMAGE, labels, spec: &spec, snapshot: None };
+        let (image, runtime) = (crate::pause::IMAGE, Some(runtime.as_path()));
+        let new = NewContainer { id, image, labels, spec: &spec, runtime, snapshot: None };
         self.containerd.create_container(new).await?;
         self.config.pass(Step::PauseMade);
         self.containerd.create_task(id, Vec::new(), Io::default()).await?;
@@ -270,10 +263,6 @@ impl Namespaces {
         self.containerd.start_task(id).await?;
         self.config.pass(Step::PauseStarted);
         Ok(())
-    }
-
-    fn cgroup(&self, pause_id: &str) -> String {
-        cgroups::pause_cgroup(&self.config.instance, pause_id)
     }
 }
 

@@ -28,7 +28,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let journal = Journal::open(&config.journal_file())?;
     let identity = identity::load_or_make(&config.identity_file())?;
     let cgroups = Cgroups::detect()?;
-    let pause_root = pause::root_file_system(&config.node_dir())?;
+    let pause_root = pause::root_file_system(&config.node_dir(), &config.helper)?;
     let private = config.containerd.is_none().then(|| Private::of(&config));
     let containerd = Containerd::at(&config.containerd_socket()).labelling(&config.instance);
     let containerd = containerd.dying_at(config.fault_points.clone());
@@ -40,7 +40,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     };
     let (runtime_version, network) = tokio::join!(runtime, Network::open(&config, identity.host.clone()));
     let (runtime_version, network) = (runtime_version?, network?);
-    let namespaces = Namespaces::new(config.clone(), containerd.clone(), journal.clone(), cgroups.clone(), pause_root);
+    let namespaces = Namespaces::new(config.clone(), containerd.clone(), journal.clone(), pause_root);
     namespaces.adopt().await?;
     let places = Places::open(&config, journal.clone())?;
     // Before anything is made: what is there now and in no journal is nobody's.

@@ -87,7 +87,7 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
             removed_at_once: options.num_images_delete_per_cycle,
         },
         cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| place.run.join("cni")),
-        log_driver: own_program()?,
+        helper: own_program()?,
         capacity: capacity(options),
         prepared_namespaces: options.prepared_namespaces,
         region: region.to_owned(),

@@ -45,14 +45,6 @@ pub(crate) fn task_cgroup(instance: &str, task: &str) -> String {
     format!("{}/{task}", instance_cgroup(instance))
 }
 
-/// Name of the cgroup of a pause container, which is made before its task is known.
-pub(crate) fn pause_cgroup(instance: &str, pause_id: &str) -> String {
-    format!("{}/{PAUSE}/{pause_id}", instance_cgroup(instance))
-}
-
-/// Name of the cgroup of all pause containers within that of the instance.
-pub(crate) const PAUSE: &str = "pause";
-
 /// Where the cgroups of this machine are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Cgroups {

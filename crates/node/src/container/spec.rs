@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use berth_types::intent::{ContainerIntent, LaunchType, TaskIntent};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    Linux, LinuxBuilder, LinuxCpuBuilder, LinuxResources, LinuxResourcesBuilder, Mount, ProcessBuilder, Root,
-    RootBuilder, Spec, SpecBuilder, UserBuilder, get_default_maskedpaths, get_default_readonly_paths,
+    LinuxBuilder, LinuxCpuBuilder, LinuxResourcesBuilder, Mount, ProcessBuilder, Root, RootBuilder, Spec, SpecBuilder,
+    UserBuilder, get_default_maskedpaths, get_default_readonly_paths,
 };
 
 use super::linux;
@@ -121,31 +121,29 @@ fn with_init(container: &ContainerIntent, arguments: Vec<String>) -> Vec<String>
     }
 }
 
-/// The specification of a pause container in the namespace file `netns`.
-pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path, cgroup: &str) -> Result<Spec, String> {
+/// The specification of a pause container in the namespace file `netns`, for the runtime of [`crate::pause`].
+pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path) -> Result<Spec, String> {
     let build = || {
         let mut process = ProcessBuilder::default()
             .terminal(false)
             .args(vec![crate::pause::COMMAND.to_owned()])
-            .env(vec![PATH.to_owned()])
+            .env(Vec::new())
             .cwd("/")
             .capabilities(linux::capability_set([].into_iter())?)
             .no_new_privileges(true)
             .build()?;
         process.set_rlimits(None);
-        let resources = LinuxResourcesBuilder::default()
-            .devices(linux::device_rules(false, &[])?)
-            .cpu(LinuxCpuBuilder::default().shares(2u64).build()?)
-            .build()?;
+        let mut linux = LinuxBuilder::default().namespaces(linux::own_namespaces(netns)?).build()?;
+        linux.set_resources(None);
+        linux.set_masked_paths(None);
+        linux.set_readonly_paths(None);
         SpecBuilder::default()
             .version("1.0.2")
             .root(root(rootfs.to_owned(), true)?)
             .process(process)
-            // There is one sysfs for each network namespace, and whoever mounts it first decides whether it can be
-            // written to by anybody; a privileged container may.
-            .mounts(linux::system_mounts(true)?)
+            .mounts(vec![linux::mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "rw"])?])
             .annotations(HashMap::from([(GROUP.to_owned(), id.to_owned())]))
-            .linux(pause_linux(netns, cgroup, resources)?)
+            .linux(linux)
             .build()
     };
     build().map_err(|cause: OciSpecError| cause.to_string())
@@ -212,16 +210,6 @@ pub(crate) fn shares(container: &ContainerIntent) -> u64 {
 
 fn root(path: PathBuf, read_only: bool) -> Result<Root, OciSpecError> {
     RootBuilder::default().path(path).readonly(read_only).build()
-}
-
-fn pause_linux(netns: &Path, cgroup: &str, resources: LinuxResources) -> Result<Linux, OciSpecError> {
-    LinuxBuilder::default()
-        .namespaces(linux::own_namespaces(netns)?)
-        .cgroups_path(cgroup)
-        .resources(resources)
-        .masked_paths(get_default_maskedpaths())
-        .readonly_paths(get_default_readonly_paths())
-        .build()
 }
 
 /// In the order they are made: what is mounted later lies on top.

@@ -243,18 +243,14 @@ struct Ended(Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>);
 impl Ended {
     #[allow(unsafe_code)]
     fn of(pid: i32) -> Result<Self, Fault> {
-        use std::os::fd::FromRawFd;
-        // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        if fd < 0 {
+        let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(Self(None)) };
+        let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
             return Ok(Self(None));
-        }
-        let fd = i32::try_from(fd).unwrap_or(-1);
-        // SAFETY: the kernel just gave us this descriptor and nobody else has it.
-        let fd = unsafe { std::os::fd::OwnedFd::from_raw_fd(fd) };
+        };
         // SAFETY: an `OwnedFd` always answers the one open descriptor it owns, and the `AsyncFd` owns it from here.
         let fd = unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
-        let fd = fd.map_err(|refused| Fault::system(format!("watch process {pid}"))(refused.into()))?;
+        let fd =
+            fd.map_err(|refused| Fault::system(format!("watch process {}", pid.as_raw_nonzero()))(refused.into()))?;
         Ok(Self(Some(fd)))
     }
 

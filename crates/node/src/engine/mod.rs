@@ -198,7 +198,7 @@ impl Host {
         if target.is_nothing() && !terminal {
             return Io::default();
         }
-        let program = self.config.log_driver.display();
+        let program = self.config.helper.display();
         Io { output: format!("binary://{program}?log-driver={}", percent_encoded(&target.text())), terminal }
     }
 

@@ -26,8 +26,6 @@ pub(super) struct Found {
     pub task_folders: Vec<String>,
     /// Names in the cgroup of the instance.
     pub task_cgroups: BTreeSet<String>,
-    /// Names in the cgroup of its pause containers.
-    pub pause_cgroups: BTreeSet<String>,
     /// Interfaces in the namespace and in the maps of the data path.
     pub enis: BTreeSet<EniId>,
     /// Links of the host's namespace.
@@ -205,10 +203,8 @@ fn first_below<'a>(path: &'a Path, dir: &Path) -> Option<&'a str> {
 }
 
 fn cgroups<'a>(found: &'a Found, claims: &'a Claims, own: &'a Own) -> impl Iterator<Item = String> + 'a {
-    let of_tasks = found.task_cgroups.iter().filter(|name| is_lost_task(name, claims));
-    let of_pauses = found.pause_cgroups.iter().filter(|id| names::is_pause(id) && !claims.pauses.contains(*id));
-    (of_tasks.map(|task| cgroups::task_cgroup(&own.instance, task)))
-        .chain(of_pauses.map(|id| cgroups::pause_cgroup(&own.instance, id)))
+    let lost = found.task_cgroups.iter().filter(|name| is_lost_task(name, claims));
+    lost.map(|task| cgroups::task_cgroup(&own.instance, task))
 }
 
 /// Ports before their bridge.

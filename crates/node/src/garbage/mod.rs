@@ -105,7 +105,6 @@ fn find_here(config: &NodeConfig, cgroups: &Cgroups) -> Result<Found, Fault> {
         mounts: mounts::all()?,
         task_folders: names_in(&config.tasks_dir())?,
         task_cgroups: cgroups.below(&instance),
-        pause_cgroups: cgroups.below(&format!("{instance}/{}", cgroups::PAUSE)),
         links: host_links()?,
         namespaces: names_in(&config.netns_dir())?,
         addresses: addresses(config)?,

@@ -234,19 +234,16 @@ impl Lab {
         text.lines().map(line).collect()
     }
 
-    /// Waits until a container has written `wanted`, by the events of its log file.
+    /// Waits until a container has written `wanted`.
     pub async fn written(&self, id: &TaskId, container: &str, wanted: &str) -> String {
         let (dir, until) =
             (self.config.data_dir.join("node/logs").join(id.as_str()), std::time::Instant::now() + LIMIT);
-        let mut watch = tokio::process::Command::new("true").spawn().unwrap();
-        watch.wait().await.unwrap();
         loop {
             let log = self.log(id, container);
             if log.contains(wanted) {
                 return log;
             }
             assert!(std::time::Instant::now() < until, "{} never got {wanted:?}: {log}", dir.display());
-            tokio::task::yield_now().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -276,7 +273,7 @@ impl Lab {
         let left: Vec<&str> = links.iter().map(|link| link.name.as_str()).filter(|name| *name != "lo").collect();
         assert!(left.is_empty(), "links are left: {left:?}");
         assert!(!Path::new("/sys/fs/bpf/berth").join(&self.config.instance).exists(), "pins are left");
-        let left = processes_with(here);
+        let left = [processes_with(here), pauses(self.folder())].concat();
         assert!(left.is_empty(), "processes are left: {left:?}");
     }
 }
@@ -307,6 +304,19 @@ pub fn container(name: &str, command: &str) -> ContainerIntent {
     }
 }
 
+/// Process ids of the pause containers whose root is in a folder, in order.
+pub fn pauses(folder: &Path) -> Vec<String> {
+    let is_one = |pid: &String| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        read("cmdline") == "/pause\0" && read("mountinfo").contains(folder.to_str().unwrap())
+    };
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let mut found: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_one).collect();
+    found.sort_unstable();
+    found
+}
+
 /// Command lines that name a folder.
 fn processes_with(text: &str) -> Vec<String> {
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
@@ -326,7 +336,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         mirrors: Vec::new(),
         images: ImageSettings::default(),
         cni_dir: dir.join("cni"),
-        log_driver: PathBuf::from(env!("CARGO_BIN_EXE_berth-log-driver")),
+        helper: PathBuf::from(env!("CARGO_BIN_EXE_berth-node-helper")),
         capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
         prepared_namespaces: 1,
         region: "us-west-2".to_owned(),
@@ -342,7 +352,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
 fn link_plugins(dir: &Path) {
     let folder = dir.join("cni");
     std::fs::create_dir_all(&folder).unwrap();
-    let target = Path::new(env!("CARGO_BIN_EXE_berth-log-driver")).parent().unwrap().join("berth-cni");
+    let target = Path::new(env!("CARGO_BIN_EXE_berth-node-helper")).parent().unwrap().join("berth-cni");
     for name in ["ecs-eni", "ecs-bridge", "ecs-ipam"] {
         std::os::unix::fs::symlink(&target, folder.join(name)).unwrap();
     }

@@ -71,8 +71,7 @@ fn found() -> Found {
             "/run/main2/containerd/io.containerd.runtime.v2.task/berth/ecs-forgotten/rootfs".into(),
         ],
         task_folders: names(&[LOST, KEPT, "notes"]),
-        task_cgroups: names(&[LOST, KEPT, "pause", "mine"]).into_iter().collect(),
-        pause_cgroups: names(&["ecs-internalecspause-lost", "ecs-internalecspause-kept", "mine"]).into_iter().collect(),
+        task_cgroups: names(&[LOST, KEPT, "mine"]).into_iter().collect(),
         enis: BTreeSet::from([EniId::from_bits(1), EniId::from_bits(2)]),
         links: vec![
             link("berth0", Some("berth main"), None),
@@ -128,7 +127,6 @@ fn only_what_is_ours_and_nobodys_goes_and_users_go_before_what_they_use() {
         mount /data/node/tasks/00000000000000000000000000000bad/shm
         folder of task 00000000000000000000000000000bad
         cgroup /berth/main/00000000000000000000000000000bad
-        cgroup /berth/main/pause/ecs-internalecspause-lost
         interface eni-00000000000000002
         link vb0000000000bb
         bridge berth1

@@ -1,0 +1,115 @@
+//! Kernel suite: pause containers, and the runtime that containerd's shim runs them with. Needs root.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod lab;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use berth_types::report::TaskStage;
+use lab::{Lab, in_own_network, pauses};
+
+const STATUS: [&str; 4] =
+    ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"];
+
+fn namespace(pid: &str, name: &str) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap()
+}
+
+#[test]
+fn a_pause_container_has_namespaces_of_its_own_and_no_rights() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("pause").await;
+        lab.start().await;
+        let task = lab.task("readlink /proc/self/ns/net; sleep 60");
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Running).await;
+        let log = lab.written(&id, "app", "net:").await;
+        let all = pauses(lab.folder());
+        let of_task = all.iter().find(|pid| log.contains(namespace(pid, "net").to_str().unwrap()));
+        let pid = of_task.expect("no pause container is in the task's namespace");
+        for name in ["mnt", "pid", "ipc", "uts", "net"] {
+            assert_ne!(namespace(pid, name), namespace("self", name), "{name}");
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        for line in STATUS {
+            assert!(status.lines().any(|found| found == line), "{line:?} is not in {status}");
+        }
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        let seen: Vec<&str> = mounts.lines().map(|line| line.split(' ').nth(4).unwrap()).collect();
+        assert_eq!(seen, ["/", "/sys"]);
+        assert!(mounts.lines().next().unwrap().split(' ').nth(5).unwrap().starts_with("ro,"), "{mounts}");
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let open: Vec<PathBuf> = files.map(|file| fs::read_link(file.unwrap().path()).unwrap()).collect();
+        assert!(open.iter().all(|file| file == Path::new("/dev/null")), "{open:?}");
+        lab.stop(&id).await;
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+/// Calls the runtime as the shim does.
+fn call(runtime: &Path, folder: &Path, line: &str) -> Output {
+    let mut command = Command::new(runtime);
+    command.arg("--root").arg(folder.join("root")).arg("--log").arg(folder.join("log.json"));
+    command.args(line.split(' ')).stdin(Stdio::null()).output().unwrap()
+}
+
+fn done(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert!(!output.status.success(), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn the_runtime_answers_as_runc_does() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("runtime").await;
+        lab.start().await;
+        let task = lab.task("sleep 60");
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Running).await;
+        let known = pauses(lab.folder());
+        let bundles = lab.config.run_dir.join("containerd/io.containerd.runtime.v2.task/berth");
+        let bundles = fs::read_dir(bundles).unwrap().map(|entry| entry.unwrap().path());
+        let bundle = bundles.into_iter().find(|path| path.to_string_lossy().contains("pause")).unwrap();
+        let (runtime, folder) = (lab.config.data_dir.join("node/berth-pause-runtime"), lab.folder().join("by-hand"));
+        fs::create_dir(&folder).unwrap();
+        let ask = |line: &str| call(&runtime, &folder, line);
+        let create = format!("create --bundle {} --pid-file {}/pid one", bundle.display(), folder.display());
+        done(&ask(&create));
+        assert!(refused(&ask(&create)).contains("container with id one exists"));
+        let pid = fs::read_to_string(folder.join("pid")).unwrap();
+        assert!(done(&ask("state one")).contains("\"status\":\"created\""));
+        assert!(!known.contains(&pid) && pauses(lab.folder()).contains(&pid));
+        done(&ask("start one"));
+        assert!(done(&ask("state one")).contains("\"status\":\"running\""));
+        assert_eq!(done(&ask("ps --format json one")).trim(), format!("[{pid}]"));
+        assert!(refused(&ask("delete one")).contains("cannot delete container one that is not stopped"));
+        done(&ask("delete --force one"));
+        assert!(refused(&ask("state one")).contains("container does not exist"));
+        done(&ask("delete --force one"));
+        assert_eq!(pauses(lab.folder()), known);
+        lab.stop(&id).await;
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_pause_program_nobody_noted_ends() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("unnoted").await;
+        lab.start_node().await;
+        let program = lab.config.data_dir.join("node/pause/pause");
+        let status = Command::new(program).stdin(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+        lab.end().await;
+    });
+}
