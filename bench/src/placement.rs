@@ -15,28 +15,28 @@ use crate::scene::{self, FAMILY, RUN_MAX};
 use crate::table;
 
 const SAMPLE: Duration = Duration::from_secs(2);
-/// Each is a VPC with one subnet that fills it, the largest AWS admits.
-const NETWORKS: u8 = 4;
+/// Each is a VPC with a subnet in each zone.
+const NETWORKS: u8 = 8;
+/// Where the subnets of a VPC lie in it.
+const SUBNETS: [&str; 3] = ["0.0/18", "64.0/18", "128.0/18"];
 const CLUSTER: &str = "default";
+const ZONE: &str = "attribute:ecs.availability-zone";
 /// Strategies, as type and field.
 type Strategies = &'static [(&'static str, &'static str)];
 /// What is measured: its name, launch type and strategies.
-const KINDS: [(&str, &str, Strategies); 5] = [
+const KINDS: [(&str, &str, Strategies); 6] = [
     ("Fargate", "FARGATE", &[]),
     ("EC2", "EC2", &[]),
     ("EC2, binpack memory", "EC2", &[("binpack", "memory")]),
     ("EC2, spread instances", "EC2", &[("spread", "instanceId")]),
-    (
-        "EC2, spread zones, binpack memory",
-        "EC2",
-        &[("spread", "attribute:ecs.availability-zone"), ("binpack", "memory")],
-    ),
+    ("EC2, spread zones, binpack memory", "EC2", &[("spread", ZONE), ("binpack", "memory")]),
+    ("EC2, spread zones, spread instances", "EC2", &[("spread", ZONE), ("spread", "instanceId")]),
 ];
 
 /// How much stands before the measuring begins.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Hosts, each a container instance that takes Fargate tasks too.
+    /// Hosts in three zones, each a container instance that takes Fargate tasks too.
     #[arg(long, default_value_t = 5_000)]
     hosts: u32,
     /// Tasks, half of them of each launch type.
@@ -81,31 +81,48 @@ fn per_second(mut work: impl FnMut() -> Result<u32>) -> Result<f64> {
 #[derive(Clone)]
 struct World {
     snapshot: Snapshot,
-    subnets: Vec<String>,
+    /// The subnets of each VPC.
+    networks: Vec<Vec<String>>,
     calls: u128,
 }
 
 impl World {
     fn new(hosts: u32) -> Result<Self> {
-        let mut world = Self { snapshot: Snapshot::default(), subnets: Vec::new(), calls: 0 };
+        let mut world = Self { snapshot: Snapshot::default(), networks: Vec::new(), calls: 0 };
         let env = world.env();
         let change = ecs::ensure_default_cluster(&world.snapshot, &env);
         world.apply(change);
         for nth in 0..NETWORKS {
-            let cidr = Some(format!("10.{nth}.0.0/16"));
-            let request = CreateVpcRequest { cidr_block: cidr.clone(), ..Default::default() };
-            let vpc_id = world.decide(vpc::create_vpc, &request)?.vpc.and_then(|vpc| vpc.vpc_id);
-            let request = CreateSubnetRequest { vpc_id, cidr_block: cidr, ..Default::default() };
-            let subnet = world.decide(vpc::create_subnet, &request)?.subnet.and_then(|subnet| subnet.subnet_id);
-            world.subnets.push(subnet.context("no subnet was made")?);
+            world.add_network(nth)?;
         }
         for number in 1..=hosts {
             let env = world.env();
-            let change = ecs::host_connected(&world.snapshot, &hello(number.into()), &env)?;
+            let zones = vpc::availability_zones(&env.region);
+            let zone = &zones[number as usize % zones.len()].name;
+            let change = ecs::host_connected(&world.snapshot, &hello(number.into(), zone), &env)?;
             world.apply(change);
         }
         world.decide(ecs::register_task_definition, &scene::definition("busybox"))?;
         Ok(world)
+    }
+
+    fn add_network(&mut self, nth: u8) -> Result<()> {
+        let request = CreateVpcRequest { cidr_block: Some(format!("10.{nth}.0.0/16")), ..Default::default() };
+        let vpc_id = self.decide(vpc::create_vpc, &request)?.vpc.and_then(|vpc| vpc.vpc_id);
+        let zones = vpc::availability_zones(&self.env().region);
+        let mut subnets = Vec::new();
+        for (zone, range) in zones.into_iter().zip(SUBNETS) {
+            let request = CreateSubnetRequest {
+                vpc_id: vpc_id.clone(),
+                cidr_block: Some(format!("10.{nth}.{range}")),
+                availability_zone: Some(zone.name),
+                ..Default::default()
+            };
+            let subnet = self.decide(vpc::create_subnet, &request)?.subnet.and_then(|subnet| subnet.subnet_id);
+            subnets.push(subnet.context("no subnet was made")?);
+        }
+        self.networks.push(subnets);
+        Ok(())
     }
 
     fn env(&mut self) -> Env {
@@ -126,8 +143,8 @@ impl World {
     }
 
     fn request(&self, launch_type: &str, strategies: Strategies) -> RunTaskRequest {
-        let subnet = self.subnets[self.calls as usize % self.subnets.len()].clone();
-        let vpc = AwsVpcConfiguration { subnets: Some(vec![subnet]), ..Default::default() };
+        let subnets = self.networks[self.calls as usize % self.networks.len()].clone();
+        let vpc = AwsVpcConfiguration { subnets: Some(subnets), ..Default::default() };
         let strategy = strategies.iter().map(|(kind, field)| PlacementStrategy {
             r#type: Some((*kind).to_owned()),
             field: Some((*field).to_owned()),
@@ -161,12 +178,13 @@ impl World {
     }
 }
 
-fn hello(number: u128) -> Hello {
+fn hello(number: u128, zone: &str) -> Hello {
     let capabilities = ["ecs.capability.task-eni", "ecs.capability.task-cpu-mem-limit"];
     let docker = (18..=44).map(|minor| format!("com.amazonaws.ecs.capability.docker-remote-api.1.{minor}"));
     let named = capabilities.iter().map(|name| (*name).to_owned()).chain(docker).map(|name| (name, None));
     let mut attributes: BTreeMap<_, _> = named.collect();
     attributes.insert("ecs.cpu-architecture".to_owned(), Some("x86_64".to_owned()));
+    attributes.insert("ecs.availability-zone".to_owned(), Some(zone.to_owned()));
     Hello {
         protocol: PROTOCOL_VERSION,
         host: HostId::from_bits(number),

@@ -29,6 +29,11 @@ pub trait Stored {
     fn index(&self, _index: &mut Index) {}
     /// Removes what `index` added.
     fn unindex(&self, _index: &mut Index) {}
+    /// Both, for a record that takes the place of `old`.
+    fn reindex(&self, old: &Self, index: &mut Index) {
+        old.unindex(index);
+        self.index(index);
+    }
 }
 
 /// Puts a number in use among those of `of`.

@@ -139,9 +139,10 @@ macro_rules! records {
             pub fn apply(&mut self, write: &Write) {
                 match write {
                     $(Write::Put(Record::$Kind(record)) => {
-                        let old = self.$map.insert(record.key(), record.clone());
-                        if let Some(old) = old { old.unindex(&mut self.index); }
-                        record.index(&mut self.index);
+                        match self.$map.insert(record.key(), record.clone()) {
+                            Some(old) => record.reindex(&old, &mut self.index),
+                            None => record.index(&mut self.index),
+                        }
                     })*
                     $(Write::Delete(RecordKey::$Kind(key)) => {
                         if let Some(old) = self.$map.remove(key) { old.unindex(&mut self.index); }

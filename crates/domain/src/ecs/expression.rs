@@ -99,7 +99,7 @@ impl Subject {
                 vec![Some(host_tasks(snap, &host.id).filter(is_running).count().to_string())]
             }
             Self::TaskGroup => {
-                snap.index().loads.groups_on(&host.id).map(|(group, _)| Some(group.to_owned())).collect()
+                snap.index().loads.groups_on(&host.id).map(|(group, _)| Some(group.to_string())).collect()
             }
         }
     }

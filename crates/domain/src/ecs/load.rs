@@ -2,6 +2,8 @@
 //!
 //! So that placement and the counts of clusters cost the same with ten tasks and ten thousand.
 
+use std::sync::Arc;
+
 use berth_types::HostId;
 use berth_types::intent::LaunchType;
 use berth_types::link::Capacity;
@@ -10,6 +12,7 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use super::name::ClusterName;
+use super::ranking::{Ranking, Standing};
 
 /// What a task takes of a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,22 +53,46 @@ pub struct Load {
     pub tasks: usize,
 }
 
+/// What one task takes of its host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share<'a> {
+    /// The host.
+    pub host: &'a HostId,
+    /// Of the task.
+    pub launch_type: LaunchType,
+    /// Of the task.
+    pub group: &'a str,
+    /// Its part of the host's capacity.
+    pub need: Need,
+    /// Ports it has for itself.
+    pub ports: &'a [HostPort],
+}
+
+/// A host as placement sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Where it is a container instance: cluster and zone. One that is not has no part in placement of EC2 tasks.
+    pub zone: Option<(ClusterName, Arc<str>)>,
+    /// It is active and connected, and so takes new EC2 tasks.
+    pub is_open: bool,
+    /// How much it has.
+    pub capacity: Capacity,
+}
+
 /// The loads of all hosts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loads {
     by_host: OrdMap<(HostId, LaunchType), Load>,
     /// Tasks of launch type EC2 by host and group.
-    groups: OrdMap<(HostId, String), usize>,
+    groups: OrdMap<(HostId, Arc<str>), usize>,
     /// Ports of hosts that tasks take for themselves.
     ports: OrdSet<(HostId, HostPort)>,
     /// Every known host, by the memory promised to Fargate tasks on it.
     by_promised_memory: OrdSet<(u64, HostId)>,
-    /// Where every known host belongs and how much it has.
-    known: OrdMap<HostId, (ClusterName, Capacity)>,
-    /// Every known host by cluster and number of EC2 tasks.
-    by_tasks: OrdSet<(ClusterName, usize, HostId)>,
-    /// Every known host by cluster and what EC2 tasks leave of a resource, then by their number.
-    by_free: OrdSet<(ClusterName, Resource, u64, usize, HostId)>,
+    /// Every known host.
+    known: OrdMap<HostId, Place>,
+    /// The container instances by cluster and zone.
+    zones: OrdMap<(ClusterName, Arc<str>), Ranking>,
 }
 
 /// What can be packed.
@@ -86,7 +113,8 @@ impl Resource {
         }
     }
 
-    fn free(self, capacity: Capacity, taken: Need) -> u64 {
+    /// What is left of a capacity.
+    pub fn free(self, capacity: Capacity, taken: Need) -> u64 {
         let has = match self {
             Self::Cpu => capacity.cpu_units,
             Self::Memory => capacity.memory_mib,
@@ -106,42 +134,28 @@ impl Loads {
         self.by_promised_memory.iter().map(|(_, host)| host)
     }
 
-    /// The hosts of a cluster, those with the fewest EC2 tasks first.
-    pub fn by_tasks<'a>(&'a self, cluster: &ClusterName) -> impl Iterator<Item = &'a HostId> + use<'a> {
+    /// The zones in which a cluster has container instances.
+    pub fn zones<'a>(&'a self, cluster: &ClusterName) -> impl Iterator<Item = (&'a str, &'a Ranking)> + use<'a> {
         let cluster = cluster.clone();
-        let rows = self.by_tasks.range((cluster.clone(), 0, HostId::from_bits(0))..);
-        rows.take_while(move |(of, ..)| *of == cluster).map(|(.., host)| host)
-    }
-
-    /// The hosts of a cluster that have at least so much of a resource left, with what they have,
-    /// the fullest first; of equals the one with the fewest tasks.
-    pub fn by_free<'a>(
-        &'a self,
-        cluster: &ClusterName,
-        resource: Resource,
-        least: u64,
-    ) -> impl Iterator<Item = (u64, &'a HostId)> + use<'a> {
-        let cluster = cluster.clone();
-        let rows = self.by_free.range((cluster.clone(), resource, least, 0, HostId::from_bits(0))..);
-        rows.take_while(move |(of, what, ..)| *of == cluster && *what == resource)
-            .map(|(_, _, free, _, host)| (*free, host))
+        let zones = self.zones.range((cluster.clone(), Arc::from(""))..);
+        zones.take_while(move |((of, _), _)| *of == cluster).map(|((_, zone), ranking)| (zone.as_ref(), ranking))
     }
 
     /// What EC2 tasks leave of a resource of a host.
     pub fn free(&self, host: &HostId, resource: Resource) -> u64 {
-        let left = |(_, capacity): &(_, Capacity)| resource.free(*capacity, self.of(host, LaunchType::Ec2).need);
+        let left = |place: &Place| resource.free(place.capacity, self.of(host, LaunchType::Ec2).need);
         self.known.get(host).map_or(0, left)
     }
 
     /// The groups of EC2 tasks on a host, with their number.
-    pub fn groups_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = (&'a str, usize)> {
-        let of_host = self.groups.range((host.clone(), String::new())..).take_while(move |((on, _), _)| on == host);
-        of_host.map(|((_, group), count)| (group.as_str(), *count))
+    pub fn groups_on<'a>(&'a self, host: &'a HostId) -> impl Iterator<Item = (&'a Arc<str>, usize)> {
+        let of_host = self.groups.range((host.clone(), Arc::from(""))..).take_while(move |((on, _), _)| on == host);
+        of_host.map(|((_, group), count)| (group, *count))
     }
 
     /// Number of EC2 tasks of a group on a host.
-    pub fn in_group(&self, host: &HostId, group: &str) -> usize {
-        self.groups.get(&(host.clone(), group.to_owned())).copied().unwrap_or(0)
+    pub fn in_group(&self, host: &HostId, group: &Arc<str>) -> usize {
+        self.groups.get(&(host.clone(), group.clone())).copied().unwrap_or(0)
     }
 
     /// The ports of a host that tasks take for themselves.
@@ -155,35 +169,9 @@ impl Loads {
         self.ports.contains(&(host.clone(), port))
     }
 
-    /// A task takes a port of a host. Placement sees to it that no two tasks take the same.
-    pub(crate) fn take_port(&mut self, host: &HostId, port: HostPort) {
-        self.ports.insert((host.clone(), port));
-    }
-
-    /// A task gives a port back.
-    pub(crate) fn give_back_port(&mut self, host: &HostId, port: HostPort) {
-        self.ports.remove(&(host.clone(), port));
-    }
-
-    /// A task of launch type EC2 joined its group on a host.
-    pub(crate) fn joins(&mut self, host: &HostId, group: &str) {
-        *self.groups.entry((host.clone(), group.to_owned())).or_insert(0) += 1;
-    }
-
-    /// A task of launch type EC2 left its group on a host.
-    pub(crate) fn leaves(&mut self, host: &HostId, group: &str) {
-        let left = self.in_group(host, group) - 1;
-        let key = (host.clone(), group.to_owned());
-        if left == 0 {
-            self.groups.remove(&key);
-        } else {
-            self.groups.insert(key, left);
-        }
-    }
-
     /// A host became known.
-    pub(crate) fn host_came(&mut self, host: &HostId, cluster: &ClusterName, capacity: Capacity) {
-        self.known.insert(host.clone(), (cluster.clone(), capacity));
+    pub(crate) fn host_came(&mut self, host: &HostId, place: Place) {
+        self.known.insert(host.clone(), place);
         self.by_promised_memory.insert((self.promised(host), host.clone()));
         self.rank(host, true);
     }
@@ -195,46 +183,37 @@ impl Loads {
         self.known.remove(host);
     }
 
-    /// Enters a known host by what EC2 tasks take of it, or strikes it out.
-    fn rank(&mut self, host: &HostId, is_in: bool) {
-        let Some((cluster, capacity)) = self.known.get(host).cloned() else { return };
-        let load = self.of(host, LaunchType::Ec2);
-        let by_tasks = (cluster.clone(), load.tasks, host.clone());
-        let by_free = [Resource::Cpu, Resource::Memory]
-            .map(|resource| (cluster.clone(), resource, resource.free(capacity, load.need), load.tasks, host.clone()));
-        if is_in {
-            self.by_tasks.insert(by_tasks);
-            self.by_free.extend(by_free);
-        } else {
-            self.by_tasks.remove(&by_tasks);
-            by_free.iter().for_each(|row| drop(self.by_free.remove(row)));
+    /// A task takes its share of a host. Placement sees to it that no two tasks take the same port.
+    pub(crate) fn take(&mut self, share: &Share<'_>) {
+        let Share { host, launch_type, need, .. } = *share;
+        self.reorder(host, launch_type, false);
+        let load = self.by_host.entry((host.clone(), launch_type)).or_default();
+        *load = Load { need: load.need.and(need), tasks: load.tasks + 1 };
+        if launch_type == LaunchType::Ec2 {
+            *self.groups.entry((host.clone(), Arc::from(share.group))).or_insert(0) += 1;
         }
-    }
-
-    /// A task takes its share of a host.
-    pub(crate) fn add(&mut self, host: &HostId, launch_type: LaunchType, need: Need) {
-        self.change(host, launch_type, |load| Load { need: load.need.and(need), tasks: load.tasks + 1 });
+        self.ports.extend(share.ports.iter().map(|port| (host.clone(), *port)));
+        self.reorder(host, launch_type, true);
     }
 
     /// A task gives its share back.
-    pub(crate) fn remove(&mut self, host: &HostId, launch_type: LaunchType, need: Need) {
-        self.change(host, launch_type, |load| Load { need: load.need.without(need), tasks: load.tasks - 1 });
+    pub(crate) fn give_back(&mut self, share: &Share<'_>) {
+        let Share { host, launch_type, need, .. } = *share;
+        self.reorder(host, launch_type, false);
+        let load = self.of(host, launch_type);
+        let left = Load { need: load.need.without(need), tasks: load.tasks - 1 };
+        keep(&mut self.by_host, (host.clone(), launch_type), (left.tasks > 0).then_some(left));
+        if launch_type == LaunchType::Ec2 {
+            let group = Arc::from(share.group);
+            let left = self.in_group(host, &group) - 1;
+            keep(&mut self.groups, (host.clone(), group), (left > 0).then_some(left));
+        }
+        share.ports.iter().for_each(|port| drop(self.ports.remove(&(host.clone(), *port))));
+        self.reorder(host, launch_type, true);
     }
 
     fn promised(&self, host: &HostId) -> u64 {
         self.of(host, LaunchType::Fargate).need.memory_mib
-    }
-
-    fn change(&mut self, host: &HostId, launch_type: LaunchType, change: impl FnOnce(Load) -> Load) {
-        self.reorder(host, launch_type, false);
-        let load = change(self.of(host, launch_type));
-        let key = (host.clone(), launch_type);
-        if load.tasks == 0 {
-            self.by_host.remove(&key);
-        } else {
-            self.by_host.insert(key, load);
-        }
-        self.reorder(host, launch_type, true);
     }
 
     /// Enters a known host into the orders that tasks of this launch type change, or strikes it out.
@@ -248,6 +227,31 @@ impl Loads {
         } else if self.known.contains_key(host) {
             self.by_promised_memory.insert(row);
         }
+    }
+
+    /// Ranks a known host in its zone by its EC2 tasks, or strikes it out.
+    fn rank(&mut self, host: &HostId, is_in: bool) {
+        let Some(Place { zone: Some(zone), is_open, capacity }) = self.known.get(host) else { return };
+        let standing = Standing {
+            host,
+            is_open: *is_open,
+            capacity: *capacity,
+            load: self.of(host, LaunchType::Ec2),
+            groups: self.groups_on(host).map(|(group, count)| (group.clone(), count)).collect(),
+        };
+        let ranking = self.zones.entry(zone.clone()).or_default();
+        ranking.mark(&standing, is_in);
+        if ranking.is_empty() {
+            self.zones.remove(zone);
+        }
+    }
+}
+
+/// Keeps what is left under a key, or nothing.
+fn keep<K: Ord + Clone, V: Clone>(map: &mut OrdMap<K, V>, key: K, left: Option<V>) {
+    match left {
+        Some(left) => drop(map.insert(key, left)),
+        None => drop(map.remove(&key)),
     }
 }
 
@@ -280,11 +284,6 @@ impl Counts {
 
     pub(crate) fn remove(&mut self, cluster: &ClusterName, launch_type: LaunchType, progress: Progress) {
         let left = self.of(cluster, launch_type, progress) - 1;
-        let key = (cluster.clone(), launch_type, progress);
-        if left == 0 {
-            self.0.remove(&key);
-        } else {
-            self.0.insert(key, left);
-        }
+        keep(&mut self.0, (cluster.clone(), launch_type, progress), (left > 0).then_some(left));
     }
 }

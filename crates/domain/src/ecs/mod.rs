@@ -26,12 +26,14 @@ mod phase;
 mod placement;
 mod placement_request;
 mod protection;
+mod ranking;
 pub mod record;
 mod reference;
 mod refuse;
 mod run_task;
 mod show_task;
 mod start_task;
+mod strategy;
 mod tag;
 mod task;
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! Which host runs a task.
+//! Which host can run a task.
 //!
 //! Launch type EC2: a container instance of the cluster that is connected, has every attribute the definition requires,
-//! is in the zone of one of the subnets, and has CPU units, memory, ports and interfaces left; among those the one with the
-//! fewest tasks, unless the caller has strategies of its own. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
+//! is in the zone of one of the subnets, and has CPU units, memory, ports and interfaces left; `strategy.rs` chooses
+//! among those. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
 //! which the memory of all Fargate tasks fits; CPU may be promised up to [`FARGATE_CPU_OVERSELL`] times, because quotas
 //! keep tasks apart and idle tasks use none; among those the one with the least memory promised. The two kinds do not
 //! know of each other: who runs both on one host decides what each may use.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_shapes::ecs::Failure;
@@ -15,8 +14,8 @@ use berth_types::intent::LaunchType;
 use berth_types::mode::{HostPort, Protocol};
 
 use super::cluster::instances;
-use super::load::{Need, Resource};
-use super::placement_request::{Constraint, Field, Placement, Strategy};
+use super::load::Need;
+use super::placement_request::{Constraint, Placement};
 use super::record::{ClusterName, Host, InstanceStatus, Task, TaskDefinition};
 use super::reference::instance_arn;
 use super::refuse::invalid;
@@ -55,7 +54,7 @@ pub(super) struct Wanted<'a> {
     /// All of these, for the task alone.
     pub ports: &'a [HostPort],
     /// Group of the task.
-    pub group: &'a str,
+    pub group: Arc<str>,
     /// What the caller asks besides.
     pub placement: &'a Placement,
 }
@@ -91,58 +90,8 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
     })
 }
 
-/// A container instance for an EC2 task, or what each instance lacks.
-pub(super) fn ec2_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, env: &Env) -> Result<&'a Arc<Host>, Vec<Failure>> {
-    let chosen = match wanted.placement.strategies.as_slice() {
-        [] => by_tasks(snap, wanted).find(|host| fits(snap, host, wanted)),
-        [Strategy::Binpack(resource)] => by_free(snap, wanted, *resource).next().map(|(_, host)| host),
-        [Strategy::Binpack(resource), rest @ ..] => {
-            let mut fullest = fullest(snap, wanted, *resource);
-            rest.iter().for_each(|strategy| prefer(snap, strategy, wanted, &mut fullest, env));
-            least_busy(snap, fullest)
-        }
-        strategies => {
-            let mut fitting: Vec<_> = by_tasks(snap, wanted).filter(|host| fits(snap, host, wanted)).collect();
-            strategies.iter().for_each(|strategy| prefer(snap, strategy, wanted, &mut fitting, env));
-            least_busy(snap, fitting)
-        }
-    };
-    chosen.ok_or_else(|| {
-        let failure = |host| {
-            failure_on(snap, host, wanted, env).or_else(|| unmet(snap, host, wanted).map(|why| failed(host, why, env)))
-        };
-        active_instances(snap, wanted.cluster).filter_map(|host| failure(host)).collect()
-    })
-}
-
-/// The hosts of the cluster, those with the fewest tasks first.
-fn by_tasks<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> impl Iterator<Item = &'a Arc<Host>> + use<'a> {
-    snap.index().loads.by_tasks(wanted.cluster).filter_map(|host| snap.hosts.get(host))
-}
-
-/// The hosts that fit with what they have left of the resource, the fullest first.
-fn by_free<'s>(
-    snap: &'s Snapshot,
-    wanted: &Wanted<'_>,
-    resource: Resource,
-) -> impl Iterator<Item = (u64, &'s Arc<Host>)> {
-    let rows = snap.index().loads.by_free(wanted.cluster, resource, resource.of(wanted.need));
-    rows.filter_map(|(free, host)| Some((free, snap.hosts.get(host)?))).filter(|(_, host)| fits(snap, host, wanted))
-}
-
-/// Those that fit and have least left of the resource; all have the same.
-fn fullest<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>, resource: Resource) -> Vec<&'a Arc<Host>> {
-    let mut rows = by_free(snap, wanted, resource).peekable();
-    let least = rows.peek().map(|(free, _)| *free);
-    rows.take_while(|(free, _)| Some(*free) == least).map(|(_, host)| host).collect()
-}
-
-fn least_busy<'a>(snap: &Snapshot, fitting: Vec<&'a Arc<Host>>) -> Option<&'a Arc<Host>> {
-    fitting.into_iter().min_by_key(|host| (snap.index().loads.of(&host.id, LaunchType::Ec2).tasks, host.id.clone()))
-}
-
 /// True if the host takes new tasks, can run this one and meets every constraint.
-fn fits(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>) -> bool {
+pub(super) fn fits(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>) -> bool {
     let taken = snap.index().loads.of(&host.id, LaunchType::Ec2).need;
     host.instance_status() == Some(InstanceStatus::Active)
         && lacks(host, taken, wanted).is_none()
@@ -150,38 +99,18 @@ fn fits(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>) -> bool {
         && unmet(snap, host, wanted).is_none()
 }
 
-/// Keeps the instances that are best by a strategy.
-fn prefer(snap: &Snapshot, strategy: &Strategy, wanted: &Wanted<'_>, fitting: &mut Vec<&Arc<Host>>, env: &Env) {
-    let loads = &snap.index().loads;
-    match strategy {
-        Strategy::Random if fitting.is_empty() => {}
-        Strategy::Random => {
-            let chosen = env.fresh_bits() % fitting.len() as u128;
-            *fitting = vec![fitting[chosen as usize]];
-        }
-        Strategy::Binpack(resource) => keep_least(fitting, |host| loads.free(&host.id, *resource)),
-        Strategy::Spread(Field::Instance) => keep_least(fitting, |host| loads.in_group(&host.id, wanted.group)),
-        Strategy::Spread(Field::Attribute(name)) => {
-            let mut tasks: BTreeMap<Option<Option<&str>>, usize> = BTreeMap::new();
-            for host in instances(snap, wanted.cluster) {
-                *tasks.entry(host.attribute(name)).or_default() += loads.in_group(&host.id, wanted.group);
-            }
-            keep_least(fitting, |host| tasks.get(&host.attribute(name)).copied().unwrap_or(0));
-        }
-    }
-}
-
-fn keep_least<K: Ord>(fitting: &mut Vec<&Arc<Host>>, key: impl Fn(&Host) -> K) {
-    let keys: Vec<K> = fitting.iter().map(|host| key(host)).collect();
-    let Some(least) = keys.iter().min() else { return };
-    let mut kept = keys.iter().map(|key| key == least);
-    fitting.retain(|_| kept.next().unwrap_or(false));
+/// What each instance that takes new tasks lacks for this one.
+pub(super) fn lacking(snap: &Snapshot, wanted: &Wanted<'_>, env: &Env) -> Vec<Failure> {
+    let failure = |host| {
+        failure_on(snap, host, wanted, env).or_else(|| unmet(snap, host, wanted).map(|why| failed(host, why, env)))
+    };
+    active_instances(snap, wanted.cluster).filter_map(|host| failure(host)).collect()
 }
 
 /// The constraint of the request or the definition that the instance does not meet.
 fn unmet(snap: &Snapshot, host: &Host, wanted: &Wanted<'_>) -> Option<&'static str> {
     let is_met = |constraint: &Constraint| match constraint {
-        Constraint::DistinctInstance => snap.index().loads.in_group(&host.id, wanted.group) == 0,
+        Constraint::DistinctInstance => snap.index().loads.in_group(&host.id, &wanted.group) == 0,
         Constraint::MemberOf(expression) => expression.holds(snap, host),
     };
     Some(match wanted.placement.constraints.iter().find(|constraint| !is_met(constraint))? {

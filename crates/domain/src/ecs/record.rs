@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use berth_types::container::{
     Dependency, ExtraHost, HealthCheck, LinuxParameters, RestartPolicy, SystemControl, Ulimit,
@@ -14,7 +15,7 @@ use berth_types::report::{ContainerStatus, HealthStatus, TaskStage};
 use berth_types::{EniId, HostId, InstanceId, MacAddress, SecurityGroupId, SubnetId, TaskId, TimestampMs};
 use serde::{Deserialize, Serialize};
 
-use super::load::{Need, Progress};
+use super::load::{Need, Place, Progress, Share};
 pub use super::name::{ClusterName, FamilyName, TaskDefinitionKey};
 use crate::index::{Index, Stored};
 use crate::vpc::record::Tags;
@@ -597,7 +598,7 @@ pub struct Host {
     pub draining: bool,
     /// Its stream is open.
     pub connected: bool,
-    /// Zone it is said to be in; a host serves all zones for Fargate.
+    /// Zone it is said to be in; a host serves all zones for Fargate. Its attribute `ecs.availability-zone` says the same.
     pub availability_zone: String,
     /// What it can hold.
     pub capacity: Capacity,
@@ -646,6 +647,17 @@ impl Host {
             (None, true) => InstanceStatus::Draining,
             (None, false) => InstanceStatus::Active,
         })
+    }
+
+    /// How placement sees it.
+    fn place(&self) -> Place {
+        let status = self.instance_status();
+        let is_instance = matches!(status, Some(InstanceStatus::Active | InstanceStatus::Draining));
+        Place {
+            zone: is_instance.then(|| (self.cluster.clone(), Arc::from(self.availability_zone.as_str()))),
+            is_open: status == Some(InstanceStatus::Active) && self.connected,
+            capacity: self.capacity,
+        }
     }
 
     /// An attribute with its value, of its own or given by a user.
@@ -697,10 +709,16 @@ impl Stored for Host {
         self.id.clone()
     }
     fn index(&self, index: &mut Index) {
-        index.loads.host_came(&self.id, &self.cluster, self.capacity);
+        index.loads.host_came(&self.id, self.place());
     }
     fn unindex(&self, index: &mut Index) {
         index.loads.host_went(&self.id);
+    }
+    fn reindex(&self, old: &Self, index: &mut Index) {
+        if old.place() != self.place() {
+            old.unindex(index);
+            self.index(index);
+        }
     }
 }
 
@@ -720,9 +738,49 @@ impl Task {
         self.network.as_ref()?.eni.as_ref()
     }
 
-    /// The host of which it takes its share.
-    fn burdened_host(&self) -> Option<&HostId> {
-        self.host.as_ref().filter(|_| self.status != TaskStatus::Stopped)
+    /// What it takes of its host, until it has stopped.
+    fn share(&self) -> Option<Share<'_>> {
+        let host = self.host.as_ref().filter(|_| self.status != TaskStatus::Stopped)?;
+        let (launch_type, group) = (self.launch_type, self.group.as_str());
+        Some(Share { host, launch_type, group, need: self.need, ports: &self.ports })
+    }
+
+    fn index_share(&self, index: &mut Index) {
+        if let Some(share) = self.share() {
+            index.host_tasks.insert((share.host.clone(), self.id.clone()));
+            index.loads.take(&share);
+        }
+    }
+
+    fn unindex_share(&self, index: &mut Index) {
+        if let Some(share) = self.share() {
+            index.host_tasks.remove(&(share.host.clone(), self.id.clone()));
+            index.loads.give_back(&share);
+        }
+    }
+
+    fn index_rest(&self, index: &mut Index) {
+        index.cluster_tasks.insert((self.cluster.clone(), self.id.clone()));
+        index.definition_tasks.insert((self.definition.clone(), self.id.clone()));
+        index.counts.add(&self.cluster, self.launch_type, self.progress());
+        if let Some((token, _)) = &self.client_token {
+            index.client_tokens.insert((token.clone(), self.id.clone()));
+        }
+        if let Some(at) = self.times.stopped_at {
+            index.stopped_tasks.insert((at, self.id.clone()));
+        }
+    }
+
+    fn unindex_rest(&self, index: &mut Index) {
+        index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
+        index.definition_tasks.remove(&(self.definition.clone(), self.id.clone()));
+        index.counts.remove(&self.cluster, self.launch_type, self.progress());
+        if let Some((token, _)) = &self.client_token {
+            index.client_tokens.remove(&(token.clone(), self.id.clone()));
+        }
+        if let Some(at) = self.times.stopped_at {
+            index.stopped_tasks.remove(&(at, self.id.clone()));
+        }
     }
 }
 
@@ -732,41 +790,20 @@ impl Stored for Task {
         self.id.clone()
     }
     fn index(&self, index: &mut Index) {
-        index.cluster_tasks.insert((self.cluster.clone(), self.id.clone()));
-        index.definition_tasks.insert((self.definition.clone(), self.id.clone()));
-        index.counts.add(&self.cluster, self.launch_type, self.progress());
-        if let Some(host) = self.burdened_host() {
-            index.host_tasks.insert((host.clone(), self.id.clone()));
-            index.loads.add(host, self.launch_type, self.need);
-            self.ports.iter().for_each(|port| index.loads.take_port(host, *port));
-            if self.launch_type == LaunchType::Ec2 {
-                index.loads.joins(host, &self.group);
-            }
-        }
-        if let Some((token, _)) = &self.client_token {
-            index.client_tokens.insert((token.clone(), self.id.clone()));
-        }
-        if let Some(at) = self.times.stopped_at {
-            index.stopped_tasks.insert((at, self.id.clone()));
-        }
+        self.index_rest(index);
+        self.index_share(index);
     }
     fn unindex(&self, index: &mut Index) {
-        index.cluster_tasks.remove(&(self.cluster.clone(), self.id.clone()));
-        index.definition_tasks.remove(&(self.definition.clone(), self.id.clone()));
-        index.counts.remove(&self.cluster, self.launch_type, self.progress());
-        if let Some(host) = self.burdened_host() {
-            index.host_tasks.remove(&(host.clone(), self.id.clone()));
-            index.loads.remove(host, self.launch_type, self.need);
-            self.ports.iter().for_each(|port| index.loads.give_back_port(host, *port));
-            if self.launch_type == LaunchType::Ec2 {
-                index.loads.leaves(host, &self.group);
-            }
-        }
-        if let Some((token, _)) = &self.client_token {
-            index.client_tokens.remove(&(token.clone(), self.id.clone()));
-        }
-        if let Some(at) = self.times.stopped_at {
-            index.stopped_tasks.remove(&(at, self.id.clone()));
+        self.unindex_rest(index);
+        self.unindex_share(index);
+    }
+    fn reindex(&self, old: &Self, index: &mut Index) {
+        old.unindex_rest(index);
+        self.index_rest(index);
+        // Most changes of a task leave its share as it is, and to rank a host anew costs more than all the rest.
+        if old.share() != self.share() {
+            old.unindex_share(index);
+            self.index_share(index);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::load::Need;
 use super::network::{self, Network};
 use super::observe::FAILED_TO_START;
 use super::overrides::{self, Overridden, cannot_assume};
-use super::placement::{Wanted, check_instances, ec2_host, fargate_host, need};
+use super::placement::{Wanted, check_instances, fargate_host, lacking, need};
 use super::placement_request::{Constraint, Placement, member_of};
 use super::record::{
     Cluster, Host, StrategyItem, Task, TaskAttachmentStatus, TaskContainer, TaskDefinition, TaskStatus, TaskStop,
@@ -22,7 +22,7 @@ use super::record::{
 };
 use super::reference::{active_cluster, startable, task_arn};
 use super::refuse::{client, invalid, parameter_not_yet};
-use super::{capacity_provider, show_task, tag};
+use super::{capacity_provider, show_task, strategy, tag};
 use crate::page::checksum;
 use crate::vpc::record::Tags;
 use crate::{Change, Draft, Env, Refusal, Snapshot};
@@ -88,7 +88,7 @@ impl Prepared {
             need: self.template.need,
             subnets: self.launch.network.as_ref().map(|network| network.subnets.as_slice()),
             ports: &self.template.ports,
-            group: &self.template.group,
+            group: Arc::from(self.template.group.as_str()),
             placement: &self.launch.placement,
         }
     }
@@ -345,7 +345,7 @@ fn host_for<'a>(snap: &'a Snapshot, prepared: &Prepared, env: &Env) -> Result<&'
     let wanted = prepared.wanted();
     match prepared.launch.launch_type {
         LaunchType::Fargate => fargate_host(snap, &wanted),
-        LaunchType::Ec2 => ec2_host(snap, &wanted, env),
+        LaunchType::Ec2 => strategy::best(snap, &wanted, env).ok_or_else(|| lacking(snap, &wanted, env)),
     }
 }
 

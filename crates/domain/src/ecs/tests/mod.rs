@@ -16,6 +16,7 @@ mod register;
 mod run;
 mod simulation;
 mod sizes;
+mod strategies;
 mod validation_table;
 
 use std::collections::BTreeMap;
