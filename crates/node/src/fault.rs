@@ -125,6 +125,12 @@ impl Fault {
         }
     }
 
+    /// True if the folder of a container is there that containerd does not know; it has no code for that.
+    pub(crate) fn is_bundle_in_the_way(&self) -> bool {
+        let is_said = |text: &str| text.contains("mkdir ") && text.ends_with(": file exists");
+        matches!(self, Self::Containerd { call: "Tasks.Create", status, .. } if is_said(status.message()))
+    }
+
     /// True if containerd holds a thing of this name already.
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Containerd { status, .. } if status.code() == tonic::Code::AlreadyExists)

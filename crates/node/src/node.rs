@@ -32,6 +32,10 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let private = config.containerd.is_none().then(|| Private::of(&config));
     let containerd = Containerd::at(&config.containerd_socket()).labelling(&config.instance);
     let containerd = containerd.dying_at(config.fault_points.clone());
+    let containerd = match &private {
+        Some(private) => containerd.with_state(private.state().to_owned()),
+        None => containerd,
+    };
     let runtime = async {
         if let Some(private) = &private {
             private.ensure().await?;

@@ -135,17 +135,49 @@ fn a_seat_outlives_a_node_that_dies_at_any_step() {
     die_at_every_step_of(Life::Seat);
 }
 
+/// A containerd killed while it makes a container may leave its folder and forget what it is of.
+#[test]
+fn a_folder_of_the_container_is_no_obstacle() {
+    in_own_network(|| async {
+        let mut lab = crash_lab("crash-bundle").await;
+        lab.drop_node().await;
+        // It died before the shim was called for the container, and after.
+        for notes in [&["config.json"][..], &["config.json", "runtime"]] {
+            let mut node = start_process(&lab, Step::ContainerMade);
+            lab.meet_node().await;
+            let subject = Subject::begin(&mut lab, Life::Fargate).await;
+            assert!(is_abort(tokio::time::timeout(LIMIT, node.wait()).await.unwrap().unwrap()));
+            let made = Containerd::of(&lab.config.run_dir).await.containers().await;
+            let container = made.iter().find(|id| id.contains("-app-")).unwrap();
+            let bundle = lab.config.run_dir.join("containerd/io.containerd.runtime.v2.task/berth").join(container);
+            std::fs::create_dir(&bundle).unwrap();
+            for note in notes {
+                std::fs::write(bundle.join(note), "").unwrap();
+            }
+            lab.start_node().await;
+            subject.finish(&mut lab).await;
+            lab.drop_node().await;
+        }
+        lab.end().await;
+    });
+}
+
+async fn crash_lab(name: &str) -> Lab {
+    let mut lab = Lab::new(name).await;
+    // Prepared namespaces would be a second hand at the same steps.
+    lab.config.prepared_namespaces = 0;
+    lab.config.images.pull = PullBehavior::PreferCached;
+    lab.start().await;
+    lab
+}
+
 fn die_at_every_step_of(of: Life) {
     if let Ok(settings) = std::env::var(TO_BE_A_NODE) {
         return be_a_node(&settings);
     }
     let steps = move || Step::ALL.iter().copied().filter(move |step| life(*step) == of);
     in_own_network(move || async move {
-        let mut lab = Lab::new(&format!("crash-{of:?}").to_lowercase()).await;
-        // Prepared namespaces would be a second hand at the same steps.
-        lab.config.prepared_namespaces = 0;
-        lab.config.images.pull = PullBehavior::PreferCached;
-        lab.start().await;
+        let mut lab = crash_lab(&format!("crash-{of:?}").to_lowercase()).await;
         // One undisturbed life: what it leaves, such as the unpacked image, is not left by a death.
         Subject::begin(&mut lab, of).await.finish(&mut lab).await;
         let clean = machine(&lab).await;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything; the engine and the image room say what to do.
 
+mod bundle;
 mod containers;
 mod content;
 mod events;
@@ -51,6 +52,8 @@ pub(crate) struct Containerd {
     lease: Option<MetadataValue<Ascii>>,
     /// Whose snapshots and leases are made through it.
     instance: Option<Arc<str>>,
+    /// Where a containerd of our own has what ends with the machine.
+    state: Option<Arc<Path>>,
     fault_points: FaultPoints<Step>,
 }
 
@@ -80,7 +83,7 @@ impl Containerd {
         let channel = Endpoint::from_static("http://containerd")
             .connect_timeout(Duration::from_secs(5))
             .connect_with_connector_lazy(connect);
-        Self { channel, lease: None, instance: None, fault_points: FaultPoints::default() }
+        Self { channel, lease: None, instance: None, state: None, fault_points: FaultPoints::default() }
     }
 
     /// The same connection; snapshots and leases made through it carry the name of the instance, so that it can tell

@@ -40,6 +40,11 @@ impl Private {
         Self { root: config.data_dir.join("containerd"), state: config.run_dir.join("containerd") }
     }
 
+    /// Where it has what ends with the machine.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     fn socket(&self) -> PathBuf {
         self.state.join("containerd.sock")
     }
