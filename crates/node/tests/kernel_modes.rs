@@ -83,9 +83,10 @@ fn ask(to: SocketAddr) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(b"\n").ok()?;
-    let mut said = String::new();
-    stream.read_to_string(&mut said).ok()?;
-    Some(said)
+    let mut said = Vec::new();
+    // A server that ends before it has read the question resets the connection after its answer.
+    let end = stream.read_to_end(&mut said);
+    (end.is_ok() || !said.is_empty()).then(|| String::from_utf8(said).unwrap())
 }
 
 /// Asks until the server, which takes one connection at a time, has answered.
