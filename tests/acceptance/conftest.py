@@ -102,6 +102,11 @@ class Berth:
             text += f"\n--- {file.name}\n" + "\n".join(file.read_text(errors="replace").splitlines()[-25:])
         return text
 
+    def log_lines_with(self, text):
+        logs = [*sorted((self.data / "log").glob("*.log")), self.data / "containerd/containerd.log"]
+        lines = (line for log in logs if log.exists() for line in log.read_text(errors="replace").splitlines())
+        return "\n".join(line for line in lines if text in line)
+
     def status(self):
         return json.loads(self.berth("status", "--output", "json", check=False).stdout or "{}")
 

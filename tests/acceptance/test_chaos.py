@@ -156,7 +156,10 @@ def settle(chaos):
     eventually(settled, 120, "tasks are not settled")
     for arn, task in chaos.accepted.items():
         if task.describe()["lastStatus"] == "STOPPED" and arn not in chaos.stop_asked | chaos.shim_killed:
-            pytest.fail(f"a task stopped by itself: {task.describe()}")
+            ended = task.describe()
+            known_by = [arn.rsplit("/", 1)[1], *(one["runtimeId"] for one in ended["containers"] if "runtimeId" in one)]
+            lines = "\n".join(map(chaos.berth.log_lines_with, known_by))
+            pytest.fail(f"a task stopped by itself: {ended}\n{lines}")
 
 
 def leave_nothing(berth, ec2, chaos, subnet):

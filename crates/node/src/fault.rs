@@ -125,10 +125,11 @@ impl Fault {
         }
     }
 
-    /// True if the folder of a container is there that containerd does not know; it has no code for that.
-    pub(crate) fn is_bundle_in_the_way(&self) -> bool {
-        let is_said = |text: &str| text.contains("mkdir ") && text.ends_with(": file exists");
-        matches!(self, Self::Containerd { call: "Tasks.Create", status, .. } if is_said(status.message()))
+    /// Number of the snapshot that containerd could not make because its folder is there; it has no code for that.
+    pub(crate) fn stray_snapshot(&self) -> Option<u64> {
+        let Self::Containerd { call: "Snapshots.Prepare", status, .. } = self else { return None };
+        let renamed = status.message().strip_suffix(": file exists").filter(|text| text.contains("rename "))?;
+        renamed.rsplit('/').next()?.parse().ok()
     }
 
     /// True if containerd holds a thing of this name already.
@@ -163,5 +164,27 @@ impl fmt::Display for Joined<'_> {
             write!(f, "{}{fault}", if index == 0 { "" } else { "; " })?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stray_snapshot_is_told_from_other_failures() {
+        let failed = |call, text: &str| Fault::Containerd {
+            call,
+            on: "x".to_owned(),
+            status: Box::new(tonic::Status::unknown(text)),
+        };
+        let text = "failed to rename: rename /a b/snapshots/new-12 /a b/snapshots/54: file exists";
+        assert_eq!(failed("Snapshots.Prepare", text).stray_snapshot(), Some(54));
+        assert_eq!(failed("Snapshots.Commit", text).stray_snapshot(), None);
+        for other in
+            ["mkdir /a/54: file exists", "rename /a/new /a/54: no space left on device", "rename /a: file exists"]
+        {
+            assert_eq!(failed("Snapshots.Prepare", other).stray_snapshot(), None, "{other}");
+        }
     }
 }

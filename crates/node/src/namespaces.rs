@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::container::{names, spec};
 use crate::containerd::{Containerd, Io, NewContainer, TaskState};
-use crate::fault::{absent_is_fine, all_of};
+use crate::fault::all_of;
 use crate::journal::{self, Journal};
 use crate::network::{Network, Wiring};
 use crate::{Fault, NodeConfig, Step};
@@ -110,9 +110,8 @@ impl Namespaces {
         for (name, record) in self.journal.all::<Record>(journal::NAMESPACES)? {
             let is_free = record.owner.is_none();
             if is_free {
-                let state = self.containerd.task_state(&record.pause_id).await?;
                 let is_wired = record.bridge_address.is_some() || record.wiring == Wiring::Bare;
-                let is_whole = matches!(state, TaskState::Running(_)) && is_wired;
+                let is_whole = is_wired && self.is_paused(&record).await?;
                 match is_whole && self.config.netns_dir().join(&name).exists() {
                     true => self.state().ready.push(name.clone()),
                     false => broken.push(name.clone()),
@@ -136,8 +135,14 @@ impl Namespaces {
         };
         self.wanted.notify_one();
         let mut held = match (owned, prepared) {
-            // Begun by a node that was killed: every step may be done again.
-            (Some(record), _) => self.make(network, record).await?,
+            // Begun by a node that was killed.
+            (Some(record), _) if self.is_paused(&record).await? => self.make(network, record).await?,
+            // Begun anew under other names: a containerd that comes back clears away what it finds of the old ones, at
+            // a time nobody can tell.
+            (Some(record), _) => {
+                self.remove(network, &record.name).await?;
+                self.make(network, self.fresh(is_wired, Some(task.clone()))).await?
+            }
             (None, Some(record)) => {
                 self.note(&record).await?;
                 record.held()
@@ -238,15 +243,17 @@ impl Namespaces {
         Ok(record.held())
     }
 
+    /// True if the pause container runs.
+    async fn is_paused(&self, record: &Record) -> Result<bool, Fault> {
+        Ok(matches!(self.containerd.task_state(&record.pause_id).await?, TaskState::Running(_)))
+    }
+
     /// Starts the pause container, unless it runs.
     async fn pause(&self, record: &Record) -> Result<(), Fault> {
-        let id = record.pause_id.as_str();
-        match self.containerd.task_state(id).await? {
-            TaskState::Running(_) => return Ok(()),
-            TaskState::Created => return self.containerd.start_task(id).await.map(drop),
-            TaskState::Exited(_) => absent_is_fine(self.containerd.delete_task(id).await)?,
-            TaskState::Absent => {}
+        if self.is_paused(record).await? {
+            return Ok(());
         }
+        let id = record.pause_id.as_str();
         let netns = self.config.netns_dir().join(&record.name);
         let spec = spec::pause(id, &self.pause_root, &netns).map_err(Fault::Specification)?;
         let runtime = crate::pause::runtime_program(&self.config.node_dir());

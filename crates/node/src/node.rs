@@ -33,7 +33,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let containerd = Containerd::at(&config.containerd_socket()).labelling(&config.instance);
     let containerd = containerd.dying_at(config.fault_points.clone());
     let containerd = match &private {
-        Some(private) => containerd.with_state(private.state().to_owned()),
+        Some(private) => containerd.with_places(private.clone()),
         None => containerd,
     };
     let runtime = async {

@@ -135,9 +135,9 @@ fn a_seat_outlives_a_node_that_dies_at_any_step() {
     die_at_every_step_of(Life::Seat);
 }
 
-/// A containerd killed while it makes a container may leave its folder and forget what it is of.
+/// A containerd killed while it makes a container, or a snapshot, may leave folders and forget what they are of.
 #[test]
-fn a_folder_of_the_container_is_no_obstacle() {
+fn what_a_killed_containerd_leaves_is_no_obstacle() {
     in_own_network(|| async {
         let mut lab = crash_lab("crash-bundle").await;
         lab.drop_node().await;
@@ -154,12 +154,24 @@ fn a_folder_of_the_container_is_no_obstacle() {
             for note in notes {
                 std::fs::write(bundle.join(note), "").unwrap();
             }
+            let stray = make_stray_snapshot(&lab);
             lab.start_node().await;
             subject.finish(&mut lab).await;
+            assert!(!bundle.exists());
+            assert!(!stray.exists());
             lab.drop_node().await;
         }
         lab.end().await;
     });
+}
+
+/// A folder in the place of the snapshot that containerd makes next.
+fn make_stray_snapshot(lab: &Lab) -> std::path::PathBuf {
+    let all = lab.config.data_dir.join("containerd/io.containerd.snapshotter.v1.overlayfs/snapshots");
+    let ids = std::fs::read_dir(&all).unwrap().map(|entry| entry.unwrap().file_name().to_str().unwrap().parse::<u64>());
+    let stray = all.join((ids.map(Result::unwrap).max().unwrap() + 1).to_string()).join("stray");
+    std::fs::create_dir_all(&stray).unwrap();
+    stray
 }
 
 async fn crash_lab(name: &str) -> Lab {

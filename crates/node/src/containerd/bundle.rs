@@ -1,28 +1,26 @@
-//! Bundles left behind. A containerd killed while it makes a container may forget the container and leave its folder; a
-//! later one with the same name would stop at that.
+//! Bundles left behind: a containerd killed while it makes a container may forget the container and leave its folder,
+//! and a process in it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 
+use super::supervise::Private;
 use super::{Containerd, NAMESPACE};
 use crate::Fault;
 use crate::blocking::blocking;
-use crate::container::mounts;
+use crate::container::{files, mounts};
 
 const SHIM: &str = "containerd-shim-runc-v2";
 
 impl Containerd {
-    /// The same connection, to a containerd of our own with its state in this folder.
-    pub fn with_state(self, state: PathBuf) -> Self {
-        Self { state: Some(Arc::from(state)), ..self }
-    }
-
-    /// Ends what runs in a bundle containerd does not know and removes it. False if nobody here may: the containerd is
-    /// somebody else's.
-    pub(super) async fn clear_bundle(&self, id: &str) -> Result<bool, Fault> {
-        let Some(state) = &self.state else { return Ok(false) };
+    /// Ends what runs in the bundle of a container that containerd does not know, and removes it. Nothing is
+    /// done if there is none, or nobody here may because the containerd is somebody else's.
+    pub(crate) async fn clear_bundle(&self, id: &str) -> Result<(), Fault> {
+        let Some(state) = self.own.as_ref().map(Private::state) else { return Ok(()) };
         let bundle = state.join("io.containerd.runtime.v2.task").join(NAMESPACE).join(id);
+        if !bundle.exists() {
+            return Ok(());
+        }
         tracing::warn!(bundle = %bundle.display(), "removing what a containerd that died has left");
         // The shim notes the runtime before it calls it; a bundle without this note makes containerd's own clean-up fail.
         if bundle.join("runtime").exists() {
@@ -30,10 +28,9 @@ impl Containerd {
         }
         blocking("cleaner of bundles", move || {
             mounts::remove(&bundle.join("rootfs"))?;
-            std::fs::remove_dir_all(&bundle).map_err(Fault::file("remove", &bundle))
+            files::remove_dir(&bundle)
         })
-        .await?;
-        Ok(true)
+        .await
     }
 }
 
@@ -44,7 +41,8 @@ async fn end_in(state: &Path, bundle: &Path, id: &str) -> Result<(), Fault> {
     shim.arg("-address").arg(state.join("containerd.sock")).arg("delete").current_dir(bundle);
     shim.env("TTRPC_ADDRESS", state.join("containerd.sock.ttrpc")).stdin(Stdio::null());
     let said = shim.output().await.map_err(Fault::system(format!("run {SHIM} for {id}")))?;
-    if said.status.success() {
+    // Gone in the meantime: containerd has remembered it.
+    if said.status.success() || !bundle.exists() {
         return Ok(());
     }
     let cause = String::from_utf8_lossy(&said.stderr).trim().to_owned();

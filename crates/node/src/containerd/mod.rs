@@ -33,6 +33,7 @@ pub(crate) use content::Descriptor;
 pub(crate) use events::RuntimeEvent;
 pub(crate) use leases::Lease;
 pub(crate) use snapshots::{Mounts, SNAPSHOTTER};
+use supervise::Private;
 pub(crate) use tasks::{Exit, Io, TaskState};
 
 /// Everything Berth keeps in containerd lives in this containerd namespace.
@@ -52,8 +53,8 @@ pub(crate) struct Containerd {
     lease: Option<MetadataValue<Ascii>>,
     /// Whose snapshots and leases are made through it.
     instance: Option<Arc<str>>,
-    /// Where a containerd of our own has what ends with the machine.
-    state: Option<Arc<Path>>,
+    /// The places of a containerd of our own.
+    own: Option<Private>,
     fault_points: FaultPoints<Step>,
 }
 
@@ -83,7 +84,7 @@ impl Containerd {
         let channel = Endpoint::from_static("http://containerd")
             .connect_timeout(Duration::from_secs(5))
             .connect_with_connector_lazy(connect);
-        Self { channel, lease: None, instance: None, state: None, fault_points: FaultPoints::default() }
+        Self { channel, lease: None, instance: None, own: None, fault_points: FaultPoints::default() }
     }
 
     /// The same connection; snapshots and leases made through it carry the name of the instance, so that it can tell
@@ -95,6 +96,11 @@ impl Containerd {
     /// The same connection, dying where a test wants it.
     pub fn dying_at(self, fault_points: FaultPoints<Step>) -> Self {
         Self { fault_points, ..self }
+    }
+
+    /// The same connection, to a containerd of our own with these places.
+    pub fn with_places(self, own: Private) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     fn own_labels(&self) -> impl Iterator<Item = (String, String)> {

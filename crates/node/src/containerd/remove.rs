@@ -10,6 +10,7 @@ impl Containerd {
     /// Removes what is held of a container whose program is over.
     pub async fn remove_container(&self, id: &str) -> Result<(), Fault> {
         absent_is_fine(self.delete_task(id).await)?;
+        self.clear_bundle(id).await?;
         step::pass(&self.fault_points, Step::ContainerTaskRemoved);
         absent_is_fine(self.delete_container(id).await)?;
         step::pass(&self.fault_points, Step::ContainerRemoved);

@@ -13,6 +13,8 @@ use containerd_client::types::Mount;
 
 use super::{CALL_LIMIT, Containerd, Descriptor, Labelled, WORK_LIMIT, call};
 use crate::Fault;
+use crate::blocking::blocking;
+use crate::container::files;
 use crate::container::names::INSTANCE_LABEL;
 
 /// Keeps image layers apart and stacks them for a container.
@@ -34,6 +36,23 @@ impl Containerd {
 
     /// A writable snapshot on top of `parent`; one that exists is as good. It stays until it is removed.
     pub async fn prepare_snapshot(&self, key: &str, parent: &str) -> Result<Mounts, Fault> {
+        match self.try_prepare_snapshot(key, parent).await {
+            Err(fault) if self.clear_stray(&fault).await? => self.try_prepare_snapshot(key, parent).await,
+            other => other,
+        }
+    }
+
+    /// Removes the folder that was in the way of a snapshot, if it was that: a containerd killed in the middle of
+    /// making one leaves it, and gives its number again, in vain. False if it was something else.
+    async fn clear_stray(&self, fault: &Fault) -> Result<bool, Fault> {
+        let (Some(own), Some(number)) = (&self.own, fault.stray_snapshot()) else { return Ok(false) };
+        let folder = own.snapshot_dir(number);
+        tracing::warn!(folder = %folder.display(), "removing what a containerd that died has left");
+        blocking("cleaner of snapshots", move || files::remove_dir(&folder)).await?;
+        Ok(true)
+    }
+
+    async fn try_prepare_snapshot(&self, key: &str, parent: &str) -> Result<Mounts, Fault> {
         let root = ("containerd.io/gc.root".to_owned(), crate::clock::rfc3339(crate::clock::now_ms()));
         let request = self.request(PrepareSnapshotRequest {
             snapshotter: SNAPSHOTTER.to_owned(),

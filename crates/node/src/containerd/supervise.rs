@@ -45,6 +45,11 @@ impl Private {
         &self.state
     }
 
+    /// Where it has the files of the snapshot with this number.
+    pub fn snapshot_dir(&self, number: u64) -> PathBuf {
+        self.root.join("io.containerd.snapshotter.v1.overlayfs/snapshots").join(number.to_string())
+    }
+
     fn socket(&self) -> PathBuf {
         self.state.join("containerd.sock")
     }

@@ -51,10 +51,6 @@ impl Containerd {
                 crate::fault::absent_is_fine(self.delete_task(id).await)?;
                 self.try_create_task(id, rootfs, io).await
             }
-            // One killed a little earlier or later forgot even that.
-            Err(fault) if fault.is_bundle_in_the_way() && self.clear_bundle(id).await? => {
-                self.try_create_task(id, rootfs, io).await
-            }
             other => other,
         }
     }

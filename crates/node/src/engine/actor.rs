@@ -69,10 +69,14 @@ pub(crate) enum Progress {
     Placed(Vec<Place>),
     /// The interface could not be plugged.
     NotAttached(String),
+    /// This container is not there any more; it is made under this id in containerd.
+    Renamed(usize, String),
     /// containerd is about to be asked to make this container.
     Creating(usize),
     /// This container exists.
     Created(usize),
+    /// containerd is about to be asked to start this container's program.
+    Starting(usize),
     /// This container's program runs.
     Started(usize, u32),
 }
@@ -222,7 +226,7 @@ impl Actor {
             }
             return;
         }
-        if self.record.is_known_exit(runtime_id, exit) {
+        if self.record.is_known_exit(runtime_id, exit) || !self.record.is_end_of_program(runtime_id) {
             return;
         }
         let index = self.record.containers.iter().position(|container| container.runtime_id == runtime_id);
@@ -355,6 +359,13 @@ impl Actor {
                 self.reach(TaskStage::Pending);
             }
             Progress::NotAttached(why) => tell_eni(&self.host, &self.record, EniState::Failed(why)),
+            Progress::Renamed(index, runtime_id) => {
+                self.host.route(&runtime_id, &self.own);
+                if let Some(old) = self.record.rename(index, runtime_id) {
+                    self.host.unroute(&old);
+                }
+                self.write_or_warn().await;
+            }
             Progress::Creating(index) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.is_created = true;
@@ -363,6 +374,11 @@ impl Actor {
             Progress::Created(index) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.created_at = Some(clock::now());
+                }
+            }
+            Progress::Starting(index) => {
+                if let Some(container) = self.record.containers.get_mut(index) {
+                    container.may_have_begun = true;
                 }
             }
             Progress::Started(index, pid) => {
@@ -390,6 +406,7 @@ impl Actor {
                     progress: self.own.clone(),
                     cancel: self.cancel.clone(),
                     is_resumed: self.is_resumed,
+                    interruptions: self.failures,
                 };
                 let pause = self.pause();
                 tokio::spawn(async move {

@@ -30,6 +30,8 @@ use crate::{Fault, Step, clock};
 
 /// The server must have sent the interface by then.
 const ENI_LIMIT: Duration = Duration::from_secs(180);
+/// So often a launch is tried again because a container was gone before its program could be started.
+const VANISHED_MAX: u32 = 5;
 
 /// A launch that did not reach RUNNING.
 #[derive(Debug)]
@@ -80,12 +82,15 @@ pub(super) struct Launch {
     pub states: States,
     pub progress: mpsc::Sender<Event>,
     pub cancel: CancellationToken,
-    /// A node before this one may have done some of it.
+    /// A node before this one, or a launch that was interrupted, may have done some of it.
     pub is_resumed: bool,
+    /// Launches of this task that were interrupted.
+    pub interruptions: u32,
 }
 
 impl Launch {
-    pub async fn run(self) -> Result<(), LaunchFault> {
+    pub async fn run(mut self) -> Result<(), LaunchFault> {
+        let found = self.look().await?;
         let (network, images) = tokio::join!(self.network(), self.images());
         // When both failed the pull is what the user can mend.
         let images = match images {
@@ -99,7 +104,9 @@ impl Launch {
         self.fill_volumes(&images).await?;
         let mut makings = Vec::new();
         for (index, image) in images.iter().enumerate() {
-            makings.push(self.make(index, image, &standing).boxed());
+            if !found[index] {
+                makings.push(self.make(index, image, &standing).boxed());
+            }
         }
         let made = join_all(makings).await;
         made.into_iter().collect::<Result<Vec<()>, LaunchFault>>()?;
@@ -109,6 +116,30 @@ impl Launch {
             starts.push(self.start_in_turn(index).boxed());
         }
         try_join_all(starts).await.map(drop)
+    }
+
+    /// Which containers are there already. One that is not but may have been begins anew under another id: a containerd
+    /// that comes back clears away what it finds of the old one, at a time nobody can tell.
+    async fn look(&mut self) -> Result<Vec<bool>, LaunchFault> {
+        let mut found = vec![false; self.record.containers.len()];
+        for (index, is_found) in found.iter_mut().enumerate() {
+            let container = &self.record.containers[index];
+            if container.started_at.is_some() {
+                *is_found = true;
+            }
+            if !self.is_resumed || !container.is_created || *is_found {
+                continue;
+            }
+            let cannot = |fault| LaunchFault::runtime("CannotInspectContainerError", index, fault);
+            let state = self.host.containerd.task_state(&container.runtime_id).await.map_err(cannot)?;
+            *is_found = state != TaskState::Absent;
+            if !*is_found {
+                let runtime_id = names::runtime_id(&self.record.intent, &container.name, &names::suffix());
+                self.tell(Progress::Renamed(index, runtime_id.clone())).await;
+                self.record.rename(index, runtime_id);
+            }
+        }
+        Ok(found)
     }
 
     async fn start_in_turn(&self, index: usize) -> Result<(), LaunchFault> {
@@ -324,13 +355,6 @@ impl Launch {
         let cannot = |kind| move |fault: Fault| LaunchFault::runtime(kind, index, fault);
         let container = &self.record.containers[index];
         let id = container.runtime_id.as_str();
-        if self.is_resumed {
-            let state = self.host.containerd.task_state(id).await;
-            match state.map_err(cannot("CannotInspectContainerError"))? {
-                TaskState::Absent => {}
-                TaskState::Created | TaskState::Running(_) | TaskState::Exited(_) => return Ok(()),
-            }
-        }
         self.tell(Progress::Creating(index)).await;
         let mounts = self.host.containerd.prepare_snapshot(id, &image.chain).await;
         let mounts = mounts.map_err(cannot("CannotCreateContainerError"))?;
@@ -420,12 +444,21 @@ impl Launch {
 
     async fn start(&self, index: usize) -> Result<(), LaunchFault> {
         let container = &self.record.containers[index];
+        // By a launch before this one. What became of it is looked up by the actor, who may know its end already.
+        if container.started_at.is_some() {
+            return Ok(());
+        }
         let id = container.runtime_id.as_str();
-        let cannot = |fault: Fault| LaunchFault::runtime("CannotStartContainerError", index, fault);
+        let cannot = |fault: Fault| match fault.is_absent() && self.interruptions < VANISHED_MAX {
+            true => LaunchFault::Interrupted(fault),
+            false => LaunchFault::runtime("CannotStartContainerError", index, fault),
+        };
+        // From here on the end of its process is the end of its program.
+        self.tell(Progress::Starting(index)).await;
         if self.is_resumed {
             match self.host.containerd.task_state(id).await.map_err(cannot)? {
-                TaskState::Created => {}
-                TaskState::Absent => return Err(cannot(Fault::Ended("container"))),
+                // Absent: the start says so.
+                TaskState::Created | TaskState::Absent => {}
                 TaskState::Running(pid) => {
                     self.tell(Progress::Started(index, pid)).await;
                     return Ok(());

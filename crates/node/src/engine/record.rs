@@ -30,6 +30,9 @@ pub(crate) struct TaskRecord {
     pub stop: Option<StopCause>,
     /// In the order of the task definition.
     pub containers: Vec<ContainerRecord>,
+    /// Ids in containerd that its containers had before a launch was interrupted: something of them may be left.
+    #[serde(default)]
+    pub abandoned: Vec<String>,
     /// Its network namespace, once taken.
     pub namespace: Option<HeldNamespace>,
     /// The interface has been given back, or never was here.
@@ -51,6 +54,9 @@ pub(crate) struct ContainerRecord {
     pub runtime_id: String,
     /// It may exist in containerd.
     pub is_created: bool,
+    /// Its program may have been started.
+    #[serde(default)]
+    pub may_have_begun: bool,
     /// Digest of its image's manifest.
     pub image_digest: Option<String>,
     /// Digest of its image's configuration.
@@ -99,6 +105,7 @@ impl TaskRecord {
                 name: container.name.clone(),
                 runtime_id: names::runtime_id(&intent, &container.name, &names::suffix()),
                 is_created: false,
+                may_have_begun: false,
                 image_digest: None,
                 image_id: None,
                 stop_signal: SIGTERM,
@@ -122,6 +129,7 @@ impl TaskRecord {
             stage: TaskStage::Provisioning,
             stop: None,
             containers,
+            abandoned: Vec::new(),
             namespace: None,
             released: false,
             pull_started_at: None,
@@ -138,6 +146,23 @@ impl TaskRecord {
     /// The container with this id in containerd.
     pub fn by_runtime_id(&mut self, runtime_id: &str) -> Option<&mut ContainerRecord> {
         self.containers.iter_mut().find(|container| container.runtime_id == runtime_id)
+    }
+
+    /// Gives a container that is not there another id in containerd; answers the one it had.
+    pub fn rename(&mut self, index: usize, runtime_id: String) -> Option<String> {
+        let container = self.containers.get_mut(index)?;
+        let old = std::mem::replace(&mut container.runtime_id, runtime_id);
+        (container.is_created, container.may_have_begun) = (false, false);
+        (container.created_at, container.pid) = (None, None);
+        self.abandoned.push(old.clone());
+        Some(old)
+    }
+
+    /// True if the end of this container's process is the end of its program: before the start it is only one that was
+    /// being made, of which the launch hears by itself.
+    pub fn is_end_of_program(&self, runtime_id: &str) -> bool {
+        let mut of_it = self.containers.iter().filter(|container| container.runtime_id == runtime_id);
+        of_it.any(|one| self.stage >= TaskStage::Stopping || one.may_have_begun || one.started_at.is_some())
     }
 
     /// Notes that a container's program ended and will be started again; false when it will not, or is news of old.
@@ -297,6 +322,22 @@ mod tests {
         record.containers[0].exit = None;
         record.stage = TaskStage::Stopping;
         assert!(!record.note_restart(&app, Exit { code: 0, at: TimestampMs(9000) }), "the task is being stopped");
+    }
+
+    #[test]
+    fn a_container_made_anew_has_another_id_and_no_end_before_it_began() {
+        let mut record = record();
+        let old = record.containers[0].runtime_id.clone();
+        record.containers[0].may_have_begun = true;
+        assert!(record.is_end_of_program(&old));
+        assert_eq!(record.rename(0, "new".to_owned()), Some(old.clone()));
+        assert_eq!(record.abandoned, [old.clone()]);
+        assert!(!record.is_end_of_program(&old) && !record.is_end_of_program("new"));
+        record.containers[0].may_have_begun = true;
+        assert!(record.is_end_of_program("new") && !record.is_end_of_program(&old));
+        record.containers[0].may_have_begun = false;
+        record.stage = TaskStage::Stopping;
+        assert!(record.is_end_of_program("new"), "the stop waits for its end");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Starting the program of a container again in its place: the same container, file system and log. Every step can be
 //! done twice: a node that was killed in the middle takes it up where it finds it.
 
+use std::time::Duration;
+
 use super::Host;
 use super::record::TaskRecord;
 use crate::Fault;
@@ -18,8 +20,23 @@ pub(crate) enum Outcome {
     Ended(Exit),
 }
 
-/// Starts the program that ended with `before`.
+/// Pause before a containerd that went away is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Starts the program that ended with `before`. A containerd that goes away is waited for.
 pub(super) async fn restart(host: &Host, record: &TaskRecord, index: usize, before: Exit) -> Result<Outcome, Fault> {
+    loop {
+        match try_restart(host, record, index, before).await {
+            Err(fault) if fault.is_transient() => {
+                tracing::warn!(task = %record.id, %fault, "the restart is tried again");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn try_restart(host: &Host, record: &TaskRecord, index: usize, before: Exit) -> Result<Outcome, Fault> {
     let container = record.containers.get(index).ok_or(Fault::Ended("container"))?;
     let id = container.runtime_id.as_str();
     match host.containerd.task_state(id).await? {
@@ -27,7 +44,8 @@ pub(super) async fn restart(host: &Host, record: &TaskRecord, index: usize, befo
         TaskState::Created => return host.containerd.start_task(id).await.map(Outcome::Started),
         TaskState::Exited(exit) if exit.at > before.at => return Ok(Outcome::Ended(exit)),
         TaskState::Exited(_) => absent_is_fine(host.containerd.delete_task(id).await)?,
-        TaskState::Absent => {}
+        // A containerd that died while it made the container anew may have left its folder.
+        TaskState::Absent => host.containerd.clear_bundle(id).await?,
     }
     let mounts = host.containerd.snapshot_mounts(id).await?;
     let io = host.io(record, &container.name);

@@ -49,6 +49,8 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, states: States) -> Re
     host.config.pass(Step::ContainersEnded);
     let removed = join_all(made.map(|container| host.containerd.remove_container(&container.runtime_id))).await;
     all_of(removed)?;
+    let abandoned = join_all(record.abandoned.iter().map(|id| host.containerd.destroy_container(id))).await;
+    all_of(abandoned)?;
     // Nobody waits for these to be given back: the task is over when they are.
     if record.intent.network_mode != NetworkMode::Awsvpc {
         host.places.give_back(&record.id).await?;
