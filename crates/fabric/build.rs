@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use sha2::{Digest, Sha256};
+
 fn main() {
     println!("cargo:rerun-if-changed=bpf");
     println!("cargo:rerun-if-env-changed=CLANG");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    compile_program(&out.join("fabric.bpf.o"));
+    let object = out.join("fabric.bpf.o");
+    compile_program(&object);
+    fs::write(out.join("fabric.build"), build_of(&object)).expect("write fabric.build");
     cc::Build::new()
         .file("bpf/verdict_host.c")
         .include("bpf")
@@ -45,6 +49,12 @@ fn compile_program(object: &Path) {
         .unwrap_or_else(|e| panic!("could not run {clang}: {e}. Run: apt install clang-19"));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{clang} could not compile bpf/fabric.bpf.c (needs linux-libc-dev):\n{said}");
+}
+
+/// What tells this program from those of other builds.
+fn build_of(object: &Path) -> String {
+    let hash = Sha256::digest(fs::read(object).expect("read the compiled program"));
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The enum and its tables, from lines of the form `REASON(name, "text")`.

@@ -48,26 +48,46 @@ NOINLINE int first_packet(struct __sk_buff *skb, struct crossing *c)
 	return pass(skb, c, to->ifindex, to->slot);
 }
 
-/* A packet of a known flow: only a change of policy or membership since the last one makes the gates look again. */
+/* A packet of a known flow. */
 INLINE int next_packet(struct __sk_buff *skb, struct crossing *c, struct flow *f, struct recent *r)
 {
-	bool from_high = c->from_high;
 	__u32 state = f->state;
 
 	if (state & FLOW_CUT) {
-		if (c->packet.proto == PROTO_UDP && from_high != !!(state & FLOW_FROM_HIGH))
-			return first_packet(skb, c);
 		f->seen_ns = c->now_ns;
 		return drop(c->slot, DROP_rule_removed);
 	}
 	touch_flow(c, f, state);
 	if (r)
 		remember_flow(r, c, f);
-	if (from_high)
+	if (c->from_high)
 		return pass(skb, c, f->ifindex[0], f->slot[0]);
 	return pass(skb, c, f->ifindex[1], f->slot[1]);
 }
 
+/* True if the sender of a packet of a cut flow opens another one in its place. */
+INLINE bool opens_anew(const struct crossing *c, __u32 state)
+{
+	return state & FLOW_CUT && c->packet.proto == PROTO_UDP && c->from_high != !!(state & FLOW_FROM_HIGH);
+}
+
+/* The live flow of a packet: only a change of policy or membership since the last one makes the gates look again. */
+INLINE struct flow *known_flow(struct __sk_buff *skb, struct crossing *c)
+{
+	struct flow *f = map_lookup(&flows, &c->key);
+
+	if (!f || !flow_alive(c->now_ns, f->seen_ns, f->state, c->packet.proto))
+		return 0;
+	if (c->packet.proto == PROTO_TCP && tcp_opens(c->packet.tcp_flags))
+		return 0;
+	if (device_of(f, c->from_high) != skb->ifindex)
+		return 0;
+	if (f->epoch != c->epoch && !judge_again(c, f))
+		return 0;
+	return opens_anew(c, f->state) ? 0 : f;
+}
+
+/* One call of first_packet only: the verifier walks through it once for each. */
 INLINE int cross(struct __sk_buff *skb, struct crossing *c)
 {
 	struct recent *r = recent_row(&c->key);
@@ -75,16 +95,8 @@ INLINE int cross(struct __sk_buff *skb, struct crossing *c)
 
 	if (r && recent_holds(r, c, skb->ifindex))
 		return c->from_high ? pass(skb, c, r->ifindex[0], r->slot[0]) : pass(skb, c, r->ifindex[1], r->slot[1]);
-	f = map_lookup(&flows, &c->key);
-	if (!f || !flow_alive(c->now_ns, f->seen_ns, f->state, c->packet.proto))
-		return first_packet(skb, c);
-	if (c->packet.proto == PROTO_TCP && tcp_opens(c->packet.tcp_flags))
-		return first_packet(skb, c);
-	if (device_of(f, c->from_high) != skb->ifindex)
-		return first_packet(skb, c);
-	if (f->epoch != c->epoch && !judge_again(c, f))
-		return first_packet(skb, c);
-	return next_packet(skb, c, f, r);
+	f = known_flow(skb, c);
+	return f ? next_packet(skb, c, f, r) : first_packet(skb, c);
 }
 
 SECTION("classifier")

@@ -175,9 +175,9 @@ fn programs_are_replaced_under_load_without_a_lost_packet() {
             }
             asked
         });
-        let (config, pin) = (lab.config().clone(), lab.fabric().pins().join("fabric_port"));
+        let (config, pin) = (lab.config().clone(), lab.program_pin());
         for _ in 0..REPLACEMENTS {
-            // Without its pin the running program counts as another build.
+            // Without its name the running program counts as another build.
             fs::remove_file(&pin).unwrap();
             drop(Fabric::open(config.clone()).unwrap());
             assert!(pin.exists());

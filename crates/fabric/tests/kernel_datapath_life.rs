@@ -6,6 +6,7 @@ mod lab;
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::process::Command;
 
 use berth_fabric::{DropReason, Fabric, doctor, read_stats};
 use berth_types::intent::EndpointIntent;
@@ -109,15 +110,34 @@ fn a_new_program_takes_over_under_a_live_connection() {
     lab.allow("db", &["tcp 5432 from sg:web"]);
     let mut live = lab.connection("web", "db", 5432);
     live.talk();
-    // Without its pin the running program counts as another build.
-    let pin = lab.fabric().pins().join("fabric_port");
-    for _ in 0..5 {
-        fs::remove_file(&pin).unwrap();
+    let pin = lab.program_pin();
+    let mut before = attached(&mut lab);
+    lab.restart();
+    assert_eq!(attached(&mut lab), before, "the program of the same build stays");
+    // The running program is another build's; a process that was to replace it died after it had loaded the new one.
+    for other in ["fabric_port_other", "fabric_port_new", "fabric_port"] {
+        fs::rename(&pin, pin.with_file_name(other)).unwrap();
         lab.restart();
-        assert!(pin.exists());
+        assert_eq!(lab.program_pin(), pin);
+        let now = attached(&mut lab);
+        assert!(now.iter().all(|program| !before.contains(program)), "{now:?}");
+        before = now;
         live.talk();
     }
     assert_eq!(lab.stats("web").drops.get(&DropReason::NotProgrammed), None);
+}
+
+/// What the kernel says of the program of each device, its id among it.
+fn attached(lab: &mut Lab) -> Vec<String> {
+    let links = lab.fabric().namespace().netlink().unwrap().links().unwrap();
+    let devices = links.iter().filter(|link| link.name != "lo");
+    let shown = devices.map(|device| {
+        let mut tc = Command::new("nsenter");
+        tc.arg(format!("--net={}", lab.config().run_dir.join("netns/fabric").display()));
+        let output = tc.args(["tc", "filter", "show", "dev", &device.name, "ingress"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().find(|line| line.contains(" id ")).unwrap().to_owned()
+    });
+    shown.collect()
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl Fabric {
         fabric.forget_lost_devices()?;
         if loaded.is_new {
             fabric.replace_program()?;
+            load::settle(&directory)?;
         }
         pins::remove_other_layouts(&fabric.config.instance)?;
         Ok(fabric)

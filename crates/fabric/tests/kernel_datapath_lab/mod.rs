@@ -6,6 +6,7 @@ pub mod raw;
 pub mod talk;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -120,6 +121,15 @@ impl Lab {
 
     pub fn config(&self) -> &FabricConfig {
         &self.config
+    }
+
+    /// The only pin of a program there is.
+    pub fn program_pin(&self) -> PathBuf {
+        let pins = fs::read_dir(self.fabric.as_ref().unwrap().pins()).unwrap().map(|entry| entry.unwrap().path());
+        let is_program = |pin: &PathBuf| pin.file_name().unwrap().to_str().unwrap().starts_with("fabric_port");
+        let pins: Vec<PathBuf> = pins.filter(is_program).collect();
+        assert_eq!(pins.len(), 1, "{pins:?}");
+        pins[0].clone()
     }
 
     /// Adds rules without telling the fabric.
