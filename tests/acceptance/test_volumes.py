@@ -42,14 +42,18 @@ def test_an_empty_volume_is_shared_by_the_containers_and_gone_with_the_task(
 
 
 def test_ephemeral_storage_is_a_limit(berth, vpc, runner, register, fargate_cluster):
-    """What one container writes and an empty volume share the size; room is asked for, nothing is written."""
+    """What one container writes and an empty volume share the size that RunTask asks for instead of the definition's;
+    room is asked for, nothing is written."""
     reserve = "if fallocate -l {0}G {1}; then echo {1} has {0}; else rm -f {1}; echo {1} refused {0}; fi"
     lines = [reserve.format(12, "/big"), reserve.format(12, "/data/big"), reserve.format(6, "/data/small"), "sleep 60"]
     definition = register(
         "storage", sh("app", "; ".join(lines), mountPoints=[mount("scratch")]), volumes=[{"name": "scratch"}],
-        ephemeralStorage={"sizeInGiB": 21}, requiresCompatibilities=["FARGATE"],
+        ephemeralStorage={"sizeInGiB": 30}, requiresCompatibilities=["FARGATE"],
     )  # fmt: skip
-    task = runner.start(fargate_cluster, definition, vpc.pria, [vpc.sgnone])[0].wait()
+    size = {"ephemeralStorage": {"sizeInGiB": 21}}
+    task = runner.start(fargate_cluster, definition, vpc.pria, [vpc.sgnone], overrides=size)[0].wait()
+    seen = task.describe()
+    assert seen["overrides"]["ephemeralStorage"] == seen["ephemeralStorage"] == {"sizeInGiB": 21}
     log = berth.wait_for_log(task, "/data/small")
     assert "/big has 12" in log and "/data/big refused 12" in log and "/data/small has 6" in log
     folder = berth.data / "node" / "tasks" / task.id

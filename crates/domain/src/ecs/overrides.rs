@@ -3,7 +3,7 @@
 use berth_shapes::ecs::{ContainerOverride, KeyValuePair, TaskOverride};
 use berth_types::intent::LaunchType;
 
-use super::definition::{check_size, parse_cpu, parse_memory};
+use super::definition::{check_size, ephemeral_storage, parse_cpu, parse_memory};
 use super::record::{ContainerOverrides, TaskDefinition, TaskOverrides};
 use super::refuse::{client, invalid, parameter_not_yet};
 use crate::Refusal;
@@ -40,14 +40,15 @@ pub(super) fn read(
     }
     let cpu_units = asked.cpu.as_deref().map(parse_cpu).transpose()?.or(definition.cpu_units);
     let memory_mib = asked.memory.as_deref().map(parse_memory).transpose()?.or(definition.memory_mib);
-    match launch_type {
-        LaunchType::Fargate => check_size(cpu_units, memory_mib)?,
-        LaunchType::Ec2 => {}
+    let is_fargate = launch_type == LaunchType::Fargate;
+    if is_fargate {
+        check_size(cpu_units, memory_mib)?;
     }
     let task = TaskOverrides {
         cpu: asked.cpu.clone(),
         memory: asked.memory.clone(),
         execution_role_arn: asked.execution_role_arn.clone(),
+        ephemeral_storage_gib: ephemeral_storage(asked.ephemeral_storage.as_ref(), is_fargate)?,
     };
     check_length(asked)?;
     Ok(Overridden { task, containers, cpu_units, memory_mib })
@@ -65,9 +66,6 @@ pub(super) fn cannot_assume(role: &str) -> Refusal {
 fn refuse_unsupported(asked: &TaskOverride) -> Result<(), Refusal> {
     if let Some(role) = asked.task_role_arn.as_deref().filter(|role| !role.is_empty()) {
         return Err(cannot_assume(role));
-    }
-    if asked.ephemeral_storage.is_some() {
-        return Err(parameter_not_yet("overrides.ephemeralStorage"));
     }
     if asked.inference_accelerator_overrides.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(parameter_not_yet("overrides.inferenceAcceleratorOverrides"));

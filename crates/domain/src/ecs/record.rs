@@ -579,6 +579,9 @@ pub struct TaskOverrides {
     pub memory: Option<String>,
     /// As given; without effect.
     pub execution_role_arn: Option<String>,
+    /// Room for what the containers write, in GiB, instead of the definition's; Fargate only.
+    #[serde(default)]
+    pub ephemeral_storage_gib: Option<u32>,
 }
 
 /// A host, shown as a container instance of its cluster.
@@ -731,6 +734,12 @@ impl Task {
             TaskStatus::Deactivating | TaskStatus::Stopping | TaskStatus::Deprovisioning => Progress::Ending,
             TaskStatus::Stopped => Progress::Stopped,
         }
+    }
+
+    /// Room for what its containers write, in GiB, where it or its definition says so.
+    pub fn storage_gib(&self, definition: &TaskDefinition) -> Option<u32> {
+        let asked = self.overrides.ephemeral_storage_gib.or(definition.ephemeral_storage_gib);
+        asked.filter(|_| self.launch_type == LaunchType::Fargate)
     }
 
     /// Its interface, if it has or had one.

@@ -40,8 +40,7 @@ pub(super) fn task(snap: &Snapshot, task: &Task, env: &Env) -> shape::Task {
     });
     let processor = host.and_then(|host| host.attribute("ecs.cpu-architecture").flatten().map(str::to_owned));
     let containers = task.containers.iter().enumerate();
-    let storage_gib =
-        definition.and_then(|definition| definition.ephemeral_storage_gib).unwrap_or(EPHEMERAL_STORAGE_GIB);
+    let storage_gib = definition.and_then(|definition| task.storage_gib(definition)).unwrap_or(EPHEMERAL_STORAGE_GIB);
     let storage_gib = i32::try_from(storage_gib).ok();
     shape::Task {
         attachments: Some(task.network.iter().map(attachment).collect()),
@@ -226,6 +225,10 @@ fn overrides(task: &Task) -> shape::TaskOverride {
     shape::TaskOverride {
         container_overrides: Some(task.containers.iter().map(|one| container(&one.name, &one.overrides)).collect()),
         cpu: task.overrides.cpu.clone(),
+        ephemeral_storage: task
+            .overrides
+            .ephemeral_storage_gib
+            .map(|gib| shape::EphemeralStorage { size_in_gib: i32::try_from(gib).ok() }),
         execution_role_arn: task.overrides.execution_role_arn.clone(),
         inference_accelerator_overrides: Some(Vec::new()),
         memory: task.overrides.memory.clone(),

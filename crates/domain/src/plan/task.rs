@@ -1,7 +1,7 @@
 //! One task as its host must run it: definition and overrides put together.
 
 use berth_types::container::{Condition, Dependency, IpcMode, LogIntent, PidMode, VolumeIntent, VolumeSource};
-use berth_types::intent::{ContainerIntent, DnsIntent, LaunchType, MountIntent, PortIntent, TaskIntent};
+use berth_types::intent::{ContainerIntent, DnsIntent, MountIntent, PortIntent, TaskIntent};
 
 use crate::ecs::record::{ContainerDefinition, Task, TaskContainer, TaskDefinition, Volume, VolumeKind};
 use crate::ecs::{cluster_arn, container_arn, read_link, task_arn};
@@ -41,7 +41,7 @@ pub(super) fn intent(snap: &Snapshot, task: &Task, env: &Env) -> Option<TaskInte
         dns,
         cpu_units: task.cpu_units,
         memory_mib: task.memory_mib,
-        ephemeral_storage_gib: definition.ephemeral_storage_gib.filter(|_| task.launch_type == LaunchType::Fargate),
+        ephemeral_storage_gib: task.storage_gib(definition),
         volumes: definition.volumes.iter().map(volume).collect(),
         pid_mode: match definition.pid_mode.as_deref() {
             Some("task") => PidMode::Task,

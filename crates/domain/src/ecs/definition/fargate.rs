@@ -1,6 +1,6 @@
 //! What Fargate demands of a task definition.
 
-use berth_shapes::ecs::ContainerDefinition as Asked;
+use berth_shapes::ecs::{ContainerDefinition as Asked, EphemeralStorage};
 
 use super::super::record::{ContainerDefinition, TaskDefinition, VolumeKind};
 use super::super::refuse::client;
@@ -184,4 +184,18 @@ fn role_needed(what: &str) -> Refusal {
 
 fn unsupported(member: &str) -> Refusal {
     client(format!("Fargate compatible task definitions do not support {member}"))
+}
+
+/// The storage of a task that is, or is not, of Fargate, in GiB.
+pub(in super::super) fn ephemeral_storage(
+    asked: Option<&EphemeralStorage>,
+    is_fargate: bool,
+) -> Result<Option<u32>, Refusal> {
+    let Some(size) = asked.and_then(|storage| storage.size_in_gib) else { return Ok(None) };
+    match size {
+        ..21 => Err(client("EphemeralStorage size should be at least 21")),
+        201.. => Err(client("EphemeralStorage size should be at most 200")),
+        21..=200 if !is_fargate => Err(client("Tasks using the EC2 launch type do not support EphemeralStorage")),
+        21..=200 => Ok(u32::try_from(size).ok()),
+    }
 }

@@ -20,7 +20,7 @@ mod unsupported;
 mod volume;
 
 pub use delete::delete_task_definitions;
-pub(super) use fargate::check_size;
+pub(super) use fargate::{check_size, ephemeral_storage};
 pub(crate) use link::read as read_link;
 pub(super) use log::SUPPORTED as LOG_DRIVERS;
 pub use register::register_task_definition;

@@ -63,7 +63,7 @@ pub fn register_task_definition(
         volumes,
         pid_mode: namespace_mode(req.pid_mode.as_deref(), "pidMode", &["task", "host"], around.mode)?,
         ipc_mode: namespace_mode(req.ipc_mode.as_deref(), "ipcMode", &["task", "host", "none"], around.mode)?,
-        ephemeral_storage_gib: ephemeral_storage(req, &around)?,
+        ephemeral_storage_gib: fargate::ephemeral_storage(req.ephemeral_storage.as_ref(), around.fargate)?,
         containers,
         registered_at: env.now,
         registered_by: env.caller.clone(),
@@ -143,16 +143,6 @@ fn around(req: &Asked) -> Result<Around, Refusal> {
 
 fn is_windows(operating_system_family: &str) -> bool {
     operating_system_family.starts_with("WINDOWS_")
-}
-
-fn ephemeral_storage(req: &Asked, around: &Around) -> Result<Option<u32>, Refusal> {
-    let Some(size) = req.ephemeral_storage.as_ref().and_then(|storage| storage.size_in_gib) else { return Ok(None) };
-    match size {
-        ..21 => Err(client("EphemeralStorage size should be at least 21")),
-        201.. => Err(client("EphemeralStorage size should be at most 200")),
-        21..=200 if !around.fargate => Err(client("Tasks using the EC2 launch type do not support EphemeralStorage")),
-        21..=200 => Ok(u32::try_from(size).ok()),
-    }
 }
 
 /// pidMode or ipcMode. What a task shares is held by its pause container, which only a task with an interface has.

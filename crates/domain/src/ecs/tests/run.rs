@@ -63,6 +63,9 @@ fn what_cannot_be_run() {
         ("override files", overrides(json!({"name": "nginx", "environmentFiles": [{"type": "s3", "value": "x"}]}))),
         ("override too long", overrides(json!({"name": "nginx", "command": ["x".repeat(9000)]}))),
         ("override size", json!({"overrides": {"memory": "800"}})),
+        ("override storage", json!({"overrides": {"ephemeralStorage": {"sizeInGiB": 21}}})),
+        ("override storage 20", json!({"overrides": {"ephemeralStorage": {"sizeInGiB": 20}}})),
+        ("override storage on EC2", json!({"launchType": "EC2", "overrides": {"ephemeralStorage": {"sizeInGiB": 21}}})),
         ("override role", json!({"overrides": {"taskRoleArn": "arn:aws:iam::111122223333:role/x"}})),
         ("role", json!({"taskDefinition": "role"})),
         ("platform on EC2", json!({"launchType": "EC2", "platformVersion": "LATEST"})),
@@ -109,6 +112,9 @@ fn what_cannot_be_run() {
         override files: InvalidParameterException: overrides.containerOverrides[0].environmentFiles is not supported by this endpoint yet.
         override too long: InvalidParameterException: Container Overrides length must be at most 8192
         override size: ClientException: No Fargate configuration exists for given values: 256 CPU, 800 memory. See the Amazon ECS documentation for the valid values.
+        override storage: ok
+        override storage 20: ClientException: EphemeralStorage size should be at least 21
+        override storage on EC2: ClientException: Tasks using the EC2 launch type do not support EphemeralStorage
         override role: ClientException: ECS was unable to assume the role 'arn:aws:iam::111122223333:role/x' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.
         role: ClientException: ECS was unable to assume the role 'arn:aws:iam::111122223333:role/app' that was provided for this task. Please verify that the role being passed has the proper trust relationship and permissions and that your IAM user has permissions to pass this role.
         platform on EC2: InvalidParameterException: The platform version must be null when specifying an EC2 launch type.
