@@ -3,7 +3,7 @@
 //! There is no seccomp profile: Docker's is not part of the OCI specification, and a wrong one breaks programs in
 //! ways nobody can see. Capabilities, masked paths and cgroups limit the container.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use berth_types::intent::{ContainerIntent, LaunchType, TaskIntent};
@@ -60,6 +60,9 @@ pub(crate) struct Wanted<'a> {
 pub(crate) fn build(wanted: &Wanted<'_>) -> Result<Spec, String> {
     let arguments = arguments(wanted.container, wanted.image)
         .ok_or_else(|| "no command specified: neither the image nor the task definition has one".to_owned())?;
+    if let Some(path) = mounted_twice(wanted.container) {
+        return Err(format!("Duplicate mount point: {path}"));
+    }
     application(wanted, arguments).map_err(|cause| cause.to_string())
 }
 
@@ -106,6 +109,15 @@ fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciS
         .annotations(HashMap::from([(GROUP.to_owned(), wanted.group.to_owned())]))
         .linux(linux)
         .build()
+}
+
+/// A path at which two things are to be mounted; of two, the later one would hide the other.
+fn mounted_twice(container: &ContainerIntent) -> Option<&str> {
+    let mut seen = BTreeSet::new();
+    let tmpfs = container.linux.tmpfs.iter().flatten().map(|tmpfs| tmpfs.container_path.as_str());
+    let mut paths = tmpfs.chain(container.mounts.iter().map(|mount| mount.path.as_str()));
+    // As the kernel reads it: `/data/` is `/data`.
+    paths.find(|path| !seen.insert(Path::new(path).components().collect::<PathBuf>()))
 }
 
 /// The command line behind the init program, if the container asks for what that does. Nobody writes to a container
@@ -247,7 +259,7 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use berth_types::EniId;
-    use berth_types::intent::{Desired, DnsIntent};
+    use berth_types::intent::{Desired, DnsIntent, MountIntent};
     use berth_types::mode::NetworkMode;
     use expect_test::expect;
 
@@ -349,6 +361,17 @@ pub(crate) mod tests {
             AWS_DEFAULT_REGION=us-west-2
             HOME=/"#]]
         .assert_eq(&env);
+    }
+
+    #[test]
+    fn two_things_at_one_path_are_refused() {
+        let image = ImageConfig { cmd: words("web"), ..ImageConfig::default() };
+        let mount = |path: &str| MountIntent { volume: "scratch".to_owned(), path: path.to_owned(), read_only: false };
+        let built = |paths: &[&str]| {
+            spec(|container| container.mounts = paths.iter().map(|path| mount(path)).collect(), &image)
+        };
+        assert_eq!(built(&["/data", "/data/"]).unwrap_err(), "Duplicate mount point: /data/");
+        assert!(built(&["/data", "/data/inner"]).is_ok());
     }
 
     #[test]
