@@ -258,6 +258,10 @@ fn a_new_volume_has_what_the_image_has_at_its_path() {
         assert_eq!(docker, "added\nkept\n101:102 750\nkept\n0:0 1777\nmine\n");
         let fargate = output(&mut lab, look, |task| change(LaunchType::Fargate, task)).await;
         assert_eq!(fargate, "added\nkept\n101:102 750\nkept\n0:0 755\nmine\n", "the image names one path only");
+        let look =
+            "cat /seed/kept; echo changed > /seed/kept && echo writable; touch /home/x 2>/dev/null || echo read-only";
+        let bare = output(&mut lab, look, |task| task.containers[0].readonly_root_filesystem = true).await;
+        assert_eq!(bare, "kept\nwritable\nread-only\n", "what the image names is a volume without being mounted");
         lab.end().await;
     });
 }

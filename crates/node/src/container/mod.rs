@@ -2,6 +2,7 @@
 
 pub(crate) mod cgroups;
 pub(crate) mod files;
+pub(crate) mod image_volumes;
 mod linux;
 pub(crate) mod machine;
 pub(crate) mod mounts;

@@ -331,7 +331,7 @@ mod tests {
         record.containers[0].may_have_begun = true;
         assert!(record.is_end_of_program(&old));
         assert_eq!(record.rename(0, "new".to_owned()), Some(old.clone()));
-        assert_eq!(record.abandoned, [old.clone()]);
+        assert_eq!(record.abandoned, std::slice::from_ref(&old));
         assert!(!record.is_end_of_program(&old) && !record.is_end_of_program("new"));
         record.containers[0].may_have_begun = true;
         assert!(record.is_end_of_program("new") && !record.is_end_of_program(&old));
