@@ -38,7 +38,7 @@ NOINLINE int first_packet(struct __sk_buff *skb, struct crossing *c)
 
 	if (!to)
 		return drop(c->slot, c->reason);
-	if (related_to_flow(skb, c))
+	if (related_to_flow(skb, &c->packet, c->eni->vni, c->now_ns))
 		return pass(skb, c, to->ifindex, to->slot);
 	admitted = judge_both(c, to);
 	if (c->reason != NOT_DROPPED)
@@ -87,7 +87,6 @@ INLINE struct flow *known_flow(struct __sk_buff *skb, struct crossing *c)
 	return opens_anew(c, f->state) ? 0 : f;
 }
 
-/* One call of first_packet only: the verifier walks through it once for each. */
 INLINE int cross(struct __sk_buff *skb, struct crossing *c)
 {
 	struct recent *r = recent_row(&c->key);

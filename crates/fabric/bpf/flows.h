@@ -36,33 +36,34 @@ INLINE bool ring_row_is_free(const struct ring_key *row, const struct flow_key *
 	return true;
 }
 
-/* Finds a row for a new flow of `row->slot`. False: c->reason says why not. */
-NOINLINE int claim_row(struct ring_key *row, struct crossing *c)
+/* Finds a row for a new flow of `row->slot`. Returns why there is none, or NOT_DROPPED. */
+GLOBAL int claim_row(struct ring_key *row, const struct flow_key *flow, __u64 now_ns)
 {
-	struct ring *ring = map_lookup(&rings, &row->slot);
 	struct flow_key *key;
+	struct ring *ring;
 	__u32 rows;
 
-	c->reason = DROP_flow_quota;
+	if (!row || !flow)
+		return DROP_flow_quota;
+	ring = map_lookup(&rings, &row->slot);
 	if (!ring)
-		return false;
+		return DROP_flow_quota;
 	rows = ring->rows;
 	for (int probe = 0; probe < RING_PROBES && rows; probe++) {
 		row->index = __sync_fetch_and_add(&ring->cursor, 1) % rows;
 		key = map_lookup(&flow_ring, row);
-		if (key && ring_row_is_free(row, key, c->now_ns)) {
-			*key = c->key;
-			return true;
+		if (key && ring_row_is_free(row, key, now_ns)) {
+			*key = *flow;
+			return NOT_DROPPED;
 		}
 		if (!key)
 			goto add;
 	}
 	if (rows >= FLOWS_PER_ENI)
-		return false;
+		return DROP_flow_quota;
 	row->index = __sync_fetch_and_add(&ring->rows, 1);
 add:
-	c->reason = DROP_flow_table_full;
-	return !map_update(&flow_ring, row, &c->key, UPDATE_ANY);
+	return map_update(&flow_ring, row, flow, UPDATE_ANY) ? DROP_flow_table_full : NOT_DROPPED;
 }
 
 INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c, const struct endpoint *to)
@@ -90,9 +91,12 @@ INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoi
 	struct flow *old = map_lookup(&flows, &c->key);
 	struct flow f = {};
 
+	c->reason = NOT_DROPPED;
 	if (old && old->owner == c->slot)
 		row.index = old->ring_index;
-	else if (!claim_row(&row, c))
+	else
+		c->reason = claim_row(&row, &c->key, c->now_ns);
+	if (c->reason != NOT_DROPPED)
 		return false;
 	describe_flow(&f, skb, c, to);
 	f.ring_index = row.index;
@@ -164,30 +168,31 @@ NOINLINE int judge_again(struct crossing *c, struct flow *f)
 	return true;
 }
 
-/* True if the packet is an ICMP error about a live flow of its receiver. */
-NOINLINE int related_to_flow(struct __sk_buff *skb, struct crossing *c)
+/* True if the packet is an ICMP error about a live flow of its receiver in this VPC. */
+GLOBAL int related_to_flow(struct __sk_buff *skb, const struct packet *p, __u32 vni, __u64 now_ns)
 {
 	struct packet inner = {};
 	struct ipv4 ip = {};
 	struct l4 l4 = {};
 	struct flow_key key;
 	struct flow *f;
-	__u32 at = c->packet.header_bytes + L4_BYTES;
+	__u32 at;
 
-	if (c->packet.proto != PROTO_ICMP || c->packet.fragment || icmp_kind(c->packet.icmp_type) != ICMP_ERROR)
+	if (!p || p->proto != PROTO_ICMP || p->fragment || icmp_kind(p->icmp_type) != ICMP_ERROR)
 		return false;
+	at = p->header_bytes + L4_BYTES;
 	if (skb_load(skb, at, &ip, sizeof(ip)) || take_ipv4(&inner, &ip) != NOT_DROPPED || inner.fragment)
 		return false;
-	if (inner.src != c->packet.dst || inner.dst != c->packet.src)
+	if (inner.src != p->dst || inner.dst != p->src)
 		return false;
 	if (has_l4(&inner)) {
 		if (skb_load(skb, at + inner.header_bytes - ETHERNET_BYTES, &l4, sizeof(l4)))
 			return false;
 		take_l4(&inner, &l4);
 	}
-	key = flow_key_of(&inner, c->eni->vni);
+	key = flow_key_of(&inner, vni);
 	f = map_lookup(&flows, &key);
-	return f && !(f->state & FLOW_CUT) && flow_alive(c->now_ns, f->seen_ns, f->state, inner.proto);
+	return f && !(f->state & FLOW_CUT) && flow_alive(now_ns, f->seen_ns, f->state, inner.proto);
 }
 
 INLINE struct fragment_key fragment_key_of(const struct crossing *c)

@@ -54,18 +54,14 @@ INLINE __u32 ruleset_of(const struct policy *policy, __u32 side, __u8 direction)
 	return direction ? policy->ruleset[0][1] : policy->ruleset[0][0];
 }
 
-NOINLINE int ask(struct question *q)
+INLINE int ask_policy(const struct question *q, const struct policy *policy, __u32 ruleset)
 {
-	struct policy *policy = map_lookup(&policies, &q->group_set);
-	__u32 ruleset = policy ? ruleset_of(policy, q->side, q->direction) : 0;
 	struct port_key port_key = { 64 - 8, ruleset, q->proto, { q->port[0], q->port[1] }, 0 };
 	struct address_key address_key = { 64, ruleset, q->peer };
 	struct member_key member_key = { ruleset, q->peer_group_set };
 	struct bitmap *port, *address, *world;
 	bool admits;
 
-	if (!ruleset)
-		return GATE_HAS_NO_RULES;
 	port = map_lookup(&rule_ports, &port_key);
 	if (!port)
 		return GATE_DENIES;
@@ -80,6 +76,18 @@ NOINLINE int ask(struct question *q)
 	address_key.prefix_bits = 32; /* finds the row of 0.0.0.0/0 only */
 	world = map_lookup(&rule_addresses, &address_key);
 	return overlap(world, port) ? GATE_ADMITS_UNTRACKED : GATE_ADMITS;
+}
+
+GLOBAL int ask(const struct question *q)
+{
+	struct policy *policy;
+	__u32 ruleset;
+
+	if (!q)
+		return GATE_HAS_NO_RULES;
+	policy = map_lookup(&policies, &q->group_set);
+	ruleset = policy ? ruleset_of(policy, q->side, q->direction) : 0;
+	return ruleset ? ask_policy(q, policy, ruleset) : GATE_HAS_NO_RULES;
 }
 
 INLINE __u32 group_set_of(const struct endpoint *endpoint, __u32 side)

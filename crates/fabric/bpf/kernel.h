@@ -10,6 +10,8 @@
 
 #define SECTION(name) __attribute__((section(name), used))
 #define NOINLINE static __attribute__((noinline))
+/* Verified once, whatever it is called with; a pointer argument may be null there and hold no pointers. */
+#define GLOBAL __attribute__((noinline))
 #define uint(name, value) int(*name)[value]
 #define type(name, value) typeof(value) *name
 
