@@ -126,9 +126,7 @@ impl Launch {
         let mut found = vec![false; self.record.containers.len()];
         for (index, is_found) in found.iter_mut().enumerate() {
             let container = &self.record.containers[index];
-            if container.started_at.is_some() {
-                *is_found = true;
-            }
+            *is_found = container.started_at.is_some();
             if !self.is_resumed || !container.is_created || *is_found {
                 continue;
             }
