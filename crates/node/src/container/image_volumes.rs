@@ -1,9 +1,12 @@
 //! Volumes that an image names and no mount of the container covers: each is an empty volume of its own, gone with the
 //! task, as Docker makes them. What a container writes there does not land in its root, which may be read-only.
 
+use std::path::Path;
+
 use berth_types::container::VolumeIntent;
 use berth_types::intent::{ContainerIntent, MountIntent, TaskIntent};
 
+use super::spec;
 use crate::images::ImageConfig;
 
 /// Adds these volumes to a task; `images` are those of its containers, in order. Answers the same each time.
@@ -11,7 +14,7 @@ pub(crate) fn add(task: &mut TaskIntent, images: &[&ImageConfig]) {
     for (container, image) in task.containers.iter_mut().zip(images) {
         let named = image.volumes.iter().flat_map(|volumes| volumes.keys());
         let uncovered: Vec<&String> =
-            named.filter(|path| path.starts_with('/') && *path != "/" && !is_covered(container, path)).collect();
+            named.filter(|path| is_below_root(path) && !is_covered(container, path)).collect();
         for path in uncovered {
             let volume = free_name(&task.volumes);
             container.mounts.push(MountIntent { volume: volume.clone(), path: path.clone(), read_only: false });
@@ -20,10 +23,12 @@ pub(crate) fn add(task: &mut TaskIntent, images: &[&ImageConfig]) {
     }
 }
 
+fn is_below_root(path: &str) -> bool {
+    Path::new(path).is_absolute() && Path::new(path) != Path::new("/")
+}
+
 fn is_covered(container: &ContainerIntent, path: &str) -> bool {
-    let plain = |path: &str| path.trim_end_matches('/').to_owned();
-    let tmpfs = container.linux.tmpfs.iter().flatten().map(|tmpfs| &tmpfs.container_path);
-    container.mounts.iter().map(|mount| &mount.path).chain(tmpfs).any(|mounted| plain(mounted) == plain(path))
+    spec::mounted_paths(container).any(|mounted| mounted == Path::new(path))
 }
 
 /// A name that no volume of the task has.
@@ -58,5 +63,12 @@ mod tests {
         assert!(shown(1).is_empty());
         assert_eq!(shown(2), ["of-image-2 /data", "of-image-3 /logs/", "of-image-4 /quick"]);
         assert_eq!(task.volumes.len(), 5);
+    }
+
+    #[test]
+    fn paths_are_compared_as_the_kernel_reads_them() {
+        let mount = MountIntent { volume: "v".to_owned(), path: "/a//b".to_owned(), read_only: false };
+        assert!(is_covered(&ContainerIntent { mounts: vec![mount], ..container() }, "/a/b/"));
+        assert!(!is_below_root("//") && is_below_root("//a"));
     }
 }

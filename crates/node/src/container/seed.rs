@@ -33,9 +33,8 @@ pub(crate) fn seeds(task: &TaskIntent, images: &[&ImageConfig]) -> Vec<Seed> {
     let is_source = |index: usize, path: &str| match task.launch_type {
         LaunchType::Ec2 => true,
         LaunchType::Fargate => {
-            let plain = |path: &str| path.trim_end_matches('/').to_owned();
             let named = images.get(index).and_then(|image| image.volumes.as_ref());
-            named.is_some_and(|volumes| volumes.keys().any(|volume| plain(volume) == plain(path)))
+            named.is_some_and(|volumes| volumes.keys().any(|volume| Path::new(volume) == Path::new(path)))
         }
     };
     let is_made_here = |source: &VolumeSource| match source {

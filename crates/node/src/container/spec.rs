@@ -61,7 +61,7 @@ pub(crate) fn build(wanted: &Wanted<'_>) -> Result<Spec, String> {
     let arguments = arguments(wanted.container, wanted.image)
         .ok_or_else(|| "no command specified: neither the image nor the task definition has one".to_owned())?;
     if let Some(path) = mounted_twice(wanted.container) {
-        return Err(format!("Duplicate mount point: {path}"));
+        return Err(format!("Duplicate mount point: {}", path.display()));
     }
     application(wanted, arguments).map_err(|cause| cause.to_string())
 }
@@ -111,13 +111,16 @@ fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciS
         .build()
 }
 
+/// Where a container asks for something to be mounted. Compared as paths: `/data/` is `/data`.
+pub(crate) fn mounted_paths(container: &ContainerIntent) -> impl Iterator<Item = &Path> {
+    let tmpfs = container.linux.tmpfs.iter().flatten().map(|tmpfs| &tmpfs.container_path);
+    tmpfs.chain(container.mounts.iter().map(|mount| &mount.path)).map(Path::new)
+}
+
 /// A path at which two things are to be mounted; of two, the later one would hide the other.
-fn mounted_twice(container: &ContainerIntent) -> Option<&str> {
+fn mounted_twice(container: &ContainerIntent) -> Option<&Path> {
     let mut seen = BTreeSet::new();
-    let tmpfs = container.linux.tmpfs.iter().flatten().map(|tmpfs| tmpfs.container_path.as_str());
-    let mut paths = tmpfs.chain(container.mounts.iter().map(|mount| mount.path.as_str()));
-    // As the kernel reads it: `/data/` is `/data`.
-    paths.find(|path| !seen.insert(Path::new(path).components().collect::<PathBuf>()))
+    mounted_paths(container).find(|path| !seen.insert(*path))
 }
 
 /// The command line behind the init program, if the container asks for what that does. Nobody writes to a container
