@@ -136,18 +136,18 @@ impl Namespaces {
         self.wanted.notify_one();
         let mut held = match (owned, prepared) {
             // Begun by a node that was killed.
-            (Some(record), _) if self.is_paused(&record).await? => self.make(network, record).await?,
+            (Some(record), _) if self.is_paused(&record).await? => self.make(network, record, true).await?,
             // Begun anew under other names: a containerd that comes back clears away what it finds of the old ones, at
             // a time nobody can tell.
             (Some(record), _) => {
                 self.remove(network, &record.name).await?;
-                self.make(network, self.fresh(is_wired, Some(task.clone()))).await?
+                self.make(network, self.fresh(is_wired, Some(task.clone())), false).await?
             }
             (None, Some(record)) => {
                 self.note(&record).await?;
                 record.held()
             }
-            (None, None) => self.make(network, self.fresh(is_wired, Some(task.clone()))).await?,
+            (None, None) => self.make(network, self.fresh(is_wired, Some(task.clone())), false).await?,
         };
         self.config.pass(Step::NamespaceTaken);
         held.bridge_address = self.state().records.get(&held.name).and_then(|record| record.bridge_address);
@@ -218,7 +218,8 @@ impl Namespaces {
         Ok(())
     }
 
-    async fn make(&self, network: &Network, mut record: Record) -> Result<HeldNamespace, Fault> {
+    /// Makes a namespace, or what is missing of one whose pause container runs.
+    async fn make(&self, network: &Network, mut record: Record, is_paused: bool) -> Result<HeldNamespace, Fault> {
         self.note(&record).await?;
         self.config.pass(Step::NamespaceNoted);
         network.make_namespace(&record.name).await?;
@@ -233,7 +234,8 @@ impl Namespaces {
                 Wiring::Bare | Wiring::Plugins(..) => Ok(None),
             }
         };
-        let (address, paused) = tokio::join!(wire, self.pause(&record));
+        let pause = async { if is_paused { Ok(()) } else { self.pause(&record).await } };
+        let (address, paused) = tokio::join!(wire, pause);
         paused?;
         if let Some(address) = address? {
             record.bridge_address = Some(address);
@@ -248,11 +250,8 @@ impl Namespaces {
         Ok(matches!(self.containerd.task_state(&record.pause_id).await?, TaskState::Running(_)))
     }
 
-    /// Starts the pause container, unless it runs.
+    /// Makes the pause container and starts it.
     async fn pause(&self, record: &Record) -> Result<(), Fault> {
-        if self.is_paused(record).await? {
-            return Ok(());
-        }
         let id = record.pause_id.as_str();
         let netns = self.config.netns_dir().join(&record.name);
         let spec = spec::pause(id, &self.pause_root, &netns).map_err(Fault::Specification)?;
@@ -304,7 +303,7 @@ pub(crate) async fn keep_prepared(
         let record = pool.fresh(is_wired, None);
         let name = record.name.clone();
         // A node that ends in the middle finds the record and removes what there is.
-        match pool.make(&network, record).await {
+        match pool.make(&network, record, false).await {
             Ok(_) => pool.state().ready.push(name),
             Err(fault) => {
                 tracing::error!(%fault, "no namespace is prepared");
