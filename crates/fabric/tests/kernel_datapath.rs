@@ -4,7 +4,7 @@
 #[path = "kernel_datapath_lab/mod.rs"]
 mod lab;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -13,11 +13,12 @@ use berth_types::intent::GroupSetIntent;
 use berth_types::{GroupSetId, Vni};
 use lab::Lab;
 use lab::raw::{Ip, arp_answer, arp_request, ethernet};
-use lab::talk::{Outcome, hears, hears_nothing};
+use lab::talk::{Connection, Outcome, hears, hears_nothing};
 
 const ROUTER_MAC: [u8; 6] = [0x0e, 0, 0, 0, 0, 1];
 const PATIENCE: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_millis(400);
+const STREAM_BYTES: usize = 64 * 1024 * 1024;
 
 /// `web` and `db` in one subnet, `far` in another one; `db` and `far` admit TCP 5432 and UDP 53 from `web`'s group.
 fn two_subnets() -> Lab {
@@ -224,6 +225,28 @@ fn large_datagrams_arrive_in_fragments_and_options_are_no_obstacle() {
     let frame = blocked.frame(seat.mac.0, ROUTER_MAC);
     let drops = lab.drops_during("db", |lab| lab.at("web").wire().send(&frame));
     assert_eq!(drops, [DropReason::SecurityGroupIngress]);
+}
+
+#[test]
+fn a_stream_crosses_in_packets_beyond_64_kib_and_arrives_as_it_was_sent() {
+    let lab = two_subnets();
+    let Connection { mut client, mut server } = lab.connection("web", "db", 5432);
+    let text: Vec<u8> = (0..STREAM_BYTES).map(|n| (n % 251) as u8).collect();
+    let wire = lab.at("db").wire();
+    std::thread::scope(|scope| {
+        let sent = &text;
+        scope.spawn(move || {
+            client.write_all(sent).unwrap();
+            drop(client);
+        });
+        let receiving = scope.spawn(move || {
+            let mut heard = Vec::new();
+            server.read_to_end(&mut heard).unwrap();
+            heard
+        });
+        assert!(wire.await_frame(PATIENCE, |frame| frame.len() > usize::from(u16::MAX)).is_some());
+        assert!(receiving.join().unwrap() == text, "the stream was changed on its way");
+    });
 }
 
 #[test]

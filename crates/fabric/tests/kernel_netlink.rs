@@ -57,10 +57,13 @@ fn a_veth_pair_is_made_with_each_end_in_its_place() {
         peer_name: "eth1",
         peer_mac: Some(mac("02:00:00:00:00:07")),
         peer_mtu: Some(9001),
+        peer_unsplit_bytes: Some(100_000),
         peer_ns: Some(task.as_fd()),
         ..VethPair::default()
     };
     host.create_veth(&pair).unwrap();
+    let far = task.netlink().unwrap().link_by_name("eth1").unwrap().unwrap();
+    assert_eq!(far.unsplit_bytes, Some(100_000));
     expect![[r#"
         eth1 veth 02:00:00:00:00:07 mtu 9001 down
     "#]]

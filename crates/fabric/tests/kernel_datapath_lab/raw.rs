@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::Seat;
 
+/// More than the largest packet that TCP sends unsplit.
+const FRAME_BYTES: usize = 256 * 1024;
+
 /// A packet socket on `eth1` of a seat.
 pub struct Wire {
     socket: OwnedFd,
@@ -55,7 +58,7 @@ impl Wire {
             let mut poll = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
             // SAFETY: one live pollfd.
             unsafe { libc::poll(&raw mut poll, 1, left.as_millis() as i32 + 1) };
-            let mut frame = vec![0; 65536];
+            let mut frame = vec![0; FRAME_BYTES];
             let mut from = self.address();
             let mut length = size_of_val(&from) as u32;
             // SAFETY: buffer and address are live and of the lengths given.

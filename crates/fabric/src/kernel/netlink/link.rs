@@ -23,6 +23,8 @@ pub struct Link {
     pub mac: Option<MacAddress>,
     /// Largest packet.
     pub mtu: u32,
+    /// Bytes of the largest IPv4 packet that TCP hands to it unsplit; `None` on kernels before 6.3.
+    pub unsplit_bytes: Option<u32>,
     /// Administratively up.
     pub is_up: bool,
     /// `veth`, `bridge`, ...; `None` for hardware and loopback.
@@ -62,6 +64,9 @@ pub struct VethPair<'a> {
     pub peer_mac: Option<MacAddress>,
     /// MTU of the far end.
     pub peer_mtu: Option<u32>,
+    /// Bytes of the largest IPv4 packet that TCP hands to the far end unsplit; the kernel's 64 KiB if none is given.
+    /// Kernels before 6.3 keep to that.
+    pub peer_unsplit_bytes: Option<u32>,
     /// Namespace of the far end; the socket's own if none is given.
     pub peer_ns: Option<BorrowedFd<'a>>,
 }
@@ -102,6 +107,7 @@ impl Netlink {
     pub fn create_veth(&mut self, pair: &VethPair<'_>) -> Result<(), Fault> {
         let mut peer = LinkMessage::default();
         peer.attributes = end(pair.peer_name, pair.peer_mac, pair.peer_mtu);
+        peer.attributes.extend(pair.peer_unsplit_bytes.map(LinkAttribute::GsoIpv4MaxSize));
         peer.attributes.extend(pair.peer_ns.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
         let mut message = LinkMessage::default();
         message.header.index = pair.index.unwrap_or_default();
@@ -263,6 +269,7 @@ fn seen(reply: Message) -> Option<Link> {
         name: String::new(),
         mac: None,
         mtu: 0,
+        unsplit_bytes: None,
         is_up: message.header.flags.contains(LinkFlags::Up),
         kind: None,
         bridge: None,
@@ -277,6 +284,7 @@ fn seen(reply: Message) -> Option<Link> {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Address(bytes) => link.mac = <[u8; 6]>::try_from(bytes).ok().map(MacAddress),
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::GsoIpv4MaxSize(bytes) => link.unsplit_bytes = Some(bytes),
             LinkAttribute::Controller(index) => link.bridge = Some(index),
             LinkAttribute::Link(index) => link.peer_index = Some(index),
             LinkAttribute::LinkNetNsId(id) => link.peer_namespace = Some(id),
