@@ -1,4 +1,5 @@
-//! One sample of a path: a client and a server thread, each in its namespace, both pinned to the first core.
+//! One sample of a path: a client and a server thread, each in its namespace, both pinned to the first core; for
+//! datagrams one thread with a socket in either.
 //!
 //! On one core there is no wake-up between cores in the figures, the one signal that repeats on a shared machine.
 //! Blocking sockets; 64-byte messages; the server closes first, so that its side holds the TIME_WAIT.
@@ -25,8 +26,6 @@ const WARM_UP: Duration = Duration::from_millis(50);
 const SAMPLE: Duration = Duration::from_millis(150);
 /// Datagrams per system call.
 const BATCH: usize = 64;
-/// How long the receiving end waits before it looks whether it is over.
-const LISTEN_LIMIT: Duration = Duration::from_millis(5);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// What a client and a server do.
@@ -88,6 +87,29 @@ impl Figure {
 
 /// Runs one sample between two namespaces.
 pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<Vec<(Figure, f64)>> {
+    let conversation = match kind {
+        Kind::RoundTrip => Conversation::RoundTrip,
+        Kind::Connections => Conversation::Connections,
+        Kind::Stream => Conversation::Stream,
+        Kind::Datagrams => return datagrams(client, server, address).map(|kpps| vec![(Figure::Datagrams, kpps)]),
+    };
+    converse(conversation, client, server, address)
+}
+
+/// What needs a thread on each side.
+#[derive(Clone, Copy)]
+enum Conversation {
+    RoundTrip,
+    Connections,
+    Stream,
+}
+
+fn converse(
+    kind: Conversation,
+    client: &Namespace,
+    server: &Namespace,
+    address: Ipv4Addr,
+) -> Result<Vec<(Figure, f64)>> {
     let (ready_tx, ready) = mpsc::channel();
     let stop = AtomicBool::new(false);
     let received = AtomicU64::new(0);
@@ -95,25 +117,19 @@ pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Add
         let (stop, received) = (&stop, &received);
         let serving = scope.spawn(move || {
             pin()?;
-            server.inside(|| match kind {
-                Kind::Datagrams => receive_datagrams(address, &ready_tx, stop, received),
-                _ => serve(kind, address, &ready_tx, stop, received),
-            })?
+            server.inside(|| serve(kind, address, &ready_tx, stop, received))?
         });
         let asking = scope.spawn(move || -> Result<Vec<(Figure, f64)>> {
             pin()?;
             let to: SocketAddrV4 = ready.recv().context("the server thread ended before it listened")?;
             let figures = client.inside(|| match kind {
-                Kind::RoundTrip => round_trip(to),
-                Kind::Connections => connections(to).map(|figure| vec![(Figure::Connections, figure)]),
-                Kind::Stream => stream(to, received).map(|figure| vec![(Figure::Stream, figure)]),
-                Kind::Datagrams => send_datagrams(to, received).map(|figure| vec![(Figure::Datagrams, figure)]),
+                Conversation::RoundTrip => round_trip(to),
+                Conversation::Connections => connections(to).map(|figure| vec![(Figure::Connections, figure)]),
+                Conversation::Stream => stream(to, received).map(|figure| vec![(Figure::Stream, figure)]),
             })?;
             stop.store(true, Ordering::SeqCst);
             // Wakes the server from accept; it may be gone already, which is as good.
-            if kind != Kind::Datagrams {
-                let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
-            }
+            let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
             figures
         });
         let figures = asking.join().map_err(|_| anyhow::anyhow!("the client thread panicked"))?;
@@ -129,7 +145,7 @@ fn pin() -> Result<()> {
 }
 
 fn serve(
-    kind: Kind,
+    kind: Conversation,
     address: Ipv4Addr,
     ready: &mpsc::Sender<SocketAddrV4>,
     stop: &AtomicBool,
@@ -142,15 +158,14 @@ fn serve(
         let (mut peer, _) = listener.accept()?;
         peer.set_nodelay(true)?;
         match kind {
-            Kind::RoundTrip => while echo(&mut peer).is_ok() {},
+            Conversation::RoundTrip => while echo(&mut peer).is_ok() {},
             // Closing without an answer is how a wake-up connection ends.
-            Kind::Connections => drop(echo(&mut peer)),
-            Kind::Stream => {
+            Conversation::Connections => drop(echo(&mut peer)),
+            Conversation::Stream => {
                 while let Ok(n @ 1..) = peer.read(&mut buffer) {
                     received.fetch_add(n as u64, Ordering::Relaxed);
                 }
             }
-            Kind::Datagrams => {}
         }
     }
     Ok(())
@@ -221,48 +236,74 @@ fn stream(to: SocketAddrV4, received: &AtomicU64) -> Result<f64> {
     Ok(bytes as f64 * 8.0 / begin.elapsed().as_secs_f64() / 1e9)
 }
 
-fn receive_datagrams(
-    address: Ipv4Addr,
-    ready: &mpsc::Sender<SocketAddrV4>,
-    stop: &AtomicBool,
-    received: &AtomicU64,
-) -> Result<()> {
-    let socket = UdpSocket::bind((address, 0)).with_context(|| format!("listen on {address}"))?;
-    socket.set_read_timeout(Some(LISTEN_LIMIT))?;
-    ready.send(SocketAddrV4::new(address, socket.local_addr()?.port())).ok();
-    let mut buffers = [[0u8; MESSAGE_BYTES]; BATCH];
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
-    while !stop.load(Ordering::SeqCst) {
-        let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
-        let flags = MsgFlags::MSG_WAITFORONE;
-        match recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
-            Ok(messages) => received.fetch_add(messages.count() as u64, Ordering::Relaxed),
-            Err(nix::errno::Errno::EAGAIN) => continue,
-            Err(errno) => return Err(errno).context("receive datagrams"),
-        };
-    }
-    Ok(())
+/// Sends and receives by turns on one thread, so that no wake-up and no choice of the scheduler is in the figure: only
+/// what the way of a datagram costs. The sockets belong to the namespaces they were opened in.
+fn datagrams(client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<f64> {
+    let pinned = || {
+        pin()?;
+        take_turns(client, server, address)
+    };
+    let outcome = thread::scope(|scope| scope.spawn(pinned).join());
+    outcome.map_err(|_| anyhow::anyhow!("the measuring thread panicked"))?
 }
 
-fn send_datagrams(to: SocketAddrV4, received: &AtomicU64) -> Result<f64> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect(to)?;
-    let message = [7u8; MESSAGE_BYTES];
-    let slices = [[IoSlice::new(&message)]; BATCH];
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
-    let mut send_for = |limit: Duration| -> Result<()> {
-        let begin = Instant::now();
-        while begin.elapsed() < limit {
-            let nowhere_else = [None; BATCH];
-            sendmmsg(socket.as_raw_fd(), &mut headers, &slices, nowhere_else, [], MsgFlags::empty())?;
-            // The receiving end is on the same core.
-            thread::yield_now();
-        }
-        Ok(())
-    };
-    send_for(WARM_UP)?;
-    let (begin, before) = (Instant::now(), received.load(Ordering::Relaxed));
-    send_for(SAMPLE)?;
-    let datagrams = received.load(Ordering::Relaxed) - before;
+fn take_turns(client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<f64> {
+    let receiver = server.inside(|| UdpSocket::bind((address, 0)))?.with_context(|| format!("listen on {address}"))?;
+    let to = receiver.local_addr()?;
+    let sender = client.inside(|| -> std::io::Result<UdpSocket> {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect(to)?;
+        Ok(socket)
+    })??;
+    let mut turns = Turns::new(&sender, &receiver);
+    turns.take_for(WARM_UP)?;
+    let begin = Instant::now();
+    let datagrams = turns.take_for(SAMPLE)?;
     Ok(datagrams as f64 / begin.elapsed().as_secs_f64() / 1e3)
+}
+
+/// The two ends of a run of datagrams.
+struct Turns<'a> {
+    sender: &'a UdpSocket,
+    receiver: &'a UdpSocket,
+    sent: MultiHeaders<SockaddrIn>,
+    received: MultiHeaders<SockaddrIn>,
+}
+
+impl<'a> Turns<'a> {
+    fn new(sender: &'a UdpSocket, receiver: &'a UdpSocket) -> Self {
+        let headers = || MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
+        Self { sender, receiver, sent: headers(), received: headers() }
+    }
+
+    /// How many datagrams arrived.
+    fn take_for(&mut self, limit: Duration) -> Result<u64> {
+        let (begin, mut arrived) = (Instant::now(), 0);
+        while begin.elapsed() < limit {
+            self.send()?;
+            arrived += self.receive()?;
+        }
+        Ok(arrived)
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let message = [7u8; MESSAGE_BYTES];
+        let slices = [[IoSlice::new(&message)]; BATCH];
+        let nowhere_else = [None; BATCH];
+        let fd = self.sender.as_raw_fd();
+        sendmmsg(fd, &mut self.sent, &slices, nowhere_else, [], MsgFlags::empty()).context("send datagrams")?;
+        Ok(())
+    }
+
+    /// All that are there. Delivery on one core ends before the sending call returns.
+    fn receive(&mut self) -> Result<u64> {
+        let mut buffers = [[0u8; MESSAGE_BYTES]; BATCH];
+        let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
+        let fd = self.receiver.as_raw_fd();
+        match recvmmsg(fd, &mut self.received, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
+            Ok(messages) => Ok(messages.count() as u64),
+            Err(nix::errno::Errno::EAGAIN) => Ok(0),
+            Err(errno) => Err(errno).context("receive datagrams"),
+        }
+    }
 }
