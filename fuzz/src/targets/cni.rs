@@ -71,20 +71,7 @@ fn leased(wanted: &[Wanted], routes: Vec<RouteTo>) -> Outcome {
 }
 
 fn link(index: u32, name: &str, kind: &str) -> Link {
-    Link {
-        index,
-        name: name.to_owned(),
-        mac: None,
-        mtu: 1500,
-        is_up: false,
-        kind: Some(kind.to_owned()),
-        bridge: None,
-        peer_index: None,
-        peer_namespace: None,
-        port_isolated: false,
-        port_hairpin: false,
-        alias: None,
-    }
+    Link { index, name: name.to_owned(), mtu: 1500, kind: Some(kind.to_owned()), ..Link::default() }
 }
 
 /// As the kernel does it: one route to a destination.

@@ -13,7 +13,7 @@ use netlink_packet_route::link::{
 use super::{ACT, CREATE, Fault, Netlink, Refused};
 
 /// A link as the kernel shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
     /// Number within its namespace.
     pub index: u32,
@@ -264,21 +264,8 @@ fn end(name: &str, mac: Option<MacAddress>, mtu: Option<u32>) -> Vec<LinkAttribu
 
 fn seen(reply: Message) -> Option<Link> {
     let Message::NewLink(message) = reply else { return None };
-    let mut link = Link {
-        index: message.header.index,
-        name: String::new(),
-        mac: None,
-        mtu: 0,
-        unsplit_bytes: None,
-        is_up: message.header.flags.contains(LinkFlags::Up),
-        kind: None,
-        bridge: None,
-        peer_index: None,
-        peer_namespace: None,
-        port_isolated: false,
-        port_hairpin: false,
-        alias: None,
-    };
+    let mut link =
+        Link { index: message.header.index, is_up: message.header.flags.contains(LinkFlags::Up), ..Link::default() };
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,

@@ -20,20 +20,7 @@ fn want() -> Want {
 }
 
 fn link(index: u32, name: &str, kind: &str) -> Link {
-    Link {
-        index,
-        name: name.into(),
-        mac: None,
-        mtu: 1500,
-        is_up: false,
-        kind: Some(kind.into()),
-        bridge: None,
-        peer_index: None,
-        peer_namespace: None,
-        port_isolated: false,
-        port_hairpin: false,
-        alias: None,
-    }
+    Link { index, name: name.into(), mtu: 1500, kind: Some(kind.into()), ..Link::default() }
 }
 
 /// What a kernel would show after a step.

@@ -20,6 +20,7 @@ fn seen(name: &str, is_up: bool) -> Seen {
         name: name.into(),
         mac: Some("02:00:00:00:00:07".parse().unwrap()),
         mtu: 1500,
+        unsplit_bytes: None,
         is_up,
         kind: None,
         bridge: None,
