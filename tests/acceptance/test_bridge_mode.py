@@ -61,8 +61,8 @@ def run(berth, ecs, ec2_cluster):
         task.wait("tasks_stopped")
 
 
-def define(ecs, family, *containers, mode=None):
-    settings = {"networkMode": mode} if mode else {}
+def define(ecs, family, *containers, mode=None, **more):
+    settings = more | ({"networkMode": mode} if mode else {})
     containers = [{"memory": 64} | one for one in containers]
     answer = ecs.register_task_definition(family=family, containerDefinitions=containers, **settings)
     return answer["taskDefinition"]
@@ -257,6 +257,19 @@ def test_the_other_modes_have_no_pause_container(ecs, berth, run, dynamic):
     assert inside == own - {one["runtimeId"] for one in host.describe()["containers"]}
     for task in [host, none]:
         end(task)
+
+
+@pytest.mark.parametrize("mode", ["bridge", "host", "none"])
+def test_containers_share_processes_and_memory_in_every_mode(ecs, run, mode):
+    app = container("app", "busybox", ["sh", "-c", "echo hello > /dev/shm/word; exec sleep 600"], stopTimeout=2)
+    look = "until grep -q sleep.600 /proc/[0-9]*/cmdline && grep -q hello /dev/shm/word; do sleep 0.1; done"
+    other = container("other", "busybox", ["sh", "-c", look])
+    definition = define(ecs, f"shares-{mode}", app, other, mode=mode, pidMode="task", ipcMode="task")
+    assert (definition["pidMode"], definition["ipcMode"]) == ("task", "task")
+    (task,), failures = run(definition["taskDefinitionArn"])
+    assert not failures
+    states = {one["name"]: one for one in task.wait("tasks_stopped").describe()["containers"]}
+    assert states["other"]["exitCode"] == 0
 
 
 def test_linked_containers_know_each_other_by_name(ecs, run):

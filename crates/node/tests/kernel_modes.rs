@@ -14,6 +14,7 @@ use std::time::Duration;
 use berth_fabric::kernel::netlink::{Route, VethPair};
 use berth_fabric::kernel::{Namespace, Netlink, sysctl};
 use berth_types::TaskId;
+use berth_types::container::{IpcMode, PidMode};
 use berth_types::intent::{LaunchType, PortIntent, TaskIntent};
 use berth_types::mode::{ContainerLink, NetworkBinding, NetworkMode, Protocol};
 use berth_types::report::{StopCause, TaskStage};
@@ -159,6 +160,41 @@ fn none_has_loopback_only() {
         assert_eq!(namespaces(&lab), before + 2, "one for each container");
         stopped(&mut lab, &id).await;
         assert_eq!(namespaces(&lab), before);
+        lab.end().await;
+    });
+}
+
+/// Whoever comes second reads what the first one wrote, and sees its process.
+#[test]
+fn processes_and_memory_are_shared_by_containers_of_different_networks() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("share").await;
+        lab.config.prepared_namespaces = 0;
+        lab.start().await;
+        let before = namespaces(&lab);
+        for mode in [NetworkMode::None, NetworkMode::Bridge, NetworkMode::Host] {
+            let links = "readlink /proc/self/ns/net";
+            let first = format!("{links}; echo hello > /dev/shm/word; echo up; exec sleep 60");
+            let second = format!(
+                "{links}; until grep hello /dev/shm/word; do sleep 0.1; done; \
+                 until grep -q sleep.60 /proc/[0-9]*/cmdline; do sleep 0.1; done; echo up; exec sleep 61"
+            );
+            let mut wanted = task(&mut lab, mode, &first, Vec::new());
+            (wanted.pid_mode, wanted.ipc_mode) = (PidMode::Task, IpcMode::Task);
+            wanted.containers.push(container("other", &second));
+            let (id, _) = running(&mut lab, wanted).await;
+            lab.written(&id, "other", "up").await;
+            let network = |name: &str| lab.log(&id, name).lines().next().unwrap().to_owned();
+            assert_eq!(network("app") == network("other"), mode == NetworkMode::Host, "{mode:?}");
+            assert!(lab.log(&id, "other").contains("hello"));
+            assert!(!no_pause_container(&lab));
+            // A node that comes back finds what they share, and gives it back with the task.
+            lab.drop_node().await;
+            lab.start_node().await;
+            stopped(&mut lab, &id).await;
+            assert!(no_pause_container(&lab));
+            assert_eq!(namespaces(&lab), before);
+        }
         lab.end().await;
     });
 }

@@ -163,9 +163,14 @@ fn ports(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecord) 
     }
 }
 
-/// The pause container, as the ECS agent lists it.
+/// The pause container, as the ECS agent lists it: one that holds the network, or one that holds only what else the
+/// containers share.
 fn pause(task: &TaskRecord, version: Version) -> Option<Value> {
     let held = task.namespace.as_ref()?;
+    let kind = match task.intent.network_mode {
+        NetworkMode::Awsvpc => "CNI_PAUSE",
+        NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => "NAMESPACE_PAUSE",
+    };
     Some(json!({
         "DockerId": held.pause_id,
         "Name": crate::pause::NAME,
@@ -176,7 +181,7 @@ fn pause(task: &TaskRecord, version: Version) -> Option<Value> {
         "DesiredStatus": "RESOURCES_PROVISIONED",
         "KnownStatus": "RESOURCES_PROVISIONED",
         "Limits": {"CPU": 2, "Memory": 0},
-        "Type": "CNI_PAUSE",
+        "Type": kind,
         "Networks": networks(task, None, version),
     }))
 }

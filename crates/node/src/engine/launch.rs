@@ -199,8 +199,26 @@ impl Launch {
     async fn network(&self) -> Result<Standing, LaunchFault> {
         match self.record.intent.network_mode {
             NetworkMode::Awsvpc => self.together().await.map(|(held, eni)| Standing::Together(held, eni)),
-            NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => self.apart().await.map(Standing::Apart),
+            NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None => {
+                let (places, held) = tokio::join!(self.apart(), self.shared());
+                Ok(Standing::Apart(places?, held?))
+            }
         }
+    }
+
+    /// The pause container whose processes or memory the containers share, though each has a place of its own.
+    async fn shared(&self) -> Result<Option<HeldNamespace>, LaunchFault> {
+        if !self.shares_namespaces() {
+            return Ok(None);
+        }
+        self.namespace().await.map(Some).map_err(|fault| {
+            self.cancel.cancel();
+            LaunchFault::task("ResourceInitializationError", fault)
+        })
+    }
+
+    fn shares_namespaces(&self) -> bool {
+        self.record.intent.pid_mode == PidMode::Task || self.record.intent.ipc_mode == IpcMode::Task
     }
 
     /// A place for each container.
@@ -232,7 +250,7 @@ impl Launch {
     /// A namespace for all containers, with an interface of the VPC.
     async fn together(&self) -> Result<(HeldNamespace, EniIntent), LaunchFault> {
         let eni = self.interface().await?;
-        let taken = self.namespace(&eni).await;
+        let taken = self.namespace().await;
         let plugged = match taken {
             Ok(held) => self.plug(held, &eni).await,
             Err(fault) => Err(fault),
@@ -273,7 +291,7 @@ impl Launch {
         }
     }
 
-    async fn namespace(&self, eni: &EniIntent) -> Result<HeldNamespace, Fault> {
+    async fn namespace(&self) -> Result<HeldNamespace, Fault> {
         let is_wired = self.record.intent.launch_type == LaunchType::Fargate;
         let held = match &self.record.namespace {
             Some(held) => held.clone(),
@@ -284,7 +302,7 @@ impl Launch {
         let labels = names::runtime_labels(labels, &self.host.config.instance);
         self.host.containerd.label_container(&held.pause_id, labels).await?;
         self.host.config.pass(Step::PauseLabelled);
-        tracing::debug!(task = %self.record.id, namespace = held.name, address = %eni.address, "namespace taken");
+        tracing::debug!(task = %self.record.id, namespace = held.name, "namespace taken");
         Ok(held)
     }
 
@@ -384,15 +402,7 @@ impl Launch {
 
     /// Process of the pause container, when its namespaces are shared.
     async fn pause_process(&self, standing: &Standing) -> Result<Option<u32>, Fault> {
-        let task = &self.record.intent;
-        if task.pid_mode != PidMode::Task && task.ipc_mode != IpcMode::Task {
-            return Ok(None);
-        }
-        let Standing::Together(held, _) = standing else {
-            let text =
-                "pidMode task and ipcMode task need network mode awsvpc, whose pause container holds the namespaces";
-            return Err(Fault::Specification(text.to_owned()));
-        };
+        let (true, Some(held)) = (self.shares_namespaces(), standing.held()) else { return Ok(None) };
         match self.host.containerd.task_state(&held.pause_id).await? {
             TaskState::Running(pid) => Ok(Some(pid)),
             TaskState::Absent | TaskState::Created | TaskState::Exited(_) => Err(Fault::Ended("pause container")),

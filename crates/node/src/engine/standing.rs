@@ -15,8 +15,8 @@ use crate::namespaces::HeldNamespace;
 pub(super) enum Standing {
     /// Network mode awsvpc: one namespace, held by a pause container, with an interface of the VPC.
     Together(HeldNamespace, EniIntent),
-    /// Any other: a place for each container, in order.
-    Apart(Vec<Place>),
+    /// Any other: a place for each container, in order; and a pause container that holds what else they share.
+    Apart(Vec<Place>, Option<HeldNamespace>),
 }
 
 /// What the specification of one container takes of it.
@@ -32,6 +32,14 @@ pub(super) struct Stand {
 }
 
 impl Standing {
+    /// The namespace of the task's pause container, if it has one.
+    pub fn held(&self) -> Option<&HeldNamespace> {
+        match self {
+            Self::Together(held, _) => Some(held),
+            Self::Apart(_, held) => held.as_ref(),
+        }
+    }
+
     /// Where one container stands; `None` for one that is not in the task.
     pub fn of(&self, host: &Host, record: &TaskRecord, index: usize) -> Option<Stand> {
         let task_dir = host.config.task_dir(record.id.as_str());
@@ -42,12 +50,12 @@ impl Standing {
                 hostname: files::hostname(&record.intent, eni.address),
                 files: task_dir,
             }),
-            Self::Apart(places) => {
+            Self::Apart(places, held) => {
                 let (place, container) = (places.get(index)?, record.containers.get(index)?);
                 let asked = record.intent.containers.get(index)?.hostname.as_deref();
                 Some(Stand {
                     netns: host.places.namespace(place),
-                    group: container.runtime_id.clone(),
+                    group: held.as_ref().map_or(&container.runtime_id, |held| &held.pause_id).clone(),
                     hostname: modes::hostname_in(place, asked, &container.runtime_id),
                     files: modes::files_dir(&task_dir, &container.runtime_id),
                 })
@@ -60,7 +68,7 @@ impl Standing {
         let task_dir = host.config.task_dir(record.id.as_str());
         match self {
             Self::Together(_, eni) => files::prepare(&task_dir, &record.intent, Some(eni.address)),
-            Self::Apart(places) => {
+            Self::Apart(places, _) => {
                 files::prepare(&task_dir, &record.intent, None)?;
                 modes::write_files(&task_dir, record, places)
             }

@@ -54,6 +54,7 @@ pub(super) async fn stop(host: &Host, record: &TaskRecord, states: States) -> Re
     // Nobody waits for these to be given back: the task is over when they are.
     if record.intent.network_mode != NetworkMode::Awsvpc {
         host.places.give_back(&record.id).await?;
+        host.namespaces.give_back(&host.network, &record.id).await?;
     }
     let (config, cgroups, task) = (host.config.clone(), host.cgroups.clone(), record.id.clone());
     blocking("file remover", move || {

@@ -61,8 +61,8 @@ pub fn register_task_definition(
         enable_fault_injection: req.enable_fault_injection,
         placement_constraints: placement_constraints(req)?,
         volumes,
-        pid_mode: namespace_mode(req.pid_mode.as_deref(), "pidMode", &["task", "host"], around.mode)?,
-        ipc_mode: namespace_mode(req.ipc_mode.as_deref(), "ipcMode", &["task", "host", "none"], around.mode)?,
+        pid_mode: namespace_mode(req.pid_mode.as_deref(), "pidMode", &["task", "host"])?,
+        ipc_mode: namespace_mode(req.ipc_mode.as_deref(), "ipcMode", &["task", "host", "none"])?,
         ephemeral_storage_gib: fargate::ephemeral_storage(req.ephemeral_storage.as_ref(), around.fargate)?,
         containers,
         registered_at: env.now,
@@ -145,17 +145,9 @@ fn is_windows(operating_system_family: &str) -> bool {
     operating_system_family.starts_with("WINDOWS_")
 }
 
-/// pidMode or ipcMode. What a task shares is held by its pause container, which only a task with an interface has.
-fn namespace_mode(
-    given: Option<&str>,
-    member: &str,
-    known: &[&str],
-    mode: NetworkMode,
-) -> Result<Option<String>, Refusal> {
+/// pidMode or ipcMode.
+fn namespace_mode(given: Option<&str>, member: &str, known: &[&str]) -> Result<Option<String>, Refusal> {
     match given {
-        Some("task") if mode != NetworkMode::Awsvpc => {
-            Err(not_yet(format!("{member} task with networkMode {}", mode.as_str())))
-        }
         Some(mode) if !known.contains(&mode) => Err(client(format!("'{mode}' is not a valid value for {member}."))),
         given => Ok(given.map(str::to_owned)),
     }

@@ -342,7 +342,7 @@ fn what_needs_other_services_is_refused() {
 }
 
 #[test]
-fn namespaces_that_are_not_there_cannot_be_shared_nor_set() {
+fn namespaces_are_shared_in_every_mode_and_those_of_the_host_cannot_be_set() {
     let of_host = |name: &str| {
         let control = json!({"systemControls": [{"namespace": name, "value": "1"}]});
         merged(json!({"ipcMode": "host"}), container(control))
@@ -358,9 +358,9 @@ fn namespaces_that_are_not_there_cannot_be_shared_nor_set() {
         ],
     );
     expect![[r#"
-        pid of a task in bridge: ClientException: pidMode task with networkMode bridge is not supported by this endpoint yet.
+        pid of a task in bridge: ok
         pid of the host in bridge: ok
-        ipc of a task in host: ClientException: ipcMode task with networkMode host is not supported by this endpoint yet.
+        ipc of a task in host: ok
         control of the host: ClientException: The system control 'kernel.msgmax' is not supported when ipcMode=host.
         control of the network: ok
     "#]]
