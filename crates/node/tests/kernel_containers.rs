@@ -11,7 +11,7 @@ use berth_types::container::{
     Capabilities, Device, IpcMode, LinuxParameters, LogIntent, PidMode, SystemControl, Tmpfs, Ulimit, VolumeIntent,
     VolumeSource,
 };
-use berth_types::intent::{LaunchType, MountIntent, TaskIntent};
+use berth_types::intent::{LaunchType, MountIntent, TaskIntent, VolumesFrom};
 use berth_types::report::{StopCause, TaskStage};
 use lab::{Lab, container, in_own_network, only};
 
@@ -262,6 +262,15 @@ fn a_new_volume_has_what_the_image_has_at_its_path() {
             "cat /seed/kept; echo changed > /seed/kept && echo writable; touch /home/x 2>/dev/null || echo read-only";
         let bare = output(&mut lab, look, |task| task.containers[0].readonly_root_filesystem = true).await;
         assert_eq!(bare, "kept\nwritable\nread-only\n", "what the image names is a volume without being mounted");
+        let look = "until cat /seed/word; do sleep 0.1; done; touch /seed/x 2>/dev/null || echo read-only";
+        let taken = output(&mut lab, look, |task| {
+            let mut other = container("other", "echo of other > /seed/word; exec sleep 60");
+            other.essential = false;
+            task.containers.push(other);
+            task.containers[0].volumes_from = vec![VolumesFrom { container: "other".to_owned(), read_only: true }];
+        });
+        let taken = taken.await;
+        assert!(taken.ends_with("of other\nread-only\n"), "the volume of the other's image: {taken}");
         lab.end().await;
     });
 }

@@ -290,8 +290,11 @@ pub struct ContainerIntent {
     pub pseudo_terminal: bool,
     /// Labels added to the container.
     pub labels: BTreeMap<String, String>,
-    /// Volumes of the task mounted into the container.
+    /// Volumes of the task mounted into the container; those the definitions of others name for it among them.
     pub mounts: Vec<MountIntent>,
+    /// Containers whose mounts it has, too: what their images name as volumes comes to it on the host.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub volumes_from: Vec<VolumesFrom>,
     /// Ports the definition names: published in network mode bridge, told of in every mode.
     pub ports: Vec<PortIntent>,
     /// Containers of the task it knows by name (network mode bridge).
@@ -345,6 +348,15 @@ pub struct ContainerIntent {
     /// Where its output goes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub log: LogIntent,
+}
+
+/// A container whose mounts another one has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Name of the container that has them first.
+    pub container: String,
+    /// Without write permission.
+    pub read_only: bool,
 }
 
 /// A task volume seen in a container.

@@ -1,9 +1,9 @@
 //! One task as its host must run it: definition and overrides put together.
 
 use berth_types::container::{Condition, Dependency, IpcMode, LogIntent, PidMode, VolumeIntent, VolumeSource};
-use berth_types::intent::{ContainerIntent, DnsIntent, MountIntent, PortIntent, TaskIntent};
+use berth_types::intent::{ContainerIntent, DnsIntent, MountIntent, PortIntent, TaskIntent, VolumesFrom};
 
-use crate::ecs::record::{ContainerDefinition, Task, TaskContainer, TaskDefinition, Volume, VolumeKind};
+use crate::ecs::record::{self, ContainerDefinition, Task, TaskContainer, TaskDefinition, Volume, VolumeKind};
 use crate::ecs::{cluster_arn, container_arn, read_link, task_arn};
 use crate::vpc::record::Vpc;
 use crate::{Env, Snapshot};
@@ -86,7 +86,7 @@ fn volume(volume: &Volume) -> VolumeIntent {
 
 /// The mounts of a container and of those it takes volumes from; its own come first and win.
 fn mounts(task: &TaskDefinition, container: &ContainerDefinition) -> Vec<MountIntent> {
-    let own = |mount: &crate::ecs::record::MountPoint| MountIntent {
+    let own = |mount: &record::MountPoint| MountIntent {
         volume: mount.source_volume.clone(),
         path: mount.container_path.clone(),
         read_only: mount.read_only == Some(true),
@@ -104,6 +104,10 @@ fn mounts(task: &TaskDefinition, container: &ContainerDefinition) -> Vec<MountIn
     mounts
 }
 
+fn volumes_from(from: &record::VolumesFrom) -> VolumesFrom {
+    VolumesFrom { container: from.source_container.clone(), read_only: from.read_only == Some(true) }
+}
+
 fn one(
     task: &Task,
     definition: &TaskDefinition,
@@ -112,7 +116,7 @@ fn one(
     env: &Env,
 ) -> ContainerIntent {
     let given = &state.overrides;
-    let port = |mapping: &crate::ecs::record::PortMapping| PortIntent {
+    let port = |mapping: &record::PortMapping| PortIntent {
         container_port: mapping.container_port,
         last_container_port: mapping.last_container_port,
         // 0 is any free port of the host.
@@ -139,6 +143,7 @@ fn one(
         pseudo_terminal: container.pseudo_terminal == Some(true),
         labels: container.docker_labels.clone().unwrap_or_default(),
         mounts: mounts(definition, container),
+        volumes_from: container.volumes_from.iter().map(volumes_from).collect(),
         ports: container.port_mappings.iter().map(port).collect(),
         links: container.links.iter().flatten().map(|link| read_link(link)).collect(),
         hostname: container.hostname.clone(),

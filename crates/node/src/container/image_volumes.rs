@@ -11,16 +11,42 @@ use crate::images::ImageConfig;
 
 /// Adds these volumes to a task; `images` are those of its containers, in order. Answers the same each time.
 pub(crate) fn add(task: &mut TaskIntent, images: &[&ImageConfig]) {
-    for (container, image) in task.containers.iter_mut().zip(images) {
-        let named = image.volumes.iter().flat_map(|volumes| volumes.keys());
-        let uncovered: Vec<&String> =
-            named.filter(|path| is_below_root(path) && !is_covered(container, path)).collect();
-        for path in uncovered {
-            let volume = free_name(&task.volumes);
-            container.mounts.push(MountIntent { volume: volume.clone(), path: path.clone(), read_only: false });
-            task.volumes.push(VolumeIntent::empty(&volume));
+    let mut gained = vec![None; task.containers.len()];
+    for index in 0..task.containers.len() {
+        add_to(task, index, images, &mut gained);
+    }
+}
+
+/// Adds to one container what it takes from others, which have theirs before it, then what its own image names. The
+/// mounts it gains are noted. Containers never take volumes from each other in a circle.
+fn add_to(task: &mut TaskIntent, index: usize, images: &[&ImageConfig], gained: &mut [Option<Vec<MountIntent>>]) {
+    if gained[index].is_some() {
+        return;
+    }
+    let mut mounts = Vec::new();
+    let mut give = |container: &mut ContainerIntent, mount: MountIntent| {
+        container.mounts.push(mount.clone());
+        mounts.push(mount);
+    };
+    for from in task.containers[index].volumes_from.clone() {
+        let Some(source) = task.containers.iter().position(|one| one.name == from.container) else { continue };
+        add_to(task, source, images, gained);
+        for mount in gained[source].iter().flatten() {
+            if !is_covered(&task.containers[index], &mount.path) {
+                let read_only = mount.read_only || from.read_only;
+                give(&mut task.containers[index], MountIntent { read_only, ..mount.clone() });
+            }
         }
     }
+    let named = images.get(index).and_then(|image| image.volumes.as_ref()).into_iter().flat_map(|named| named.keys());
+    for path in named.filter(|path| is_below_root(path)) {
+        if !is_covered(&task.containers[index], path) {
+            let volume = free_name(&task.volumes);
+            task.volumes.push(VolumeIntent::empty(&volume));
+            give(&mut task.containers[index], MountIntent { volume, path: path.clone(), read_only: false });
+        }
+    }
+    gained[index] = Some(mounts);
 }
 
 fn is_below_root(path: &str) -> bool {
@@ -43,6 +69,7 @@ mod tests {
     use super::*;
     use crate::container::spec::tests::{container, task};
     use berth_types::container::Tmpfs;
+    use berth_types::intent::VolumesFrom;
 
     #[test]
     fn a_path_of_the_image_is_a_volume_unless_something_is_mounted_there() {
@@ -63,6 +90,34 @@ mod tests {
         assert!(shown(1).is_empty());
         assert_eq!(shown(2), ["of-image-2 /data", "of-image-3 /logs/", "of-image-4 /quick"]);
         assert_eq!(task.volumes.len(), 5);
+    }
+
+    #[test]
+    fn who_takes_volumes_from_another_has_those_of_its_image_too() {
+        let volumes = |path: &str| Some([(path.to_owned(), serde_json::json!({}))].into());
+        let image = |path| ImageConfig { volumes: volumes(path), ..ImageConfig::default() };
+        let named = |name: &str, from: &[(&str, bool)]| {
+            let from = from.iter().map(|(container, read_only)| VolumesFrom {
+                container: (*container).to_owned(),
+                read_only: *read_only,
+            });
+            ContainerIntent { name: name.to_owned(), volumes_from: from.collect(), ..container() }
+        };
+        let mount = MountIntent { volume: "own".to_owned(), path: "/data".to_owned(), read_only: false };
+        let covered = ContainerIntent { mounts: vec![mount], ..named("covered", &[("store", false)]) };
+        let containers =
+            vec![named("far", &[("near", false)]), named("near", &[("store", true)]), named("store", &[]), covered];
+        let mut task = TaskIntent { volumes: Vec::new(), containers, ..task() };
+        let (data, logs) = (image("/data"), image("/logs"));
+        add(&mut task, &[&data, &logs, &data, &logs]);
+        let shown = |at: usize| -> Vec<String> {
+            let shown = |mount: &MountIntent| format!("{} {} {}", mount.volume, mount.path, mount.read_only);
+            task.containers[at].mounts.iter().map(shown).collect()
+        };
+        assert_eq!(shown(0), ["of-image-0 /data true", "of-image-1 /logs false"]);
+        assert_eq!(shown(1), ["of-image-0 /data true", "of-image-1 /logs false"]);
+        assert_eq!(shown(2), ["of-image-0 /data false"]);
+        assert_eq!(shown(3), ["own /data false", "of-image-2 /logs false"]);
     }
 
     #[test]

@@ -408,7 +408,7 @@ impl Actor {
                     is_resumed: self.is_resumed,
                     interruptions: self.failures,
                 };
-                let pause = self.pause();
+                let pause = pause_after(self.failures);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -423,14 +423,15 @@ impl Actor {
                 self.publish();
                 self.write_or_warn().await;
                 self.host.config.pass(Step::StopNoted);
-                let (record, states, pause) = (self.record.clone(), self.states.subscribe(), self.pause());
+                let (record, states, pause) =
+                    (self.record.clone(), self.states.subscribe(), pause_after(self.failures));
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
                     stop::stop(&host, &record, states).await.map_err(WorkFault::Other)
                 })
             }
             Work::Release => {
-                let (record, pause) = (self.record.clone(), self.pause());
+                let (record, pause) = (self.record.clone(), pause_after(self.failures));
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
                     stop::release(&host, &record).await.map_err(WorkFault::Other)
@@ -438,14 +439,6 @@ impl Actor {
             }
         };
         self.work = Some((work, handle));
-    }
-
-    /// Pause before the work is tried again; none before the first try.
-    fn pause(&self) -> Duration {
-        match self.failures {
-            0 => Duration::ZERO,
-            n => (RETRY_PAUSE * (1 << n.min(10))).min(RETRY_PAUSE_MAX),
-        }
     }
 
     async fn after(&mut self, work: Work, result: Result<(), WorkFault>) {
@@ -586,6 +579,14 @@ impl Actor {
     /// Its id.
     pub fn id(&self) -> &TaskId {
         &self.record.id
+    }
+}
+
+/// Pause before what failed so often is tried again; none before the first try.
+pub(super) fn pause_after(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        n => (RETRY_PAUSE * (1 << n.min(10))).min(RETRY_PAUSE_MAX),
     }
 }
 

@@ -1,9 +1,8 @@
 //! Starting the program of a container again in its place: the same container, file system and log. Every step can be
 //! done twice: a node that was killed in the middle takes it up where it finds it.
 
-use std::time::Duration;
-
 use super::Host;
+use super::actor::pause_after;
 use super::record::TaskRecord;
 use crate::Fault;
 use crate::containerd::{Exit, TaskState};
@@ -20,16 +19,15 @@ pub(crate) enum Outcome {
     Ended(Exit),
 }
 
-/// Pause before a containerd that went away is asked again.
-const RETRY_PAUSE: Duration = Duration::from_millis(250);
-
 /// Starts the program that ended with `before`. A containerd that goes away is waited for.
 pub(super) async fn restart(host: &Host, record: &TaskRecord, index: usize, before: Exit) -> Result<Outcome, Fault> {
+    let mut failures = 0;
     loop {
         match try_restart(host, record, index, before).await {
             Err(fault) if fault.is_transient() => {
+                failures += 1;
                 tracing::warn!(task = %record.id, %fault, "the restart is tried again");
-                tokio::time::sleep(RETRY_PAUSE).await;
+                tokio::time::sleep(pause_after(failures)).await;
             }
             other => return other,
         }
