@@ -7,6 +7,7 @@
 mod api;
 mod client;
 mod cni;
+mod crowd;
 mod datapath;
 mod idle;
 mod idle_host;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use berth_fabric::Inner;
 
+use crate::crowd::CROWD;
 use crate::table;
 use crate::topology::{Ground, address, eni_id, mac};
 
@@ -44,6 +45,14 @@ pub fn run() -> Result<()> {
     println!(
         "\ninterface made, p50 {:.2} ms, p99 {:.2} ms (goal <= 3 p50), {writes} map writes (goal <= 3)",
         plug[0], plug[1]
+    );
+    let alone = ground.time(0, &tcp(0, address(0, 1), 1, ACK), true)?;
+    let making = ground.crowd()?;
+    let crowded = ground.time(0, &tcp(0, address(0, 1), 1, ACK), true)?;
+    println!(
+        "{CROWD} more interfaces on the host: the first 100 made in {:.2} ms each, the last 100 in {:.2} ms (p50); a \
+         packet of a known flow {alone} ns before, {crowded} ns then",
+        making.first_ms, making.last_ms
     );
     println!("one gate, 1,000 rules: {} ns (goal <= 250), {ratio} of 1 rule (goal <= 6)", gates[2]);
     Ok(())
