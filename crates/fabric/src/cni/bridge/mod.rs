@@ -18,6 +18,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::Fault;
 use super::ipam::{Ipam, LeaseRequest, Owner, Pool, Wanted};
 use super::spec::RouteTo;
+use crate::kernel::netlink::Link;
 use crate::kernel::{self, Namespace, Netlink};
 
 /// The bridge of Amazon ECS.
@@ -147,8 +148,19 @@ pub(super) struct Connected {
 pub(super) fn connect(namespace: &Namespace, want: &Want) -> Result<Connected, Fault> {
     let mut host = Netlink::open()?;
     let mut container = namespace.netlink()?;
-    let steps = plan(want, &look(&mut host, &mut container, want)?)?;
-    let mut sides = Sides { host: &mut host, container: &mut container, namespace, want, made_pair: false };
+    let seen = look(&mut host, &mut container, want)?;
+    let steps = plan(want, &seen)?;
+    let Seen { bridge, host_end, container_end, .. } = seen;
+    let mut sides = Sides {
+        host: &mut host,
+        container: &mut container,
+        namespace,
+        want,
+        bridge,
+        host_end,
+        container_end,
+        made_pair: false,
+    };
     match steps.iter().try_for_each(|step| sides.act(step)).and_then(|()| found(&mut sides)) {
         Ok(connected) => Ok(connected),
         Err(failed) if sides.made_pair => {
@@ -212,6 +224,10 @@ struct Sides<'a> {
     container: &'a mut Netlink,
     namespace: &'a Namespace,
     want: &'a Want,
+    /// These links are looked up once, as soon as they are there.
+    bridge: Option<Link>,
+    host_end: Option<Link>,
+    container_end: Option<Link>,
     /// The pair is this call's own.
     made_pair: bool,
 }
@@ -223,20 +239,20 @@ impl Sides<'_> {
                 ensure_bridge(self.host, name)?;
             }
             Step::AddBridgeAddress { address } => {
-                let index = self.bridge()?;
+                let index = self.bridge()?.index;
                 self.host.add_address(index, *address)?;
             }
             Step::RemoveBridgeAddress { address } => {
-                let index = self.bridge()?;
+                let index = self.bridge()?.index;
                 self.host.delete_address(index, *address)?;
             }
             Step::BridgeUp => {
-                let index = self.bridge()?;
+                let index = self.bridge()?.index;
                 self.host.set_up(index)?;
             }
             Step::MakePair { container_if, mac, mtu } => self.make_pair(container_if, *mac, *mtu)?,
             Step::Attach => {
-                let (end, bridge) = (self.host_end()?.index, self.bridge()?);
+                let (end, bridge) = (self.host_end()?.index, self.bridge()?.index);
                 self.host.enslave(end, bridge)?;
             }
             Step::Isolate => {
@@ -276,7 +292,7 @@ impl Sides<'_> {
     }
 
     fn make_pair(&mut self, container_if: &str, mac: MacAddress, mtu: u32) -> Result<(), Fault> {
-        let bridge = self.bridge()?;
+        let bridge = self.bridge()?.index;
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -301,31 +317,46 @@ impl Sides<'_> {
         }
     }
 
-    fn bridge(&mut self) -> Result<u32, Fault> {
-        find(self.host, &self.want.bridge).map(|link| link.index)
+    fn bridge(&mut self) -> Result<&Link, Fault> {
+        let bridge = match self.bridge.take() {
+            Some(bridge) => bridge,
+            None => find(self.host, &self.want.bridge)?,
+        };
+        Ok(self.bridge.insert(bridge))
     }
 
-    fn container_end(&mut self) -> Result<kernel::netlink::Link, Fault> {
-        find(self.container, &self.want.container_if)
+    fn container_end(&mut self) -> Result<&Link, Fault> {
+        let end = match self.container_end.take() {
+            Some(end) => end,
+            None => find(self.container, &self.want.container_if)?,
+        };
+        Ok(self.container_end.insert(end))
     }
 
-    fn host_end(&mut self) -> Result<kernel::netlink::Link, Fault> {
-        let end = self.container_end()?;
+    fn host_end(&mut self) -> Result<&Link, Fault> {
+        let end = match self.host_end.take() {
+            Some(end) => end,
+            None => self.find_host_end()?,
+        };
+        Ok(self.host_end.insert(end))
+    }
+
+    fn find_host_end(&mut self) -> Result<Link, Fault> {
+        let peer = self.container_end()?.peer_index;
         let gone = || not_there(format!("the host's end of {}", self.want.container_if));
-        let peer = end.peer_index.ok_or_else(gone)?;
-        self.host.link_by_index(peer)?.ok_or_else(gone)
+        self.host.link_by_index(peer.ok_or_else(gone)?)?.ok_or_else(gone)
     }
 }
 
 fn found(sides: &mut Sides<'_>) -> Result<Connected, Fault> {
-    let container = sides.container_end()?;
-    let host = sides.host_end()?;
+    let mac = sides.container_end()?.mac.unwrap_or_else(|| sides.want.mac());
+    let host = sides.host_end()?.clone();
+    // A bridge somebody else made may have taken the address of its new port.
     let bridge = find(sides.host, &sides.want.bridge)?;
-    let mac = container.mac.unwrap_or_else(|| sides.want.mac());
     Ok(Connected { mac, host_if: host.name, host_mac: host.mac, bridge_mac: bridge.mac })
 }
 
-fn find(netlink: &mut Netlink, name: &str) -> Result<kernel::netlink::Link, Fault> {
+fn find(netlink: &mut Netlink, name: &str) -> Result<Link, Fault> {
     netlink.link_by_name(name)?.ok_or_else(|| not_there(name.to_owned()))
 }
 

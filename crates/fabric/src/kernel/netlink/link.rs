@@ -6,8 +6,8 @@ use berth_types::MacAddress;
 use netlink_packet_core::NLM_F_ACK;
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+    LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 
 use super::{ACT, CREATE, Fault, Netlink, Refused};
@@ -74,7 +74,7 @@ pub struct VethPair<'a> {
 impl Netlink {
     /// All links of the namespace.
     pub fn links(&mut self) -> Result<Vec<Link>, Fault> {
-        let replies = self.dump("links", Message::GetLink(LinkMessage::default()))?;
+        let replies = self.dump("links", Message::GetLink(without_counters(LinkMessage::default())))?;
         Ok(replies.into_iter().filter_map(seen).collect())
     }
 
@@ -82,7 +82,7 @@ impl Netlink {
     pub fn link_by_name(&mut self, name: &str) -> Result<Option<Link>, Fault> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
-        match (self.ask)(Message::GetLink(message), NLM_F_ACK) {
+        match (self.ask)(Message::GetLink(without_counters(message)), NLM_F_ACK) {
             Ok(replies) => Ok(replies.into_iter().find_map(seen)),
             Err(cause) if cause.errno == libc::ENODEV => Ok(None),
             Err(cause) => Err(Fault::List { what: "links", cause }),
@@ -91,7 +91,7 @@ impl Netlink {
 
     /// The link of this index, if there is one.
     pub fn link_by_index(&mut self, index: u32) -> Result<Option<Link>, Fault> {
-        match (self.ask)(Message::GetLink(of(index, [])), NLM_F_ACK) {
+        match (self.ask)(Message::GetLink(without_counters(of(index, []))), NLM_F_ACK) {
             Ok(replies) => Ok(replies.into_iter().find_map(seen)),
             Err(cause) if cause.errno == libc::ENODEV => Ok(None),
             Err(cause) => Err(Fault::List { what: "links", cause }),
@@ -260,6 +260,12 @@ fn end(name: &str, mac: Option<MacAddress>, mtu: Option<u32>) -> Vec<LinkAttribu
     let name = LinkAttribute::IfName(name.to_owned());
     let mac = mac.map(|mac| LinkAttribute::Address(mac.0.to_vec()));
     [Some(name), mac, mtu.map(LinkAttribute::Mtu)].into_iter().flatten().collect()
+}
+
+/// A question that the kernel answers without summing up counters, which is most of its work and of its answer.
+fn without_counters(mut question: LinkMessage) -> LinkMessage {
+    question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    question
 }
 
 fn seen(reply: Message) -> Option<Link> {
