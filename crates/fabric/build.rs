@@ -1,4 +1,4 @@
-//! Compiles the data path: `bpf/fabric.bpf.c` for the kernel with clang, `bpf/verdict_host.c` for the tests with the
+//! Compiles the data path: `bpf/fabric.bpf.c` and `bpf/endpoint.bpf.c` for the kernel with clang, `bpf/verdict_host.c` for the tests with the
 //! host's compiler, and the Rust side of `bpf/drop_reasons.def`.
 
 use std::fmt::Write as _;
@@ -13,7 +13,8 @@ fn main() {
     println!("cargo:rerun-if-env-changed=CLANG");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let object = out.join("fabric.bpf.o");
-    compile_program(&object);
+    compile_program("bpf/fabric.bpf.c", &object);
+    compile_program("bpf/endpoint.bpf.c", &out.join("endpoint.bpf.o"));
     fs::write(out.join("fabric.build"), build_of(&object)).expect("write fabric.build");
     cc::Build::new()
         .file("bpf/verdict_host.c")
@@ -37,18 +38,18 @@ fn clang() -> String {
     )
 }
 
-fn compile_program(object: &Path) {
+fn compile_program(source: &str, object: &Path) {
     let clang = clang();
     let arch = env::var("CARGO_CFG_TARGET_ARCH").expect("cargo sets CARGO_CFG_TARGET_ARCH");
     let output = Command::new(&clang)
         .args(["-O2", "-g", "-Wall", "-Wextra", "-Werror", "-target", "bpf", "-mcpu=v3"])
         .arg(format!("-I/usr/include/{arch}-linux-gnu"))
-        .args(["-c", "bpf/fabric.bpf.c", "-o"])
+        .args(["-c", source, "-o"])
         .arg(object)
         .output()
         .unwrap_or_else(|e| panic!("could not run {clang}: {e}. Run: apt install clang-19"));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{clang} could not compile bpf/fabric.bpf.c (needs linux-libc-dev):\n{said}");
+    assert!(output.status.success(), "{clang} could not compile {source} (needs linux-libc-dev):\n{said}");
 }
 
 /// What tells this program from those of other builds.

@@ -3,9 +3,10 @@
 
 use std::fs;
 
+use aya::programs::SchedClassifier;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::bpf::{attach, load, pins};
+use crate::bpf::{attach, endpoint, load, pins};
 use crate::kernel::netlink::VethPair;
 use crate::kernel::{Namespace, Netlink, sysctl};
 
@@ -26,7 +27,7 @@ pub struct Finding {
 
 /// Looks at the kernel features and capabilities the fabric needs.
 pub fn check() -> Vec<Finding> {
-    let mut findings = vec![root(), jit(), bpffs()];
+    let mut findings = vec![root(), bpffs()];
     findings.extend(CAPABILITIES.map(|(name, bit)| capability(name, bit)));
     findings.extend(on_a_thread_in_its_own_namespace());
     findings
@@ -55,11 +56,12 @@ fn capability(name: &'static str, bit: u32) -> Finding {
     finding(name, seen, "run with full privileges; in a container, use --privileged or add the capability")
 }
 
-fn jit() -> Finding {
-    let seen = match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable") {
-        Ok(value) if value.trim() == "0" => Err("off: every packet would be interpreted".to_owned()),
+/// Asked of a program that was loaded: the setting shows in the machine's own network namespace only.
+fn jit(program: &SchedClassifier) -> Finding {
+    let seen = match program.info().map(|info| info.size_jitted()) {
+        Ok(0) => Err("off: every packet would be interpreted".to_owned()),
         Ok(_) => Ok("on".to_owned()),
-        Err(e) => Err(format!("/proc/sys/net/core/bpf_jit_enable: {e}")),
+        Err(e) => said::<(), _>(Err(e), ""),
     };
     finding("eBPF JIT", seen, "sysctl -w net.core.bpf_jit_enable=1, on a kernel with CONFIG_BPF_JIT")
 }
@@ -104,6 +106,7 @@ fn try_data_path() -> Vec<Finding> {
     match load::try_load() {
         Ok(mut program) => {
             findings.push(finding("eBPF data path", Ok("the verifier accepts the program".to_owned()), cure));
+            findings.push(jit(&program));
             if made {
                 let attached = attach::attach(&mut program, DEVICE);
                 let cure = "use a kernel with CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_BPF and CONFIG_NET_CLS_ACT";
@@ -112,7 +115,21 @@ fn try_data_path() -> Vec<Finding> {
         }
         Err(e) => findings.push(finding("eBPF data path", said::<(), _>(Err(e), ""), cure)),
     }
+    findings.push(socket_lookup());
     findings
+}
+
+/// How tasks reach the metadata endpoint.
+fn socket_lookup() -> Finding {
+    let lo = Netlink::open().and_then(|mut netlink| match netlink.link_by_name("lo")? {
+        Some(lo) => netlink.set_up(lo.index),
+        None => Ok(()),
+    });
+    let seen = match lo {
+        Ok(()) => said(endpoint::try_lead(), "connections can be led to a socket"),
+        Err(fault) => said::<(), _>(Err(fault), ""),
+    };
+    finding("eBPF socket lookup", seen, "use Linux 5.10 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_STREAM_PARSER")
 }
 
 /// Tasks that must keep the machine's own congestion control work, but slower.

@@ -82,6 +82,9 @@ pub enum Fault {
     /// Asking how long a jiffy is.
     #[error("could not read the resolution of the coarse clock; a sandbox may forbid clock_getres")]
     Clock(#[source] std::io::Error),
+    /// Listening for a trial.
+    #[error("could not listen on the loopback")]
+    Listen(#[source] std::io::Error),
     /// Waiting for packets in flight.
     #[error("could not wait for packets in flight; the kernel needs CONFIG_MEMBARRIER")]
     Grace(#[source] std::io::Error),

@@ -4,7 +4,8 @@
 //! needs is plugged. Namespaces and plugins hold no shared state and run on threads for blocking work.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
@@ -109,6 +110,13 @@ impl Network {
     pub async fn program(&self, intent: Arc<HostIntent>) -> Result<(), Fault> {
         let on = "the data path".to_owned();
         self.on_fabric("program", on, move |fabric| fabric.program(&intent).map(drop).map_err(|f| describe(&f))).await
+    }
+
+    /// Leads connections to an address and port of the host to a socket that listens elsewhere.
+    pub async fn lead(&self, address: SocketAddrV4, listener: &impl AsFd) -> Result<(), Fault> {
+        let listener = listener.as_fd().try_clone_to_owned().map_err(Fault::system("keep the listener"))?;
+        let lead = move |fabric: &mut Fabric| fabric.lead(address, &listener).map_err(|f| describe(&f));
+        self.on_fabric("lead connections to", address.to_string(), lead).await
     }
 
     /// Interfaces that are plugged.

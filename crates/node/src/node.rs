@@ -15,7 +15,7 @@ use crate::journal::Journal;
 use crate::link::Introduction;
 use crate::modes::Places;
 use crate::namespaces::{self, Namespaces};
-use crate::network::{METADATA_ADDRESS, Network};
+use crate::network::Network;
 use crate::{Fault, NodeConfig, endpoint, garbage, identity, link, pause};
 
 /// Runs a node until `shutdown`. Tasks and containerd live on; the next node takes them up again.
@@ -49,7 +49,7 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let places = Places::open(&config, journal.clone())?;
     // Before anything is made: what is there now and in no journal is nobody's.
     garbage::collect(&config, &journal, &containerd, &network, &cgroups).await;
-    let listener = endpoint::listen(METADATA_ADDRESS)?;
+    let listener = endpoint::listen(&network).await?;
     let capacity = config.capacity.unwrap_or_else(identity::measured_capacity);
     let instance = identity.host.as_str().to_owned();
     let who = Introduction { identity, capacity, runtime_version };

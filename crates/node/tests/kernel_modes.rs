@@ -227,6 +227,37 @@ fn host_is_the_network_of_the_host() {
     });
 }
 
+async fn is_told_of_itself(lab: &mut Lab, mode: NetworkMode) {
+    let look = "wget -q -O - $ECS_CONTAINER_METADATA_URI_V4; echo; echo up; sleep 60";
+    let mut wanted = task(lab, mode, look, Vec::new());
+    wanted.containers[0].endpoint_id = "endpoint-of-another".to_owned();
+    let (id, _) = running(lab, wanted).await;
+    assert!(lab.log(&id, "app").contains(r#""DockerId":"#), "{}", lab.log(&id, "app"));
+    stopped(lab, &id).await;
+}
+
+#[test]
+fn a_container_of_the_host_has_port_80_and_the_metadata_endpoint_has_its_own() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("eighty").await;
+        lab.start().await;
+        let wanted = task(&mut lab, NetworkMode::Host, SERVER, Vec::new());
+        let (server, _) = running(&mut lab, wanted).await;
+        let endpoint: SocketAddr = "169.254.170.2:80".parse().unwrap();
+        let public = || answer(|| ask("127.0.0.1:80".parse().unwrap()));
+        assert!(public().starts_with("hello from "));
+        is_told_of_itself(&mut lab, NetworkMode::Host).await;
+        is_told_of_itself(&mut lab, NetworkMode::Bridge).await;
+        lab.drop_node().await;
+        assert_eq!(ask(endpoint), None, "nobody answers in the place of a node that is gone");
+        assert!(public().starts_with("hello from "));
+        lab.start_node().await;
+        is_told_of_itself(&mut lab, NetworkMode::Bridge).await;
+        stopped(&mut lab, &server).await;
+        lab.end().await;
+    });
+}
+
 #[test]
 fn a_port_of_the_host_leads_to_a_container_on_the_bridge() {
     in_own_network(|| async {

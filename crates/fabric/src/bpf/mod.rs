@@ -2,6 +2,7 @@
 
 pub mod attach;
 mod batch;
+pub mod endpoint;
 pub mod layout;
 pub mod load;
 pub mod maps;

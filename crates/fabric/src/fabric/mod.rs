@@ -18,6 +18,8 @@ pub(crate) mod testing {
 }
 
 use std::collections::BTreeSet;
+use std::net::SocketAddrV4;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 use aya::programs::SchedClassifier;
@@ -30,7 +32,7 @@ pub use plug::Inner;
 pub use program::ProgramStats;
 pub use trial::Trial;
 
-use crate::bpf::{Maps, attach, load, pins};
+use crate::bpf::{Maps, attach, endpoint, load, pins};
 use crate::kernel::netlink::Link;
 use crate::kernel::{Namespace, Netlink, sysctl};
 use crate::stats::EniStats;
@@ -95,6 +97,14 @@ impl Fabric {
         }
         pins::remove_other_layouts(&fabric.config.instance)?;
         Ok(fabric)
+    }
+
+    /// Leads connections to an address and port of the calling thread's namespace to a socket that listens elsewhere. When
+    /// the socket is closed nobody gets them, until this is called again or the fabric is destroyed.
+    pub fn lead(&mut self, address: SocketAddrV4, listener: &impl AsRawFd) -> Result<(), Fault> {
+        let pin = endpoint::lead(&self.pins(), address, listener)?;
+        self.pins.insert(pin);
+        Ok(())
     }
 
     /// The interfaces plugged here: their device is in the kernel and their entry is in the maps.

@@ -10,7 +10,8 @@ mod rate_limit;
 mod stats;
 
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,32 +29,37 @@ use tokio_util::sync::CancellationToken;
 use crate::Fault;
 use crate::engine::Host;
 use crate::engine::record::TaskRecord;
-use crate::network::METADATA_ADDRESS;
+use crate::network::{METADATA_ADDRESS, Network};
 use rate_limit::Limits;
 
+/// Where tasks ask.
 const PORT: u16 = 80;
+/// Where the socket listens, one of the ports that are reserved for the agent: port 80 of all addresses stays free for
+/// a container of network mode host.
+const OWN_PORT: u16 = 51679;
 /// Time a client may take to send its request.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 /// Connections served at the same time.
 const CONNECTIONS_MAX: usize = 512;
 
-/// Listens at the endpoint's address, also before the bridge has it.
-pub(crate) fn listen(address: Ipv4Addr) -> Result<TcpListener, Fault> {
+/// Listens for tasks, also before the bridge has the endpoint's address.
+pub(crate) async fn listen(network: &Network) -> Result<TcpListener, Fault> {
+    let (own, public) = (SocketAddrV4::new(METADATA_ADDRESS, OWN_PORT), SocketAddrV4::new(METADATA_ADDRESS, PORT));
+    let listener = open(own).map_err(Fault::system(format!("listen on {own} for task metadata")))?;
+    network.lead(public, &listener).await?;
+    Ok(listener)
+}
+
+fn open(address: SocketAddrV4) -> std::io::Result<TcpListener> {
     use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, setsockopt, sockopt};
-    let open = || {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-        setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-        // The address comes and goes with the bridge; the listener stays.
-        setsockopt(&socket, sockopt::IpFreebind, &true)?;
-        socket::bind(
-            std::os::fd::AsRawFd::as_raw_fd(&socket),
-            &SockaddrIn::from(std::net::SocketAddrV4::new(address, PORT)),
-        )?;
-        socket::listen(&socket, Backlog::new(128)?)?;
-        TcpListener::from_std(std::net::TcpListener::from(socket))
-    };
-    open().map_err(Fault::system(format!("listen on {address}:{PORT} for task metadata")))
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    // The address comes and goes with the bridge; the listener stays.
+    setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
+    socket::listen(&socket, Backlog::new(128)?)?;
+    TcpListener::from_std(std::net::TcpListener::from(socket))
 }
 
 /// Serves until shutdown.

@@ -1,0 +1,60 @@
+//! Leading connections to an address and port to a socket that listens elsewhere (`bpf/endpoint.bpf.c`).
+//!
+//! The link outlives its process, by a pin: without a socket to lead to the program drops, so that nobody else who listens
+//! at the port of all addresses is taken for the one who is gone.
+
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use aya::EbpfLoader;
+use aya::maps::SockMap;
+use aya::programs::SkLookup;
+use aya::programs::links::FdLink;
+
+use super::pins;
+use crate::fault::Fault;
+use crate::kernel::Namespace;
+
+/// Compiled by build.rs from `bpf/endpoint.bpf.c`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/endpoint.bpf.o"));
+
+const PROGRAM: &str = "endpoint";
+const SOCKET: &str = "endpoint_socket";
+/// Pins of links: this and a number.
+const PIN: &str = "endpoint_link_";
+
+/// Leads connections to `address` in the calling thread's namespace to the listening socket, and pins the link in
+/// `directory` in place of older ones. Returns the name of the pin.
+///
+/// The new link is there before an older one goes: of two programs the one with a socket counts.
+pub fn lead(directory: &Path, address: SocketAddrV4, listener: &impl AsRawFd) -> Result<String, Fault> {
+    let older: Vec<String> = pins::list(directory)?.into_iter().filter(|name| name.starts_with(PIN)).collect();
+    let name = (0..).map(|number: u64| format!("{PIN}{number}")).find(|name| !older.contains(name)).unwrap_or_default();
+    let link = attached(address, listener)?;
+    let path = directory.join(&name);
+    link.pin(&path).map_err(|source| Fault::Pin { path: path.clone(), source })?;
+    older.iter().try_for_each(|name| pins::remove_one(&directory.join(name)))?;
+    Ok(name)
+}
+
+/// Loads and attaches the program in the calling thread's namespace, for nobody.
+pub fn try_lead() -> Result<(), Fault> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Fault::Listen)?;
+    attached(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80), &listener).map(drop)
+}
+
+fn attached(address: SocketAddrV4, listener: &impl AsRawFd) -> Result<FdLink, Fault> {
+    let (ip, port) = (u32::from_ne_bytes(address.ip().octets()), u32::from(address.port()));
+    let mut loader = EbpfLoader::new();
+    loader.override_global("ADDRESS", &ip, true).override_global("PORT", &port, true);
+    let mut object = loader.load(OBJECT).map_err(Fault::load)?;
+    let map = object.map_mut(SOCKET).ok_or(Fault::NoProgram)?;
+    let set = SockMap::try_from(map).and_then(|mut socket| socket.set(0, listener, 0));
+    set.map_err(|source| Fault::map("set", SOCKET, source))?;
+    let program: &mut SkLookup =
+        object.program_mut(PROGRAM).ok_or(Fault::NoProgram)?.try_into().map_err(Fault::program("read"))?;
+    program.load().map_err(Fault::program("load"))?;
+    let id = program.attach(Namespace::of_current_thread()?.as_fd()).map_err(Fault::program("attach"))?;
+    Ok(program.take_link(id).map_err(Fault::program("attach"))?.into())
+}
