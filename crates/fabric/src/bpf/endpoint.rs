@@ -24,12 +24,17 @@ const SOCKET: &str = "endpoint_socket";
 /// Pins of links: this and a number.
 const PIN: &str = "endpoint_link_";
 
+/// Names of the links that are pinned in a directory: they hold until [`lead`] puts another one in their place.
+pub fn pinned(directory: &Path) -> Result<Vec<String>, Fault> {
+    Ok(pins::list(directory)?.into_iter().filter(|name| name.starts_with(PIN)).collect())
+}
+
 /// Leads connections to `address` in the calling thread's namespace to the listening socket, and pins the link in
 /// `directory` in place of older ones. Returns the name of the pin.
 ///
 /// The new link is there before an older one goes: of two programs the one with a socket counts.
 pub fn lead(directory: &Path, address: SocketAddrV4, listener: &impl AsRawFd) -> Result<String, Fault> {
-    let older: Vec<String> = pins::list(directory)?.into_iter().filter(|name| name.starts_with(PIN)).collect();
+    let older = pinned(directory)?;
     let name = (0..).map(|number: u64| format!("{PIN}{number}")).find(|name| !older.contains(name)).unwrap_or_default();
     let link = attached(address, listener)?;
     let path = directory.join(&name);

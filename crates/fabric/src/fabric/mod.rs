@@ -66,7 +66,7 @@ pub struct Fabric {
     compiled: Option<program::Compiled>,
     /// Above the index of every device there is or was since the fabric was opened.
     next_device: u32,
-    /// Names of the pins of this build.
+    /// Names of the pins that are in use.
     pins: BTreeSet<String>,
 }
 
@@ -87,7 +87,7 @@ impl Fabric {
             held: None,
             compiled: None,
             next_device: 0,
-            pins: loaded.pins,
+            pins: loaded.pins.into_iter().chain(endpoint::pinned(&directory)?).collect(),
         };
         fabric.maps.set_clock()?;
         fabric.forget_lost_devices()?;
