@@ -18,11 +18,12 @@ pub(crate) fn add(task: &mut TaskIntent, images: &[&ImageConfig]) {
 }
 
 /// Adds to one container what it takes from others, which have theirs before it, then what its own image names. The
-/// mounts it gains are noted. Containers never take volumes from each other in a circle.
+/// mounts it gains are noted. Containers never take volumes from each other in a circle; one would get none.
 fn add_to(task: &mut TaskIntent, index: usize, images: &[&ImageConfig], gained: &mut [Option<Vec<MountIntent>>]) {
     if gained[index].is_some() {
         return;
     }
+    gained[index] = Some(Vec::new());
     let mut mounts = Vec::new();
     let mut give = |container: &mut ContainerIntent, mount: MountIntent| {
         container.mounts.push(mount.clone());
