@@ -83,7 +83,7 @@ impl Form {
             View::Blob(value) => self.put(key, &blob::encode(value)),
             View::Structure(value) => self.structure(key, value),
             // As awsQuery writes it; without it the list would be taken as not given.
-            View::List(list) if list.len() == 0 => self.put(key, ""),
+            View::List(list) if list.is_empty() => self.put(key, ""),
             View::List(list) => {
                 let prefix = if item.is_empty() { key.to_owned() } else { format!("{key}.{item}") };
                 for (index, value) in (0..list.len()).filter_map(|index| Some((index, list.item(index)?))) {
