@@ -5,17 +5,18 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use berth_fabric::Inner;
-use berth_types::intent::{EndpointIntent, EniIntent, HostIntent, Plug, SubnetIntent, VpcIntent};
-use berth_types::{EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SubnetId, TaskId, Vni, VpcId};
+use berth_types::intent::{EniIntent, GroupSetIntent, HostIntent, SubnetIntent, VpcIntent};
+use berth_types::{EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SubnetId, Vni, VpcId};
 
 use crate::table;
-use crate::topology::Ground;
+use crate::topology::{Ground, add_interface};
 
 /// Interfaces.
 pub const CROWD: u16 = 1000;
 /// So many of the first and of the last ones are compared.
 const COMPARED: usize = 100;
 const VNI: Vni = Vni(77);
+const GROUP_SET: GroupSetId = GroupSetId(77);
 const CIDR: &str = "10.8.0.0/16";
 
 /// Milliseconds, half of the interfaces took less.
@@ -29,8 +30,8 @@ impl Ground {
     pub fn crowd(&mut self) -> Result<Making> {
         let namespace = self.namespace("crowd")?;
         let mut intent = self.intent()?;
-        let group_set = *intent.group_sets.keys().next().context("no group set was made")?;
-        add_crowd(&mut intent, group_set)?;
+        let model = intent.enis.values().next().context("no interface was made")?.clone();
+        add_crowd(&mut intent, &model)?;
         let fabric = self.made_fabric()?;
         fabric.program(&intent)?;
         let mut times_ms = Vec::new();
@@ -50,37 +51,27 @@ fn eni_id(nth: u16) -> EniId {
     EniId::from_bits(0x10_000 + u128::from(nth))
 }
 
-fn add_crowd(intent: &mut HostIntent, group_set: GroupSetId) -> Result<()> {
+/// Interfaces in a VPC of their own, all with the settings and the rules of one that is there.
+fn add_crowd(intent: &mut HostIntent, model: &EniIntent) -> Result<()> {
     let (cidr, subnet): (Ipv4Cidr, SubnetId) = (CIDR.parse()?, SubnetId::from_bits(77));
     let subnets = [(subnet.clone(), SubnetIntent { cidr })].into();
     intent.vpcs.insert(VNI, VpcIntent { vpc: VpcId::from_bits(77), cidrs: vec![cidr], subnets });
-    let group_set = {
-        let mut of_crowd = intent.group_sets[&group_set].clone();
-        of_crowd.vni = VNI;
-        let number = GroupSetId(intent.group_sets.keys().map(|set| set.0).max().unwrap_or_default() + 1);
-        intent.group_sets.insert(number, of_crowd);
-        number
-    };
+    let groups = intent.group_sets[&model.group_set].groups.clone();
+    intent.group_sets.insert(GROUP_SET, GroupSetIntent { vni: VNI, groups });
     for nth in 0..CROWD {
         let [high, low] = nth.to_be_bytes();
-        // The first addresses of a subnet are the network's.
-        let address = Ipv4Addr::new(10, 8, high + 1, low);
-        let mac = MacAddress([2, 8, 8, 8, high, low]);
-        let endpoint = EndpointIntent { vni: VNI, address, mac, group_set, host: HostId::from_bits(1) };
-        intent.endpoints.insert(eni_id(nth), endpoint);
         let eni = EniIntent {
             vni: VNI,
             subnet: subnet.clone(),
             subnet_cidr: cidr,
             vpc_cidrs: vec![cidr],
-            mac,
-            address,
-            group_set,
-            source_dest_check: true,
-            mtu: 9001,
-            plug: Plug::InPlace(TaskId::from_bits(u128::from(nth))),
+            mac: MacAddress([2, 8, 8, 8, high, low]),
+            // The first addresses of a subnet are the network's.
+            address: Ipv4Addr::new(10, 8, high + 1, low),
+            group_set: GROUP_SET,
+            ..model.clone()
         };
-        intent.enis.insert(eni_id(nth), eni);
+        add_interface(intent, &HostId::from_bits(1), eni_id(nth), eni);
     }
     Ok(())
 }

@@ -87,28 +87,32 @@ impl Figure {
 
 /// Runs one sample between two namespaces.
 pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<Vec<(Figure, f64)>> {
-    let conversation = match kind {
-        Kind::RoundTrip => Conversation::RoundTrip,
-        Kind::Connections => Conversation::Connections,
-        Kind::Stream => Conversation::Stream,
-        Kind::Datagrams => return datagrams(client, server, address).map(|kpps| vec![(Figure::Datagrams, kpps)]),
-    };
-    converse(conversation, client, server, address)
+    let ends = (client, server, address);
+    match kind {
+        Kind::RoundTrip => converse(ends, |peer, _| while echo(peer).is_ok() {}, |to, _| round_trip(to)),
+        // Closing without an answer is how a wake-up connection ends.
+        Kind::Connections => converse(
+            ends,
+            |peer, _| drop(echo(peer)),
+            |to, _| connections(to).map(|figure| vec![(Figure::Connections, figure)]),
+        ),
+        Kind::Stream => {
+            converse(ends, swallow, |to, received| stream(to, received).map(|figure| vec![(Figure::Stream, figure)]))
+        }
+        Kind::Datagrams => datagrams(client, server, address).map(|kpps| vec![(Figure::Datagrams, kpps)]),
+    }
 }
 
-/// What needs a thread on each side.
-#[derive(Clone, Copy)]
-enum Conversation {
-    RoundTrip,
-    Connections,
-    Stream,
-}
+/// What the server does with a connection; it counts the bytes it takes.
+type Serve = fn(&mut TcpStream, &AtomicU64);
+/// What the client does with the server's address, and what it finds; it may look at the server's count.
+type Ask = fn(SocketAddrV4, &AtomicU64) -> Result<Vec<(Figure, f64)>>;
 
+/// A thread on each side: what needs two that wait for each other.
 fn converse(
-    kind: Conversation,
-    client: &Namespace,
-    server: &Namespace,
-    address: Ipv4Addr,
+    (client, server, address): (&Namespace, &Namespace, Ipv4Addr),
+    serve: Serve,
+    ask: Ask,
 ) -> Result<Vec<(Figure, f64)>> {
     let (ready_tx, ready) = mpsc::channel();
     let stop = AtomicBool::new(false);
@@ -117,16 +121,12 @@ fn converse(
         let (stop, received) = (&stop, &received);
         let serving = scope.spawn(move || {
             pin()?;
-            server.inside(|| serve(kind, address, &ready_tx, stop, received))?
+            server.inside(|| listen(serve, address, &ready_tx, stop, received))?
         });
         let asking = scope.spawn(move || -> Result<Vec<(Figure, f64)>> {
             pin()?;
             let to: SocketAddrV4 = ready.recv().context("the server thread ended before it listened")?;
-            let figures = client.inside(|| match kind {
-                Conversation::RoundTrip => round_trip(to),
-                Conversation::Connections => connections(to).map(|figure| vec![(Figure::Connections, figure)]),
-                Conversation::Stream => stream(to, received).map(|figure| vec![(Figure::Stream, figure)]),
-            })?;
+            let figures = client.inside(|| ask(to, received))?;
             stop.store(true, Ordering::SeqCst);
             // Wakes the server from accept; it may be gone already, which is as good.
             let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
@@ -144,8 +144,8 @@ fn pin() -> Result<()> {
     sched_setaffinity(Pid::from_raw(0), &first).context("pin the thread to the first core")
 }
 
-fn serve(
-    kind: Conversation,
+fn listen(
+    serve: Serve,
     address: Ipv4Addr,
     ready: &mpsc::Sender<SocketAddrV4>,
     stop: &AtomicBool,
@@ -153,22 +153,19 @@ fn serve(
 ) -> Result<()> {
     let listener = TcpListener::bind((address, 0)).with_context(|| format!("listen on {address}"))?;
     ready.send(SocketAddrV4::new(address, listener.local_addr()?.port())).ok();
-    let mut buffer = vec![0u8; STREAM_CHUNK_BYTES];
     while !stop.load(Ordering::SeqCst) {
         let (mut peer, _) = listener.accept()?;
         peer.set_nodelay(true)?;
-        match kind {
-            Conversation::RoundTrip => while echo(&mut peer).is_ok() {},
-            // Closing without an answer is how a wake-up connection ends.
-            Conversation::Connections => drop(echo(&mut peer)),
-            Conversation::Stream => {
-                while let Ok(n @ 1..) = peer.read(&mut buffer) {
-                    received.fetch_add(n as u64, Ordering::Relaxed);
-                }
-            }
-        }
+        serve(&mut peer, received);
     }
     Ok(())
+}
+
+fn swallow(peer: &mut TcpStream, received: &AtomicU64) {
+    let mut buffer = vec![0u8; STREAM_CHUNK_BYTES];
+    while let Ok(n @ 1..) = peer.read(&mut buffer) {
+        received.fetch_add(n as u64, Ordering::Relaxed);
+    }
 }
 
 fn echo(peer: &mut TcpStream) -> std::io::Result<()> {

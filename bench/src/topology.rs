@@ -209,26 +209,30 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
         intent.group_sets.insert(group_set, GroupSetIntent { vni, groups: vec![group.clone()] });
         intent.security_groups.insert(group, security_group(*rules)?);
         for side in 0..2 {
-            let (address, mac) = (address(nth, side), mac(nth, side));
-            let endpoint = EndpointIntent { vni, address, mac, group_set, host: host.clone() };
-            intent.endpoints.insert(eni_id(nth, side), endpoint);
-            let plug = Plug::InPlace(TaskId::from_bits(u128::from(side)));
+            let id = eni_id(nth, side);
             let eni = EniIntent {
                 vni,
                 subnet: subnet.clone(),
                 subnet_cidr: cidr,
                 vpc_cidrs: vec![cidr],
-                mac,
-                address,
+                mac: mac(nth, side),
+                address: address(nth, side),
                 group_set,
                 source_dest_check: true,
                 mtu: *mtu,
-                plug,
+                plug: Plug::InPlace(TaskId::from_bits(u128::from(side))),
             };
-            intent.enis.insert(eni_id(nth, side), eni);
+            add_interface(&mut intent, host, id, eni);
         }
     }
     Ok(intent)
+}
+
+/// An interface of this host, and where packets for it go.
+pub fn add_interface(intent: &mut HostIntent, host: &HostId, id: EniId, eni: EniIntent) {
+    let EniIntent { vni, address, mac, group_set, .. } = eni;
+    intent.endpoints.insert(id.clone(), EndpointIntent { vni, address, mac, group_set, host: host.clone() });
+    intent.enis.insert(id, eni);
 }
 
 /// `rules` rules in each direction; only the last one matches the traffic of the benchmark.
