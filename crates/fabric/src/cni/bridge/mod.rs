@@ -318,34 +318,27 @@ impl Sides<'_> {
     }
 
     fn bridge(&mut self) -> Result<&Link, Fault> {
-        let bridge = match self.bridge.take() {
-            Some(bridge) => bridge,
-            None => find(self.host, &self.want.bridge)?,
-        };
-        Ok(self.bridge.insert(bridge))
+        remembered(&mut self.bridge, || find(self.host, &self.want.bridge))
     }
 
     fn container_end(&mut self) -> Result<&Link, Fault> {
-        let end = match self.container_end.take() {
-            Some(end) => end,
-            None => find(self.container, &self.want.container_if)?,
-        };
-        Ok(self.container_end.insert(end))
+        remembered(&mut self.container_end, || find(self.container, &self.want.container_if))
     }
 
     fn host_end(&mut self) -> Result<&Link, Fault> {
-        let end = match self.host_end.take() {
-            Some(end) => end,
-            None => self.find_host_end()?,
-        };
-        Ok(self.host_end.insert(end))
-    }
-
-    fn find_host_end(&mut self) -> Result<Link, Fault> {
         let peer = self.container_end()?.peer_index;
         let gone = || not_there(format!("the host's end of {}", self.want.container_if));
-        self.host.link_by_index(peer.ok_or_else(gone)?)?.ok_or_else(gone)
+        remembered(&mut self.host_end, || self.host.link_by_index(peer.ok_or_else(gone)?)?.ok_or_else(gone))
     }
+}
+
+/// The link, looked up unless it is known.
+fn remembered(known: &mut Option<Link>, look: impl FnOnce() -> Result<Link, Fault>) -> Result<&Link, Fault> {
+    let link = match known.take() {
+        Some(link) => link,
+        None => look()?,
+    };
+    Ok(known.insert(link))
 }
 
 fn found(sides: &mut Sides<'_>) -> Result<Connected, Fault> {

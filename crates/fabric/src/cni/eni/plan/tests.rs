@@ -20,15 +20,8 @@ fn seen(name: &str, is_up: bool) -> Seen {
         name: name.into(),
         mac: Some("02:00:00:00:00:07".parse().unwrap()),
         mtu: 1500,
-        unsplit_bytes: None,
         is_up,
-        kind: None,
-        bridge: None,
-        peer_index: None,
-        peer_namespace: None,
-        port_isolated: false,
-        port_hairpin: false,
-        alias: None,
+        ..Link::default()
     };
     Seen { link, addresses: vec![], routes: vec![], has_ipv6: true }
 }
