@@ -20,7 +20,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-PROGRAMS = REPOSITORY / "target" / "debug"
+# Those of a debug build, unless others are to be tested (`BERTH_PROGRAMS=target/release`).
+PROGRAMS = REPOSITORY / os.environ.get("BERTH_PROGRAMS", "target/debug")
 CLUSTER = "awsvpc-ecs-demo"  # the cluster the host joins as a container instance
 REGION = "us-west-2"
 ACCOUNT = "123456789012"

@@ -19,6 +19,7 @@ pub fn run() -> Result<()> {
     for (from, to) in [
         ("target/release/berth", "bin/berth"),
         ("target/release/berth-cni", "libexec/cni/berth-cni"),
+        ("target/release/berth-shim", "libexec/berth-shim"),
         ("dist/berth.service", "systemd/berth.service"),
         ("dist/berth-server.service", "systemd/berth-server.service"),
         ("dist/berth-node.service", "systemd/berth-node.service"),

@@ -11,13 +11,14 @@ use anyhow::{Context, Result, bail};
 
 /// Rooms and the rooms each may know.
 const EDGES: &[(&str, &[&str])] = &[
-    ("berth", &["control", "node", "fabric", "types"]),
+    ("berth", &["control", "node", "fabric", "shim", "types"]),
     ("control", &["wire", "domain", "store", "shapes", "types"]),
-    ("node", &["fabric", "types"]),
+    ("node", &["fabric", "shim", "types"]),
     ("domain", &["shapes", "types"]),
     ("wire", &["shapes"]),
     ("store", &["types"]),
     ("fabric", &["types"]),
+    ("shim", &["types"]),
     ("shapes", &[]),
     ("types", &[]),
 ];

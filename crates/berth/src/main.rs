@@ -20,11 +20,7 @@ use args::{Berth, Command, EniCommand, ImageCommand};
 use place::Place;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    match berth_node::helper_main(&arguments) {
-        Some(helped) => done(helped.map_err(Into::into).map(|()| ExitCode::SUCCESS)),
-        None => done(run(Berth::parse())),
-    }
+    done(run(Berth::parse()))
 }
 
 fn run(berth: Berth) -> Result<ExitCode> {

@@ -123,8 +123,8 @@ pub struct NodeConfig {
     pub images: ImageSettings,
     /// Folder with the executables `ecs-eni`, `ecs-bridge` and `ecs-ipam`.
     pub cni_dir: PathBuf,
-    /// An executable that calls [`crate::helper_main`] before anything else: containerd's shim starts it.
-    pub helper: PathBuf,
+    /// The program `berth-shim`, which containerd starts for each container.
+    pub shim: PathBuf,
     /// What the host can hold; measured when absent.
     pub capacity: Option<Capacity>,
     /// Prepared namespaces to keep for Fargate tasks, and half as many for tasks of the EC2 launch type.
@@ -154,7 +154,7 @@ impl NodeConfig {
                 self.instance
             )));
         }
-        for dir in [&self.data_dir, &self.run_dir, &self.cni_dir, &self.helper] {
+        for dir in [&self.data_dir, &self.run_dir, &self.cni_dir, &self.shim] {
             if !dir.is_absolute() {
                 return Err(Fault::Setting(format!("{} must be an absolute path", dir.display())));
             }
@@ -200,6 +200,11 @@ impl NodeConfig {
     /// Folder of a task's logs. Stays when the task is gone.
     pub(crate) fn log_dir(&self, task: &str) -> PathBuf {
         self.node_dir().join("logs").join(task)
+    }
+
+    /// The shim, by the name under which containerd calls it.
+    pub(crate) fn shim_name(&self) -> PathBuf {
+        self.node_dir().join(berth_shim::NAME)
     }
 
     pub(crate) fn netns_dir(&self) -> PathBuf {

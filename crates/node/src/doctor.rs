@@ -22,10 +22,6 @@ pub fn doctor() -> Vec<Check> {
             name: "containerd",
             found: program("containerd", "install the containerd package, version 1.6 or later"),
         },
-        Check {
-            name: "containerd-shim-runc-v2",
-            found: on_path("containerd-shim-runc-v2", "it belongs to the containerd package"),
-        },
         Check { name: "runc", found: program("runc", "install the runc package") },
         Check { name: "nft", found: program("nft", "install the nftables package; network mode bridge needs it") },
         Check { name: "cgroups", found: cgroups() },

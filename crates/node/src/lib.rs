@@ -3,7 +3,7 @@
 //! [`run`] is the node; it holds one stream to the server, a containerd (its own, unless told otherwise), the fabric on a
 //! thread of its own, and one actor per task. Everything it begins is in a journal first, so that a node killed at any
 //! line finds its tasks again; tasks, interfaces and packets do not need it to live. [`load`] brings images from files,
-//! [`helper_main`] is what containerd's shim starts, [`doctor`] looks whether the machine can run tasks, [`teardown`] takes
+//! [`doctor`] looks whether the machine can run tasks, [`teardown`] takes
 //! everything away. Not here: who gets which address, placement, services (the server).
 
 mod blocking;
@@ -16,7 +16,6 @@ mod endpoint;
 mod engine;
 mod fault;
 mod garbage;
-mod helper;
 mod identity;
 mod images;
 mod journal;
@@ -28,6 +27,7 @@ mod network;
 mod node;
 mod pause;
 mod reports;
+mod shim;
 mod step;
 mod teardown;
 
@@ -37,7 +37,6 @@ pub use config::{
 pub use containerd::supervise::private_containerd;
 pub use doctor::{Check, doctor};
 pub use fault::Fault;
-pub use helper::helper_main;
 pub use identity::{Identity, identity, measured_capacity};
 #[doc(hidden)]
 pub use images::manifest;

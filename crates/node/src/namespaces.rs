@@ -255,13 +255,11 @@ impl Namespaces {
         let id = record.pause_id.as_str();
         let netns = self.config.netns_dir().join(&record.name);
         let spec = spec::pause(id, &self.pause_root, &netns).map_err(Fault::Specification)?;
-        let runtime = crate::pause::runtime_program(&self.config.node_dir());
         let labels = HashMap::from([
             (names::INSTANCE_LABEL.to_owned(), self.config.instance.clone()),
             ("com.amazonaws.ecs.container-name".to_owned(), crate::pause::NAME.to_owned()),
         ]);
-        let (image, runtime) = (crate::pause::IMAGE, Some(runtime.as_path()));
-        let new = NewContainer { id, image, labels, spec: &spec, runtime, snapshot: None };
+        let new = NewContainer { id, image: crate::pause::IMAGE, labels, spec: &spec, snapshot: None };
         self.containerd.create_container(new).await?;
         self.config.pass(Step::PauseMade);
         self.containerd.create_task(id, Vec::new(), Io::default()).await?;

@@ -16,7 +16,7 @@ use crate::link::Introduction;
 use crate::modes::Places;
 use crate::namespaces::{self, Namespaces};
 use crate::network::Network;
-use crate::{Fault, NodeConfig, endpoint, garbage, identity, link, pause};
+use crate::{Fault, NodeConfig, endpoint, garbage, identity, link, pause, shim};
 
 /// Runs a node until `shutdown`. Tasks and containerd live on; the next node takes them up again.
 pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), Fault> {
@@ -28,10 +28,11 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let journal = Journal::open(&config.journal_file())?;
     let identity = identity::load_or_make(&config.identity_file())?;
     let cgroups = Cgroups::detect()?;
-    let pause_root = pause::root_file_system(&config.node_dir(), &config.helper)?;
+    let pause_root = pause::root_file_system(&config.node_dir())?;
+    shim::install(&config)?;
     let private = config.containerd.is_none().then(|| Private::of(&config));
     let containerd = Containerd::at(&config.containerd_socket()).labelling(&config.instance);
-    let containerd = containerd.dying_at(config.fault_points.clone());
+    let containerd = containerd.dying_at(config.fault_points.clone()).keeping_with(config.shim_name());
     let containerd = match &private {
         Some(private) => containerd.with_places(private.clone()),
         None => containerd,

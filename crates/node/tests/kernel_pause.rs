@@ -1,4 +1,4 @@
-//! Kernel suite: pause containers, and the runtime that containerd's shim runs them with. Needs root.
+//! Kernel suite: pause containers. Needs root.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -6,7 +6,7 @@ mod lab;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use berth_types::report::TaskStage;
 use lab::{Lab, in_own_network, pauses};
@@ -44,58 +44,6 @@ fn a_pause_container_has_namespaces_of_its_own_and_no_rights() {
         let files = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         let open: Vec<PathBuf> = files.map(|file| fs::read_link(file.unwrap().path()).unwrap()).collect();
         assert!(open.iter().all(|file| file == Path::new("/dev/null")), "{open:?}");
-        lab.stop(&id).await;
-        lab.forget(&id).await;
-        lab.end().await;
-    });
-}
-
-/// Calls the runtime as the shim does.
-fn call(runtime: &Path, folder: &Path, line: &str) -> Output {
-    let mut command = Command::new(runtime);
-    command.arg("--root").arg(folder.join("root")).arg("--log").arg(folder.join("log.json"));
-    command.args(line.split(' ')).stdin(Stdio::null()).output().unwrap()
-}
-
-fn done(output: &Output) -> String {
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout.clone()).unwrap()
-}
-
-fn refused(output: &Output) -> String {
-    assert!(!output.status.success(), "{output:?}");
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-#[test]
-fn the_runtime_answers_as_runc_does() {
-    in_own_network(|| async {
-        let mut lab = Lab::new("runtime").await;
-        lab.start().await;
-        let task = lab.task("sleep 60");
-        let id = lab.run(task).await;
-        lab.server.reached(&id, TaskStage::Running).await;
-        let known = pauses(lab.folder());
-        let bundles = lab.config.run_dir.join("containerd/io.containerd.runtime.v2.task/berth");
-        let bundles = fs::read_dir(bundles).unwrap().map(|entry| entry.unwrap().path());
-        let bundle = bundles.into_iter().find(|path| path.to_string_lossy().contains("pause")).unwrap();
-        let (runtime, folder) = (lab.config.data_dir.join("node/berth-pause-runtime"), lab.folder().join("by-hand"));
-        fs::create_dir(&folder).unwrap();
-        let ask = |line: &str| call(&runtime, &folder, line);
-        let create = format!("create --bundle {} --pid-file {}/pid one", bundle.display(), folder.display());
-        done(&ask(&create));
-        assert!(refused(&ask(&create)).contains("container with id one exists"));
-        let pid = fs::read_to_string(folder.join("pid")).unwrap();
-        assert!(done(&ask("state one")).contains("\"status\":\"created\""));
-        assert!(!known.contains(&pid) && pauses(lab.folder()).contains(&pid));
-        done(&ask("start one"));
-        assert!(done(&ask("state one")).contains("\"status\":\"running\""));
-        assert_eq!(done(&ask("ps --format json one")).trim(), format!("[{pid}]"));
-        assert!(refused(&ask("delete one")).contains("cannot delete container one that is not stopped"));
-        done(&ask("delete --force one"));
-        assert!(refused(&ask("state one")).contains("container does not exist"));
-        done(&ask("delete --force one"));
-        assert_eq!(pauses(lab.folder()), known);
         lab.stop(&id).await;
         lab.forget(&id).await;
         lab.end().await;

@@ -14,6 +14,7 @@ pub mod link;
 pub mod mode;
 pub mod net;
 pub mod report;
+mod time;
 
 pub use arn::Arn;
 pub use fault_points::FaultPoints;

@@ -87,7 +87,7 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
             removed_at_once: options.num_images_delete_per_cycle,
         },
         cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| place.run.join("cni")),
-        helper: own_program()?,
+        shim: find("berth-shim", "libexec/berth-shim")?,
         capacity: capacity(options),
         prepared_namespaces: options.prepared_namespaces,
         region: region.to_owned(),
@@ -114,13 +114,9 @@ pub fn said_or(options: &NodeOptions, found: Capacity) -> Capacity {
     }
 }
 
-fn own_program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot find out which program this is")
-}
-
 /// Makes the plugins' names point to the `berth-cni` that came with this program.
 fn link_plugins(folder: &Path) -> Result<()> {
-    let plugin = find_plugin()?;
+    let plugin = find("berth-cni", "libexec/cni/berth-cni").context("name the plugins' folder with --cni instead")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for name in PLUGINS {
         let link = folder.join(name);
@@ -135,14 +131,12 @@ fn link_plugins(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn find_plugin() -> Result<PathBuf> {
-    let own = own_program()?;
-    let beside = own.with_file_name("berth-cni");
-    let packaged = own.parent().and_then(Path::parent).map(|prefix| prefix.join("libexec/cni/berth-cni"));
-    match [Some(beside.clone()), packaged].into_iter().flatten().find(|path| path.is_file()) {
+/// A program that came with this one: beside it, or where the package has it.
+fn find(name: &str, packaged: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find out which program this is")?;
+    let packaged = own.parent().and_then(Path::parent).map(|prefix| prefix.join(packaged));
+    match [Some(own.with_file_name(name)), packaged].into_iter().flatten().find(|path| path.is_file()) {
         Some(path) => Ok(path),
-        None => {
-            bail!("berth-cni is not beside {}; install it there or name the plugins' folder with --cni", own.display())
-        }
+        None => bail!("{name} is not beside {}; install it there", own.display()),
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use berth_shim::{GROUP, PAUSE};
 use berth_types::intent::{ContainerIntent, LaunchType, TaskIntent};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -17,9 +18,6 @@ use super::linux;
 use super::machine::{HostDevice, Machine};
 use super::users::Identity;
 use crate::images::ImageConfig;
-
-/// containerd's shim keeps containers with the same group in one process: one shim for each task.
-const GROUP: &str = "io.containerd.runc.v2.group";
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -136,7 +134,7 @@ fn with_init(container: &ContainerIntent, arguments: Vec<String>) -> Vec<String>
     }
 }
 
-/// The specification of a pause container in the namespace file `netns`, for the runtime of [`crate::pause`].
+/// The specification of a pause container in the namespace file `netns`, which the shim makes itself.
 pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path) -> Result<Spec, String> {
     let build = || {
         let mut process = ProcessBuilder::default()
@@ -157,7 +155,7 @@ pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path) -> Result<Spec, Strin
             .root(root(rootfs.to_owned(), true)?)
             .process(process)
             .mounts(vec![linux::mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "rw"])?])
-            .annotations(HashMap::from([(GROUP.to_owned(), id.to_owned())]))
+            .annotations(HashMap::from([(GROUP.to_owned(), id.to_owned()), (PAUSE.to_owned(), String::new())]))
             .linux(linux)
             .build()
     };

@@ -8,9 +8,7 @@ use super::supervise::Private;
 use super::{Containerd, NAMESPACE};
 use crate::Fault;
 use crate::blocking::blocking;
-use crate::container::{files, mounts};
-
-const SHIM: &str = "containerd-shim-runc-v2";
+use crate::container::files;
 
 impl Containerd {
     /// Ends what runs in the bundle of a container that containerd does not know, and removes it. Nothing is
@@ -22,29 +20,22 @@ impl Containerd {
             return Ok(());
         }
         tracing::warn!(bundle = %bundle.display(), "removing what a containerd that died has left");
-        // The shim notes the runtime before it calls it; a bundle without this note makes containerd's own clean-up fail.
-        if bundle.join("runtime").exists() {
-            end_in(state, &bundle, id).await?;
-        }
-        blocking("cleaner of bundles", move || {
-            mounts::remove(&bundle.join("rootfs"))?;
-            files::remove_dir(&bundle)
-        })
-        .await
+        end_in(&self.shim, state, &bundle, id).await?;
+        blocking("cleaner of bundles", move || files::remove_dir(&bundle)).await
     }
 }
 
 /// Ends what runs in a bundle, as containerd does for a shim that died.
-async fn end_in(state: &Path, bundle: &Path, id: &str) -> Result<(), Fault> {
-    let mut shim = tokio::process::Command::new(SHIM);
+async fn end_in(program: &Path, state: &Path, bundle: &Path, id: &str) -> Result<(), Fault> {
+    let mut shim = tokio::process::Command::new(program);
     shim.args(["-namespace", NAMESPACE, "-id", id, "-bundle"]).arg(bundle);
     shim.arg("-address").arg(state.join("containerd.sock")).arg("delete").current_dir(bundle);
     shim.env("TTRPC_ADDRESS", state.join("containerd.sock.ttrpc")).stdin(Stdio::null());
-    let said = shim.output().await.map_err(Fault::system(format!("run {SHIM} for {id}")))?;
+    let said = shim.output().await.map_err(Fault::system(format!("run {} for {id}", program.display())))?;
     // Gone in the meantime: containerd has remembered it.
     if said.status.success() || !bundle.exists() {
         return Ok(());
     }
     let cause = String::from_utf8_lossy(&said.stderr).trim().to_owned();
-    Err(Fault::system(format!("clean up {id} with {SHIM}"))(std::io::Error::other(cause)))
+    Err(Fault::system(format!("clean up {id} with {}", program.display()))(std::io::Error::other(cause)))
 }

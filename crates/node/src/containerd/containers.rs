@@ -1,7 +1,6 @@
 //! Container records: what to run, not yet running.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use containerd_client::services::v1::container::Runtime;
 use containerd_client::services::v1::containers_client::ContainersClient;
@@ -13,17 +12,7 @@ use oci_spec::runtime::Spec;
 use super::{CALL_LIMIT, Containerd, Labelled, SNAPSHOTTER, call};
 use crate::Fault;
 
-/// containerd's shim, version 2, for runc and what is called like it.
-const RUNTIME: &str = "io.containerd.runc.v2";
-const OPTIONS_TYPE: &str = "containerd.runc.v1.Options";
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
-
-/// The shim's options, as far as they are used (containerd's `api/types/runc/options/oci.proto`).
-#[derive(Clone, PartialEq, prost::Message)]
-struct Options {
-    #[prost(string, tag = "6")]
-    binary_name: String,
-}
 
 /// A container to be made.
 pub(crate) struct NewContainer<'a> {
@@ -35,15 +24,8 @@ pub(crate) struct NewContainer<'a> {
     pub labels: HashMap<String, String>,
     /// What to run.
     pub spec: &'a Spec,
-    /// The program that does so; runc if none is named.
-    pub runtime: Option<&'a Path>,
     /// Key of its snapshot, if it has one.
     pub snapshot: Option<&'a str>,
-}
-
-fn options(runtime: &Path) -> prost_types::Any {
-    let options = Options { binary_name: runtime.display().to_string() };
-    prost_types::Any { type_url: OPTIONS_TYPE.to_owned(), value: prost::Message::encode_to_vec(&options) }
 }
 
 impl Containerd {
@@ -54,7 +36,7 @@ impl Containerd {
             id: new.id.to_owned(),
             labels: new.labels,
             image: new.image.to_owned(),
-            runtime: Some(Runtime { name: RUNTIME.to_owned(), options: new.runtime.map(options) }),
+            runtime: Some(Runtime { name: self.shim.display().to_string(), options: None }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE.to_owned(), value: spec }),
             snapshotter: new.snapshot.map(|_| SNAPSHOTTER.to_owned()).unwrap_or_default(),
             snapshot_key: new.snapshot.unwrap_or_default().to_owned(),

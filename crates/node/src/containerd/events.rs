@@ -1,6 +1,6 @@
 //! The event stream: containerd tells when a container's program ends.
 
-use containerd_client::events::{TaskExit, TaskOom};
+use containerd_client::events::TaskExit;
 use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::{PublishRequest, SubscribeRequest};
 use std::time::Duration;
@@ -10,13 +10,13 @@ use futures_util::{Stream, StreamExt};
 use super::{CALL_LIMIT, Containerd, Exit, NAMESPACE, call, tasks};
 use crate::Fault;
 
-/// What happened to a container.
+/// The end of a container's first process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum RuntimeEvent {
-    /// Its first process ended.
-    Exited(String, Exit),
-    /// The kernel killed one of its processes, or one beside it in the task, for want of memory.
-    OutOfMemory(String),
+pub(crate) struct Ended {
+    /// The container.
+    pub runtime_id: String,
+    /// How it ended.
+    pub exit: Exit,
 }
 
 /// Topic of an event that means nothing but "the subscription works".
@@ -29,9 +29,9 @@ impl Containerd {
     ///
     /// containerd answers a subscription only together with its first event, so one is published until it is heard:
     /// when this returns, nothing that happens is missed.
-    pub async fn events(&self) -> Result<impl Stream<Item = RuntimeEvent> + Send + Unpin + 'static, Fault> {
-        let filters = ["/tasks/exit", "/tasks/oom", GREETING_TOPIC]
-            .map(|topic| format!(r#"topic=="{topic}",namespace=={NAMESPACE}"#));
+    pub async fn events(&self) -> Result<impl Stream<Item = Ended> + Send + Unpin + 'static, Fault> {
+        let filters =
+            ["/tasks/exit", GREETING_TOPIC].map(|topic| format!(r#"topic=="{topic}",namespace=={NAMESPACE}"#));
         let request = self.request(SubscribeRequest { filters: filters.to_vec() });
         let mut client = EventsClient::new(self.channel.clone());
         let subscribing = call("Events.Subscribe", "tasks", CALL_LIMIT, client.subscribe(request));
@@ -60,18 +60,14 @@ impl Containerd {
     }
 }
 
-fn read(kind: &str, body: &[u8]) -> Option<RuntimeEvent> {
+fn read(kind: &str, body: &[u8]) -> Option<Ended> {
     use prost::Message;
-    match kind.rsplit('/').next()? {
-        "containerd.events.TaskExit" => {
-            let event = TaskExit::decode(body).ok()?;
-            // Processes started by exec have an id of their own.
-            let is_first = event.id == event.container_id;
-            is_first.then(|| RuntimeEvent::Exited(event.container_id, tasks::exit(event.exit_status, event.exited_at)))
-        }
-        "containerd.events.TaskOOM" => Some(RuntimeEvent::OutOfMemory(TaskOom::decode(body).ok()?.container_id)),
-        _ => None,
-    }
+    (kind.rsplit('/').next()? == "containerd.events.TaskExit").then_some(())?;
+    let event = TaskExit::decode(body).ok()?;
+    // Processes started by exec have an id of their own.
+    let is_first = event.id == event.container_id;
+    let exit = tasks::exit(event.exit_status, event.exited_at);
+    is_first.then_some(Ended { runtime_id: event.container_id, exit })
 }
 
 #[cfg(test)]
@@ -90,8 +86,8 @@ mod tests {
             ..TaskExit::default()
         };
         let seen = read("containerd.events.TaskExit", &exit("c").encode_to_vec());
-        let expected = Exit { code: 7, at: berth_types::TimestampMs(2005) };
-        assert_eq!(seen, Some(RuntimeEvent::Exited("c".to_owned(), expected)));
+        let exit_seen = Exit { code: 7, at: berth_types::TimestampMs(2005) };
+        assert_eq!(seen, Some(Ended { runtime_id: "c".to_owned(), exit: exit_seen }));
         assert_eq!(read("containerd.events.TaskExit", &exit("exec-1").encode_to_vec()), None);
     }
 }

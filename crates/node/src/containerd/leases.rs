@@ -1,5 +1,6 @@
 //! Leases: what a pull brings in is safe from garbage collection until something refers to it.
 
+use berth_types::TimestampMs;
 use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::{AddResourceRequest, CreateRequest, DeleteRequest, ListRequest, Resource};
 
@@ -21,7 +22,7 @@ impl Containerd {
     /// Takes a lease.
     pub async fn lease(&self, purpose: &str) -> Result<Lease, Fault> {
         let id = format!("berth-{purpose}-{:016x}", rand::random::<u64>());
-        let expires = clock::rfc3339(clock::now_ms() + LEASE_SECONDS * 1000);
+        let expires = TimestampMs(clock::now_ms() + LEASE_SECONDS * 1000).rfc3339();
         let expires = ("containerd.io/gc.expire".to_owned(), expires);
         let labels = self.own_labels().chain([expires]).collect();
         let request = self.request(CreateRequest { id: id.clone(), labels });

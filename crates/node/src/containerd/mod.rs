@@ -16,7 +16,7 @@ mod tasks;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ use crate::{Fault, Step};
 
 pub(crate) use containers::NewContainer;
 pub(crate) use content::Descriptor;
-pub(crate) use events::RuntimeEvent;
+pub(crate) use events::Ended;
 pub(crate) use leases::Lease;
 pub(crate) use snapshots::{Mounts, SNAPSHOTTER};
 use supervise::Private;
@@ -53,6 +53,8 @@ pub(crate) struct Containerd {
     lease: Option<MetadataValue<Ascii>>,
     /// Whose snapshots and leases are made through it.
     instance: Option<Arc<str>>,
+    /// The program that keeps the containers that are made through it.
+    shim: PathBuf,
     /// The places of a containerd of our own.
     own: Option<Private>,
     fault_points: FaultPoints<Step>,
@@ -84,13 +86,25 @@ impl Containerd {
         let channel = Endpoint::from_static("http://containerd")
             .connect_timeout(Duration::from_secs(5))
             .connect_with_connector_lazy(connect);
-        Self { channel, lease: None, instance: None, own: None, fault_points: FaultPoints::default() }
+        Self {
+            channel,
+            lease: None,
+            instance: None,
+            shim: PathBuf::new(),
+            own: None,
+            fault_points: FaultPoints::default(),
+        }
     }
 
     /// The same connection; snapshots and leases made through it carry the name of the instance, so that it can tell
     /// them from those of others when it has forgotten them.
     pub fn labelling(self, instance: &str) -> Self {
         Self { instance: Some(Arc::from(instance)), ..self }
+    }
+
+    /// The same connection; containers made through it are kept by this program, called as containerd calls a shim.
+    pub fn keeping_with(self, shim: PathBuf) -> Self {
+        Self { shim, ..self }
     }
 
     /// The same connection, dying where a test wants it.

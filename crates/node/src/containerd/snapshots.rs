@@ -53,7 +53,7 @@ impl Containerd {
     }
 
     async fn try_prepare_snapshot(&self, key: &str, parent: &str) -> Result<Mounts, Fault> {
-        let root = ("containerd.io/gc.root".to_owned(), crate::clock::rfc3339(crate::clock::now_ms()));
+        let root = ("containerd.io/gc.root".to_owned(), crate::clock::now().rfc3339());
         let request = self.request(PrepareSnapshotRequest {
             snapshotter: SNAPSHOTTER.to_owned(),
             key: key.to_owned(),

@@ -138,7 +138,7 @@ impl Private {
     pub async fn end_shims(&self) -> Result<(), Fault> {
         let socket = self.socket();
         let is_ours = |words: &[&[u8]]| {
-            words.first().is_some_and(|program| program.ends_with(b"containerd-shim-runc-v2"))
+            words.first().is_some_and(|program| program.ends_with(berth_shim::NAME.as_bytes()))
                 && words.windows(2).any(|pair| pair == [b"-address".as_slice(), socket.as_os_str().as_encoded_bytes()])
         };
         let shims = processes().filter(|(_, line)| is_ours(&line.split(|byte| *byte == 0).collect::<Vec<_>>()));

@@ -1,13 +1,11 @@
 //! Metadata documents of tasks and containers, versions 3 and 4. Pure.
 
-use berth_types::TimestampMs;
 use berth_types::intent::{ContainerIntent, Desired, LaunchType};
 use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{ContainerStatus, TaskStage};
 use serde_json::{Map, Value, json};
 
 use super::Version;
-use crate::clock::rfc3339;
 use crate::container::{files, names};
 use crate::engine::health::Health;
 use crate::engine::record::{ContainerRecord, TaskRecord};
@@ -67,8 +65,8 @@ fn set_times(set: &mut impl FnMut(&str, Value), task: &TaskRecord) {
         ("ExecutionStoppedAt", task.execution_stopped_at),
     ];
     for (key, at) in times {
-        if let Some(TimestampMs(at)) = at {
-            set(key, json!(rfc3339(at)));
+        if let Some(at) = at {
+            set(key, json!(at.rfc3339()));
         }
     }
 }
@@ -100,8 +98,8 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
         ("FinishedAt", record.exit.map(|exit| exit.at)),
     ];
     for (key, at) in times {
-        if let Some(TimestampMs(at)) = at {
-            set(key, json!(rfc3339(at)));
+        if let Some(at) = at {
+            set(key, json!(at.rfc3339()));
         }
     }
     set("Type", json!("NORMAL"));
@@ -131,7 +129,7 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
 }
 
 fn health(health: &Health) -> Value {
-    let mut text = json!({"status": health.status.as_str(), "statusSince": rfc3339(health.since.0)});
+    let mut text = json!({"status": health.status.as_str(), "statusSince": health.since.rfc3339()});
     if let Some(code) = health.exit_code {
         text["exitCode"] = json!(code);
         text["output"] = json!(health.output);
@@ -247,6 +245,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::namespaces::HeldNamespace;
+    use berth_types::TimestampMs;
     use berth_types::intent::{EniIntent, Plug};
     use berth_types::{GroupSetId, MacAddress, SubnetId, TaskId, Vni};
     use expect_test::expect;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::clock::{now_ms, rfc3339};
+use crate::clock;
 use crate::container::cgroups::{Cgroups, keyed};
 use crate::engine::Host;
 use crate::engine::record::{ContainerRecord, TaskRecord};
@@ -35,7 +35,7 @@ fn measure(host: &Host, task: &TaskRecord, record: &ContainerRecord) -> Value {
     let online = cpus.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count();
     let networks = fs::read_to_string(format!("/proc/{pid}/net/dev")).map(|text| networks(&text)).unwrap_or_default();
     json!({
-        "read": rfc3339(now_ms()),
+        "read": clock::now().rfc3339(),
         "preread": "0001-01-01T00:00:00Z",
         "name": format!("/{}", record.runtime_id),
         "id": record.runtime_id,

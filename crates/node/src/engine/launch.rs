@@ -382,7 +382,7 @@ impl Launch {
         let (spec, labels) = self
             .specification(index, image, standing, &mounts, pause)
             .map_err(|why| LaunchFault::container("CannotCreateContainerError", index, Fault::Specification(why)))?;
-        let new = NewContainer { id, image: &image.name, labels, spec: &spec, runtime: None, snapshot: Some(id) };
+        let new = NewContainer { id, image: &image.name, labels, spec: &spec, snapshot: Some(id) };
         self.host.containerd.create_container(new).await.map_err(cannot("CannotCreateContainerError"))?;
         self.host.config.pass(Step::ContainerMade);
         let io = self.host.io(&self.record, &container.name);

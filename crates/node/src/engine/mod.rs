@@ -27,10 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::container::cgroups::{self, Cgroups};
 use crate::containerd::supervise::Private;
-use crate::containerd::{Containerd, Io, RuntimeEvent};
+use crate::containerd::{Containerd, Ended, Io};
 use crate::images::{Images, Registry};
 use crate::journal::{self, Journal};
-use crate::log_driver::Target;
+use crate::log_driver;
 use crate::modes::Places;
 use crate::namespaces::Namespaces;
 use crate::network::Network;
@@ -193,13 +193,8 @@ impl Host {
         let wanted = record.wanted(container);
         let terminal = wanted.is_some_and(|wanted| wanted.pseudo_terminal);
         let log = wanted.map(|wanted| wanted.log.clone()).unwrap_or_default();
-        let target = Target::of(&log, &self.log_file(&record.id, container));
-        // Somebody must read what a terminal shows.
-        if target.is_nothing() && !terminal {
-            return Io::default();
-        }
-        let program = self.config.helper.display();
-        Io { output: format!("binary://{program}?log-driver={}", percent_encoded(&target.text())), terminal }
+        let target = log_driver::target(&log, &self.log_file(&record.id, container));
+        Io { output: target.map(|target| target.uri()).unwrap_or_default(), terminal }
     }
 
     /// Cleans up images from time to time.
@@ -261,17 +256,11 @@ impl Host {
         Ok(())
     }
 
-    async fn hand_out(&self, event: RuntimeEvent) {
-        match event {
-            RuntimeEvent::Exited(runtime_id, exit) => {
-                let to = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&runtime_id).cloned();
-                match to {
-                    Some(to) => drop(to.send(Event::Exited(runtime_id, exit)).await),
-                    None => self.namespaces.pause_ended(&runtime_id),
-                }
-            }
-            // Who was killed is read from the cgroup when the container ends; this only tells people.
-            RuntimeEvent::OutOfMemory(runtime_id) => tracing::warn!(container = runtime_id, "out of memory"),
+    async fn hand_out(&self, Ended { runtime_id, exit }: Ended) {
+        let to = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&runtime_id).cloned();
+        match to {
+            Some(to) => drop(to.send(Event::Exited(runtime_id, exit)).await),
+            None => self.namespaces.pause_ended(&runtime_id),
         }
     }
 }
@@ -301,16 +290,4 @@ impl Directory {
     pub fn all(&self) -> Vec<Arc<TaskRecord>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
-}
-
-/// A path as a value in a query.
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' => encoded.push(char::from(byte)),
-            _ => write!(encoded, "%{byte:02X}").expect("writing to a string"),
-        }
-        encoded
-    })
 }

@@ -336,7 +336,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         mirrors: Vec::new(),
         images: ImageSettings::default(),
         cni_dir: dir.join("cni"),
-        helper: PathBuf::from(env!("CARGO_BIN_EXE_berth-node-helper")),
+        shim: PathBuf::from(env!("CARGO_BIN_EXE_berth-shim-under-test")),
         capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
         prepared_namespaces: 1,
         region: "us-west-2".to_owned(),
@@ -352,7 +352,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
 fn link_plugins(dir: &Path) {
     let folder = dir.join("cni");
     std::fs::create_dir_all(&folder).unwrap();
-    let target = Path::new(env!("CARGO_BIN_EXE_berth-node-helper")).parent().unwrap().join("berth-cni");
+    let target = Path::new(env!("CARGO_BIN_EXE_berth-shim-under-test")).parent().unwrap().join("berth-cni");
     for name in ["ecs-eni", "ecs-bridge", "ecs-ipam"] {
         std::os::unix::fs::symlink(&target, folder.join(name)).unwrap();
     }

@@ -1,0 +1,128 @@
+//! Kernel suite: the shim, seen by containerd's own client and by whoever kills it. Needs root.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod lab;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use berth_types::report::TaskStage;
+use lab::containerd::Containerd;
+use lab::{Lab, container, in_own_network, pauses};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+async fn shim_lab(name: &str) -> Lab {
+    let mut lab = Lab::new(name).await;
+    // Prepared namespaces have shims of their own.
+    lab.config.prepared_namespaces = 0;
+    lab.start().await;
+    lab
+}
+
+/// Process ids of the shims of a lab.
+fn shims(lab: &Lab) -> Vec<Pid> {
+    let folder = lab.folder().to_str().unwrap();
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_shim = |pid: &i32| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with("berth-shim\0") && line.contains(folder)
+    };
+    pids.filter(is_shim).map(Pid::from_raw).collect()
+}
+
+fn count(dir: &Path) -> usize {
+    fs::read_dir(dir).map_or(0, Iterator::count)
+}
+
+fn ctr(lab: &Lab, line: &[&str]) -> Output {
+    let mut command = Command::new("ctr");
+    command.arg("--address").arg(berth_node::containerd_socket(&lab.config.run_dir)).args(["--namespace", "berth"]);
+    command.args(line).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn a_task_has_one_shim_and_a_killed_one_leaves_nothing() {
+    in_own_network(|| async {
+        let mut lab = shim_lab("shim-killed").await;
+        let mut task = lab.task("sleep 60");
+        task.containers.push(container("side", "sleep 60"));
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Running).await;
+        let [shim] = shims(&lab)[..] else { panic!("{:?}", shims(&lab)) };
+        let places = ["s", "runc/berth"].map(|name| lab.config.run_dir.join("containerd").join(name));
+        assert_eq!(places.each_ref().map(|place| count(place)), [1, 2]);
+        kill(shim, Signal::SIGKILL).unwrap();
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        assert_eq!(places.each_ref().map(|place| count(place)), [0, 0]);
+        assert!(pauses(lab.folder()).is_empty());
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_stopped_task_leaves_no_shim() {
+    in_own_network(|| async {
+        let mut lab = shim_lab("shim-ended").await;
+        let task = lab.task("exit 3");
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        lab.forget(&id).await;
+        assert_eq!(count(&lab.config.run_dir.join("containerd/s")), 0);
+        lab.end().await;
+    });
+}
+
+#[test]
+fn containerds_own_client_finds_what_it_knows() {
+    in_own_network(|| async {
+        let mut lab = shim_lab("shim-ctr").await;
+        let task = lab.task("sleep 60");
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Running).await;
+        let all = Containerd::of(&lab.config.run_dir).await.containers().await;
+        let app = all.iter().find(|id| id.contains("-app-")).unwrap().as_str();
+        let pause = all.iter().find(|id| id.contains("-pause-") || !id.contains("-app-")).unwrap().as_str();
+
+        let state = |lab: &Lab| {
+            let listed = said(&ctr(lab, &["task", "ls"]));
+            let line = listed.lines().find(|line| line.starts_with(app)).unwrap().to_owned();
+            line.split_whitespace().last().unwrap().to_owned()
+        };
+        assert_eq!(state(&lab), "RUNNING");
+        let exec =
+            |lab: &Lab, id: &str, script: &str| ctr(lab, &["task", "exec", "--exec-id", id, app, "sh", "-c", script]);
+        assert_eq!(said(&exec(&lab, "one", "echo hello; readlink /proc/self/ns/net | cut -c1-4")), "hello\nnet:\n");
+        assert_eq!(exec(&lab, "one", "exit 7").status.code(), Some(7), "an id is free again when its process is over");
+        let refused = ctr(&lab, &["task", "exec", "--exec-id", "two", app, "/no/such/program"]);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("OCI runtime exec failed"), "{refused:?}");
+
+        said(&ctr(&lab, &["task", "pause", app]));
+        assert_eq!(state(&lab), "PAUSED");
+        said(&ctr(&lab, &["task", "resume", app]));
+        assert_eq!(state(&lab), "RUNNING");
+        assert_eq!(said(&ctr(&lab, &["task", "ps", app])).lines().count(), 2);
+        assert_eq!(said(&ctr(&lab, &["task", "ps", pause])).lines().count(), 2);
+        for (line, why) in [
+            (["task", "metrics", app], "no metrics received"),
+            (["task", "pause", pause], "a pause container has no"),
+            (["task", "rm", app], "must be stopped"),
+        ] {
+            let refused = ctr(&lab, &line);
+            let complaint = String::from_utf8_lossy(&refused.stderr);
+            assert!(!refused.status.success() && complaint.contains(why), "{line:?}: {complaint}");
+        }
+        lab.stop(&id).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}

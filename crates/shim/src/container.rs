@@ -1,0 +1,339 @@
+//! A container: its life from the first process made to the last thing removed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use containerd_shim_protos::api::{CreateTaskRequest, ExecProcessRequest, Status};
+use containerd_shim_protos::events::task;
+use containerd_shim_protos::topics;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::sync::oneshot;
+
+use crate::bundle;
+use crate::events::timestamp;
+use crate::fault::Fault;
+use crate::output::Wanted;
+use crate::process::{Order, Process};
+use crate::reaper::Exit;
+use crate::rootfs;
+use crate::runtime::{Kind, Runtime, absent_is_fine};
+use crate::spec::Spec;
+use crate::tools::Tools;
+
+/// A killed process is over by then.
+const END_LIMIT: Duration = Duration::from_secs(10);
+/// The status of a process that could not be started.
+const NOT_STARTED: u32 = 255;
+
+/// A container.
+pub(crate) struct Container {
+    pub id: String,
+    pub bundle: PathBuf,
+    pub first: Arc<Process>,
+    tools: Arc<Tools>,
+    runtime: Runtime,
+    has_own_processes: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    added: BTreeMap<String, Arc<Process>>,
+    is_paused: bool,
+}
+
+impl Container {
+    /// Makes a container, up to where its program would start.
+    pub async fn create(tools: Arc<Tools>, request: CreateTaskRequest) -> Result<Arc<Self>, Fault> {
+        if !request.checkpoint.is_empty() {
+            return Err(Fault::Unsupported("containers are not restored from checkpoints".to_owned()));
+        }
+        let bundle = PathBuf::from(&request.bundle);
+        let spec = Spec::of(&bundle)?;
+        let kind = if spec.is_pause() { Kind::Pause } else { Kind::Runc };
+        let runtime = Runtime::note(&bundle, kind, &tools.runtime_root)?;
+        rootfs::mount_all(&request.rootfs, &bundle.join(bundle::ROOT))?;
+        let CreateTaskRequest { id, stdin, stdout, stderr, terminal, .. } = request;
+        let first = Arc::new(Process::new("", Wanted { stdin, stdout, stderr, terminal }));
+        let has_own_processes = spec.has_own_processes();
+        let state = Mutex::default();
+        let container = Arc::new(Self { id, bundle, first, tools, runtime, has_own_processes, state });
+        if let Err(fault) = container.make_first().await {
+            rootfs::unmount_all(&container.bundle.join(bundle::ROOT))?;
+            return Err(fault);
+        }
+        Ok(container)
+    }
+
+    async fn make_first(self: &Arc<Self>) -> Result<(), Fault> {
+        let _making = self.tools.reaper.making();
+        let pid_file = bundle::pid_file(&self.bundle);
+        let arguments = ["create", "--bundle"].map(OsStr::new).into_iter();
+        let arguments = arguments.chain([self.bundle.as_os_str(), OsStr::new("--pid-file"), pid_file.as_os_str()]);
+        let order = Order { call: "create", arguments: arguments.collect(), container: &self.id, pid_file: &pid_file };
+        let pid = self.first.make(&self.tools, &self.runtime, order).await?;
+        self.watch(self.first.clone(), pid);
+        let (container_id, pid) = (self.id.clone(), pid as u32);
+        let bundle = self.bundle.display().to_string();
+        let event = task::TaskCreate { container_id, pid, bundle, ..Default::default() };
+        self.tools.events.publish(topics::TASK_CREATE_EVENT_TOPIC, &event);
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process with this id; the first one if it is empty.
+    pub fn process(&self, exec_id: &str) -> Result<Arc<Process>, Fault> {
+        if exec_id.is_empty() {
+            return Ok(self.first.clone());
+        }
+        let added = self.state().added.get(exec_id).cloned();
+        added.ok_or_else(|| Fault::Absent(format!("process {exec_id} does not exist in {}", self.id)))
+    }
+
+    /// What a process is doing.
+    pub fn status(&self, process: &Process) -> Status {
+        match process.status() {
+            Status::RUNNING if self.state().is_paused => Status::PAUSED,
+            status => status,
+        }
+    }
+
+    fn watch(self: &Arc<Self>, process: Arc<Process>, pid: i32) {
+        let ended = self.tools.reaper.end_of(pid);
+        tokio::spawn(self.clone().see_off(process, pid, ended));
+    }
+
+    /// Tells of the end of a process, once it has come and its start was told.
+    async fn see_off(self: Arc<Self>, process: Arc<Process>, pid: i32, ended: oneshot::Receiver<Exit>) {
+        let Ok(exit) = ended.await else { return };
+        let _told = process.starting.lock().await;
+        let is_first = process.exec_id.is_empty();
+        if is_first && !self.has_own_processes {
+            // Those it has left are in somebody else's process namespace, and live on there.
+            self.kill_all(Signal::SIGKILL as u32).await.ok();
+        }
+        process.set_end(exit);
+        let event = task::TaskExit {
+            container_id: self.id.clone(),
+            id: if is_first { self.id.clone() } else { process.exec_id.clone() },
+            pid: pid as u32,
+            exit_status: exit.status,
+            exited_at: Some(timestamp(exit.at)).into(),
+            ..Default::default()
+        };
+        self.tools.events.publish(topics::TASK_EXIT_EVENT_TOPIC, &event);
+    }
+
+    /// Starts a process; answers its id.
+    pub async fn start(self: &Arc<Self>, exec_id: &str) -> Result<u32, Fault> {
+        let process = self.process(exec_id)?;
+        let _starting = process.starting.lock().await;
+        if process.status() != Status::CREATED {
+            return Err(Fault::State(format!("process {exec_id} of {} was started before", self.id)));
+        }
+        match exec_id {
+            "" => self.start_first(&process).await,
+            exec_id => self.start_added(&process, exec_id).await,
+        }
+    }
+
+    async fn start_first(&self, first: &Process) -> Result<u32, Fault> {
+        match self.runtime.kind() {
+            Kind::Runc => self.runtime.start(&self.tools.reaper, &self.id, first.ended()).await?,
+            // It waits already: there is nothing to start but the name of it.
+            Kind::Pause => {}
+        }
+        first.set_started();
+        let pid = first.pid() as u32;
+        let event = task::TaskStart { container_id: self.id.clone(), pid, ..Default::default() };
+        self.tools.events.publish(topics::TASK_START_EVENT_TOPIC, &event);
+        Ok(pid)
+    }
+
+    async fn start_added(self: &Arc<Self>, process: &Arc<Process>, exec_id: &str) -> Result<u32, Fault> {
+        let _making = self.tools.reaper.making();
+        let (description, pid_file) = (self.file(exec_id, "json"), self.file(exec_id, "pid"));
+        let arguments = [
+            OsStr::new("exec"),
+            OsStr::new("--detach"),
+            OsStr::new("--process"),
+            description.as_os_str(),
+            OsStr::new("--pid-file"),
+            pid_file.as_os_str(),
+        ];
+        let order = Order { call: "exec", arguments: arguments.into(), container: &self.id, pid_file: &pid_file };
+        let made = process.make(&self.tools, &self.runtime, order).await;
+        let pid = made.inspect_err(|_| process.set_end(Exit { status: NOT_STARTED, at: SystemTime::now() }))?;
+        process.set_started();
+        self.watch(process.clone(), pid);
+        let (container_id, exec_id, pid) = (self.id.clone(), exec_id.to_owned(), pid as u32);
+        let event = task::TaskExecStarted { container_id, exec_id, pid, ..Default::default() };
+        self.tools.events.publish(topics::TASK_EXEC_STARTED_EVENT_TOPIC, &event);
+        Ok(pid)
+    }
+
+    /// Adds a process that can be started.
+    pub fn add(&self, request: ExecProcessRequest) -> Result<(), Fault> {
+        self.must_be_runcs("added processes")?;
+        let ExecProcessRequest { exec_id, stdin, stdout, stderr, terminal, spec, .. } = request;
+        let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if exec_id.is_empty() || !exec_id.chars().all(is_fit) {
+            return Err(Fault::Invalid(format!("invalid exec id {exec_id:?}: use letters, digits, - _ and .")));
+        }
+        let mut state = self.state();
+        if state.added.contains_key(&exec_id) {
+            return Err(Fault::Taken(format!("process {exec_id} exists in {}", self.id)));
+        }
+        let file = self.file(&exec_id, "json");
+        fs::write(&file, &spec.value).map_err(Fault::file("write", &file))?;
+        let process = Process::new(&exec_id, Wanted { stdin, stdout, stderr, terminal });
+        state.added.insert(exec_id.clone(), Arc::new(process));
+        let event = task::TaskExecAdded { container_id: self.id.clone(), exec_id, ..Default::default() };
+        self.tools.events.publish(topics::TASK_EXEC_ADDED_EVENT_TOPIC, &event);
+        Ok(())
+    }
+
+    fn file(&self, exec_id: &str, ending: &str) -> PathBuf {
+        self.bundle.join(format!("{exec_id}.{ending}"))
+    }
+
+    /// Sends a signal to a process, or to all of the container.
+    pub async fn kill(&self, exec_id: &str, signal: u32, all: bool) -> Result<(), Fault> {
+        let process = self.process(exec_id)?;
+        let over = || Fault::Absent("process already finished".to_owned());
+        if process.end().is_some() || process.pid() == 0 {
+            return Err(over());
+        }
+        let is_pause = self.runtime.kind() == Kind::Pause;
+        let is_final = self.has_own_processes && signal == Signal::SIGKILL as u32 && !self.state().is_paused;
+        if all && exec_id.is_empty() && !is_pause && !is_final {
+            return self.kill_all(signal).await;
+        }
+        let signal = i32::try_from(signal).ok().and_then(|number| Signal::try_from(number).ok());
+        let signal = signal.ok_or_else(|| Fault::Invalid("no such signal".to_owned()))?;
+        // Its end was not collected yet: the id is still its own.
+        kill(Pid::from_raw(process.pid()), signal).map_err(|_| over())
+    }
+
+    async fn kill_all(&self, signal: u32) -> Result<(), Fault> {
+        let signal = signal.to_string();
+        self.runtime
+            .work(&self.tools.reaper, "kill", &["kill", "--all", &self.id, &signal].map(OsStr::new))
+            .await
+            .map_err(|fault| match &fault {
+                Fault::Runtime { said, .. } if said.contains("not running") || said.contains("not exist") => {
+                    Fault::Absent("process already finished".to_owned())
+                }
+                _ => fault,
+            })
+    }
+
+    /// Removes a process that is over, or was never started; answers its id and how it ended.
+    pub async fn delete(&self, exec_id: &str) -> Result<(u32, Exit), Fault> {
+        let process = self.process(exec_id)?;
+        if matches!(self.status(&process), Status::RUNNING | Status::PAUSED) {
+            return Err(Fault::State(format!("process {exec_id} of {} is running", self.id)));
+        }
+        let exit = match exec_id {
+            "" => self.delete_first(&process).await?,
+            exec_id => self.delete_added(&process, exec_id),
+        };
+        process.close().await;
+        let pid = process.pid() as u32;
+        let event = task::TaskDelete {
+            container_id: self.id.clone(),
+            id: exec_id.to_owned(),
+            pid,
+            exit_status: exit.status,
+            exited_at: Some(timestamp(exit.at)).into(),
+            ..Default::default()
+        };
+        self.tools.events.publish(topics::TASK_DELETE_EVENT_TOPIC, &event);
+        Ok((pid, exit))
+    }
+
+    async fn delete_first(&self, first: &Process) -> Result<Exit, Fault> {
+        let is_over = first.end().is_some();
+        match (self.runtime.kind(), is_over) {
+            (Kind::Runc, true) => absent_is_fine(self.call("delete", &[]).await)?,
+            (Kind::Runc, false) => absent_is_fine(self.call("delete", &["--force"]).await)?,
+            (Kind::Pause, true) => {}
+            (Kind::Pause, false) => self.kill("", Signal::SIGKILL as u32, false).await?,
+        }
+        let ended = tokio::time::timeout(END_LIMIT, first.ended()).await;
+        let exit = ended.map_err(|_| Fault::State(format!("the process of {} does not end", self.id)))?;
+        rootfs::unmount_all(&self.bundle.join(bundle::ROOT))?;
+        Ok(exit)
+    }
+
+    fn delete_added(&self, process: &Process, exec_id: &str) -> Exit {
+        self.state().added.remove(exec_id);
+        for ending in ["json", "pid"] {
+            // It may never have been started.
+            fs::remove_file(self.file(exec_id, ending)).ok();
+        }
+        process.end().unwrap_or(Exit { status: 0, at: SystemTime::now() })
+    }
+
+    /// Ids of all processes.
+    pub async fn pids(&self) -> Result<Vec<u32>, Fault> {
+        if self.runtime.kind() == Kind::Pause {
+            return Ok(if self.first.end().is_some() { Vec::new() } else { vec![self.first.pid() as u32] });
+        }
+        let arguments = ["ps", "--format", "json", &self.id].map(OsStr::new);
+        let answer = self.runtime.ask(&self.tools.reaper, "ps", &arguments).await?;
+        let unclear = |cause| Fault::Runtime { call: "ps", said: format!("{answer:?}: {cause}") };
+        // Nothing is written as null.
+        serde_json::from_str::<Option<Vec<u32>>>(&answer).map(Option::unwrap_or_default).map_err(unclear)
+    }
+
+    /// Stops all processes from running, or lets them go on.
+    pub async fn pause(&self, is_paused: bool) -> Result<(), Fault> {
+        self.must_be_runcs("a state between running and not")?;
+        self.call(if is_paused { "pause" } else { "resume" }, &[]).await?;
+        self.state().is_paused = is_paused;
+        let container_id = self.id.clone();
+        let events = &self.tools.events;
+        match is_paused {
+            true => {
+                let event = task::TaskPaused { container_id, ..Default::default() };
+                events.publish(topics::TASK_PAUSED_EVENT_TOPIC, &event);
+            }
+            false => {
+                let event = task::TaskResumed { container_id, ..Default::default() };
+                events.publish(topics::TASK_RESUMED_EVENT_TOPIC, &event);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets limits, given as the specification has them.
+    pub async fn update(&self, resources: &[u8]) -> Result<(), Fault> {
+        self.must_be_runcs("limits")?;
+        let file = self.bundle.join("resources.json");
+        fs::write(&file, resources).map_err(Fault::file("write", &file))?;
+        let arguments = [OsStr::new("update"), OsStr::new("--resources"), file.as_os_str(), OsStr::new(&self.id)];
+        self.runtime.work(&self.tools.reaper, "update", &arguments).await
+    }
+
+    fn must_be_runcs(&self, what: &str) -> Result<(), Fault> {
+        match self.runtime.kind() {
+            Kind::Runc => Ok(()),
+            Kind::Pause => Err(Fault::Unsupported(format!("a pause container has no {what}"))),
+        }
+    }
+
+    async fn call(&self, call: &'static str, arguments: &[&str]) -> Result<(), Fault> {
+        let words: Vec<&OsStr> =
+            [call].iter().chain(arguments).chain([&self.id.as_str()]).map(|word| OsStr::new(*word)).collect();
+        self.runtime.work(&self.tools.reaper, call, &words).await
+    }
+}

@@ -1,0 +1,143 @@
+//! One process of a container: its first, or one that was added.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use containerd_shim_protos::api::Status;
+use tokio::sync::watch;
+
+use crate::console::{Console, Terminal};
+use crate::fault::Fault;
+use crate::output::{Logger, Wanted};
+use crate::reaper::Exit;
+use crate::runtime::{self, Runtime};
+use crate::tools::Tools;
+
+/// A process.
+pub(crate) struct Process {
+    /// Empty for a container's first.
+    pub exec_id: String,
+    pub streams: Wanted,
+    state: Mutex<State>,
+    end: watch::Sender<Option<Exit>>,
+    /// Held while it is being started: its end is told after its start.
+    pub starting: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    pid: i32,
+    is_started: bool,
+    terminal: Option<Terminal>,
+    logger: Logger,
+}
+
+/// How the runtime is asked for a process.
+pub(crate) struct Order<'a> {
+    /// As told when it fails.
+    pub call: &'static str,
+    /// All but the last ones.
+    pub arguments: Vec<&'a OsStr>,
+    pub container: &'a str,
+    /// Where the runtime writes the process's id to.
+    pub pid_file: &'a Path,
+}
+
+impl Process {
+    pub fn new(exec_id: &str, streams: Wanted) -> Self {
+        Self {
+            exec_id: exec_id.to_owned(),
+            streams,
+            state: Mutex::default(),
+            end: watch::Sender::default(),
+            starting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the runtime make the process; answers its id. The caller sees to it that its end is not missed.
+    pub async fn make(&self, tools: &Tools, runtime: &Runtime, order: Order<'_>) -> Result<i32, Fault> {
+        let made = self.try_make(tools, runtime, order).await;
+        if made.is_err() {
+            self.close().await;
+        }
+        made
+    }
+
+    async fn try_make(&self, tools: &Tools, runtime: &Runtime, order: Order<'_>) -> Result<i32, Fault> {
+        let name = format!("{}/{}", order.container, self.exec_id);
+        let console = self.streams.terminal.then(|| Console::at(tools.console(&name))).transpose()?;
+        let mut arguments = order.arguments;
+        if let Some(console) = &console {
+            arguments.extend([OsStr::new("--console-socket"), console.path().as_os_str()]);
+        }
+        arguments.push(OsStr::new(order.container));
+        let (mut streams, logger) = self.streams.open(&tools.reaper, order.container).await?;
+        self.state().logger = logger;
+        let shown = console.is_some().then(|| streams.replace()).transpose()?;
+        runtime.make(&tools.reaper, order.call, &arguments, streams).await?;
+        let pid = runtime::pid_in(order.pid_file)?;
+        let terminal = console.map(Console::receive).transpose()?;
+        if let (Some(terminal), Some(shown)) = (&terminal, shown) {
+            terminal.connect(&self.streams.stdin, shown)?;
+        }
+        let mut state = self.state();
+        (state.pid, state.terminal) = (pid, terminal);
+        Ok(pid)
+    }
+
+    /// Zero as long as there is none.
+    pub fn pid(&self) -> i32 {
+        self.state().pid
+    }
+
+    pub fn set_started(&self) {
+        self.state().is_started = true;
+    }
+
+    pub fn status(&self) -> Status {
+        match (self.end(), self.state().is_started) {
+            (Some(_), _) => Status::STOPPED,
+            (None, true) => Status::RUNNING,
+            (None, false) => Status::CREATED,
+        }
+    }
+
+    pub fn end(&self) -> Option<Exit> {
+        *self.end.borrow()
+    }
+
+    pub fn set_end(&self, exit: Exit) {
+        self.end.send_replace(Some(exit));
+    }
+
+    /// Waits for the end of the process.
+    pub async fn ended(&self) -> Exit {
+        let mut end = self.end.subscribe();
+        loop {
+            if let Some(exit) = *end.borrow_and_update() {
+                return exit;
+            }
+            // The sender is ours.
+            end.changed().await.ok();
+        }
+    }
+
+    pub fn resize(&self, columns: u32, rows: u32) -> Result<(), Fault> {
+        self.state().terminal.as_ref().map_or(Ok(()), |terminal| terminal.resize(columns, rows))
+    }
+
+    /// Lets go of the streams, when all that was written is where it belongs.
+    pub async fn close(&self) {
+        let (terminal, logger) = {
+            let mut state = self.state();
+            (state.terminal.take(), std::mem::take(&mut state.logger))
+        };
+        drop(terminal);
+        logger.end().await;
+    }
+}

@@ -1,0 +1,198 @@
+//! containerd's requests, each given to the container it is about.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use containerd_shim_protos::api::*;
+use containerd_shim_protos::protobuf::well_known_types::empty::Empty;
+use containerd_shim_protos::shim_async::Task;
+use containerd_shim_protos::ttrpc::r#async::TtrpcContext;
+use containerd_shim_protos::ttrpc::{self, Result};
+use tokio_util::sync::CancellationToken;
+
+use crate::container::Container;
+use crate::events::timestamp;
+use crate::fault::Fault;
+use crate::reaper::Exit;
+use crate::tools::Tools;
+
+/// The containers of a group.
+pub(crate) struct Service {
+    tools: Arc<Tools>,
+    /// By id; nothing for one that is being made.
+    containers: Arc<Mutex<BTreeMap<String, Option<Arc<Container>>>>>,
+    ended: CancellationToken,
+}
+
+impl Service {
+    pub fn new(tools: Tools) -> Self {
+        Self { tools: Arc::new(tools), containers: Arc::default(), ended: CancellationToken::new() }
+    }
+
+    /// Cancelled when containerd says that it is over.
+    pub fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Option<Arc<Container>>>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn container(&self, id: &str) -> std::result::Result<Arc<Container>, Fault> {
+        let found = self.containers().get(id).cloned().flatten();
+        found.ok_or_else(|| Fault::Absent(format!("container {id} does not exist here")))
+    }
+}
+
+/// Does work to its end, even if nobody waits for the answer any more.
+async fn whole<T: Send + 'static>(
+    work: impl Future<Output = std::result::Result<T, Fault>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done.map_err(ttrpc::Error::from),
+        Err(cause) => Err(Fault::State(cause.to_string()).into()),
+    }
+}
+
+#[async_trait]
+impl Task for Service {
+    async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> Result<CreateTaskResponse> {
+        let id = request.id.clone();
+        if self.containers().contains_key(&id) {
+            return Err(Fault::Taken(format!("container {id} exists")).into());
+        }
+        self.containers().insert(id.clone(), None);
+        let (containers, tools) = (self.containers.clone(), self.tools.clone());
+        let pid = whole(async move {
+            let made = Container::create(tools, request).await;
+            let mut containers = containers.lock().unwrap_or_else(PoisonError::into_inner);
+            match made {
+                Ok(container) => {
+                    let pid = container.first.pid();
+                    containers.insert(id, Some(container));
+                    Ok(pid as u32)
+                }
+                Err(fault) => {
+                    containers.remove(&id);
+                    Err(fault)
+                }
+            }
+        });
+        Ok(CreateTaskResponse { pid: pid.await?, ..Default::default() })
+    }
+
+    async fn start(&self, _: &TtrpcContext, request: StartRequest) -> Result<StartResponse> {
+        let container = self.container(&request.id)?;
+        let pid = whole(async move { container.start(&request.exec_id).await }).await?;
+        Ok(StartResponse { pid, ..Default::default() })
+    }
+
+    async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> Result<DeleteResponse> {
+        let DeleteRequest { id, exec_id, .. } = request;
+        let (container, is_first) = (self.container(&id)?, exec_id.is_empty());
+        let (pid, exit) = whole(async move { container.delete(&exec_id).await }).await?;
+        if is_first {
+            self.containers().remove(&id);
+        }
+        let Exit { status, at } = exit;
+        Ok(DeleteResponse { pid, exit_status: status, exited_at: Some(timestamp(at)).into(), ..Default::default() })
+    }
+
+    async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> Result<Empty> {
+        self.container(&request.id)?.add(request)?;
+        Ok(Empty::default())
+    }
+
+    async fn state(&self, _: &TtrpcContext, request: StateRequest) -> Result<StateResponse> {
+        let container = self.container(&request.id)?;
+        let process = container.process(&request.exec_id)?;
+        let exit = process.end();
+        let streams = &process.streams;
+        Ok(StateResponse {
+            id: container.id.clone(),
+            bundle: container.bundle.display().to_string(),
+            pid: process.pid() as u32,
+            status: container.status(&process).into(),
+            stdin: streams.stdin.clone(),
+            stdout: streams.stdout.clone(),
+            stderr: streams.stderr.clone(),
+            terminal: streams.terminal,
+            exit_status: exit.map_or(0, |exit| exit.status),
+            exited_at: exit.map(|exit| timestamp(exit.at)).into(),
+            exec_id: request.exec_id,
+            ..Default::default()
+        })
+    }
+
+    async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> Result<WaitResponse> {
+        let process = self.container(&request.id)?.process(&request.exec_id)?;
+        let Exit { status, at } = process.ended().await;
+        Ok(WaitResponse { exit_status: status, exited_at: Some(timestamp(at)).into(), ..Default::default() })
+    }
+
+    async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> Result<Empty> {
+        let container = self.container(&request.id)?;
+        whole(async move { container.kill(&request.exec_id, request.signal, request.all).await }).await?;
+        Ok(Empty::default())
+    }
+
+    async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> Result<PidsResponse> {
+        let pids = self.container(&request.id)?.pids().await?;
+        let processes = pids.into_iter().map(|pid| ProcessInfo { pid, ..Default::default() }).collect();
+        Ok(PidsResponse { processes, ..Default::default() })
+    }
+
+    async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> Result<Empty> {
+        let container = self.container(&request.id)?;
+        whole(async move { container.pause(true).await }).await?;
+        Ok(Empty::default())
+    }
+
+    async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> Result<Empty> {
+        let container = self.container(&request.id)?;
+        whole(async move { container.pause(false).await }).await?;
+        Ok(Empty::default())
+    }
+
+    async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> Result<Empty> {
+        let container = self.container(&request.id)?;
+        whole(async move { container.update(&request.resources.value).await }).await?;
+        Ok(Empty::default())
+    }
+
+    async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> Result<Empty> {
+        let process = self.container(&request.id)?.process(&request.exec_id)?;
+        process.resize(request.width, request.height)?;
+        Ok(Empty::default())
+    }
+
+    /// The input of a process ends when its last writer goes; this process is none.
+    async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> Result<Empty> {
+        self.container(&request.id)?.process(&request.exec_id)?;
+        Ok(Empty::default())
+    }
+
+    async fn stats(&self, _: &TtrpcContext, _: StatsRequest) -> Result<StatsResponse> {
+        let advice = "figures of containers are at the task metadata endpoint (/stats), not at the shim";
+        Err(Fault::Unsupported(advice.to_owned()).into())
+    }
+
+    async fn checkpoint(&self, _: &TtrpcContext, _: CheckpointTaskRequest) -> Result<Empty> {
+        Err(Fault::Unsupported("containers are not checkpointed".to_owned()).into())
+    }
+
+    async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> Result<ConnectResponse> {
+        let task_pid = self.container(&request.id).map_or(0, |container| container.first.pid() as u32);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(ConnectResponse { shim_pid: std::process::id(), task_pid, version, ..Default::default() })
+    }
+
+    async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> Result<Empty> {
+        if self.containers().is_empty() {
+            self.ended.cancel();
+        }
+        Ok(Empty::default())
+    }
+}
