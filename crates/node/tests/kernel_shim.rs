@@ -5,6 +5,7 @@
 mod lab;
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -77,6 +78,33 @@ fn a_stopped_task_leaves_no_shim() {
         lab.server.reached(&id, TaskStage::Stopped).await;
         lab.forget(&id).await;
         assert_eq!(count(&lab.config.run_dir.join("containerd/s")), 0);
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_server_nobody_used_ends_when_its_bundle_is_cleaned_up() {
+    in_own_network(|| async {
+        let lab = Lab::new("shim-unused").await;
+        let (bundle, socket) = (lab.folder().join("bundle"), berth_node::containerd_socket(&lab.config.run_dir));
+        fs::create_dir_all(&bundle).unwrap();
+        fs::write(bundle.join("config.json"), "{}").unwrap();
+        let shim = |action| {
+            let mut command = Command::new(&lab.config.shim);
+            command.args(["-namespace", "n", "-id", "one", "-address"]).arg(&socket).arg(action);
+            said(&command.current_dir(&bundle).output().unwrap())
+        };
+        let address = shim("start");
+        assert_eq!(shim("start"), address, "a second container of the group finds the same server");
+        assert_eq!(fs::read_to_string(bundle.join("address")).unwrap(), address);
+        let [server] = shims(&lab)[..] else { panic!("{:?}", shims(&lab)) };
+        let server = rustix::process::Pid::from_raw(server.as_raw()).unwrap();
+        let server = rustix::process::pidfd_open(server, rustix::process::PidfdFlags::empty()).unwrap();
+        let mut command = Command::new(&lab.config.shim);
+        command.args(["-namespace", "n", "-id", "one", "-bundle"]).arg(&bundle).arg("-address").arg(&socket);
+        assert!(command.arg("delete").output().unwrap().status.success());
+        let mut ends = [nix::poll::PollFd::new(server.as_fd(), nix::poll::PollFlags::POLLIN)];
+        assert_eq!(nix::poll::poll(&mut ends, 10_000u16).unwrap(), 1, "the server goes on");
         lab.end().await;
     });
 }

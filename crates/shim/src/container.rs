@@ -10,21 +10,21 @@ use std::time::{Duration, SystemTime};
 use containerd_shim_protos::api::{CreateTaskRequest, ExecProcessRequest, Status};
 use containerd_shim_protos::events::task;
 use containerd_shim_protos::topics;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::Signal;
 use tokio::sync::oneshot;
 
 use crate::bundle;
 use crate::events::timestamp;
 use crate::fault::Fault;
 use crate::output::Wanted;
-use crate::process::{Order, Process};
+use crate::process::{OVER, Order, Process};
 use crate::reaper::Exit;
-use crate::rootfs;
 use crate::runtime::{Kind, Runtime, absent_is_fine};
 use crate::spec::Spec;
 use crate::tools::Tools;
+use crate::{pause, rootfs};
 
+const SIGKILL: u32 = 9;
 /// A killed process is over by then.
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// The status of a process that could not be started.
@@ -64,10 +64,19 @@ impl Container {
         let state = Mutex::default();
         let container = Arc::new(Self { id, bundle, first, tools, runtime, has_own_processes, state });
         if let Err(fault) = container.make_first().await {
+            // What was made before it failed; the failure itself is what the caller has to know.
+            container.remove_by_force().await.ok();
             rootfs::unmount_all(&container.bundle.join(bundle::ROOT))?;
             return Err(fault);
         }
         Ok(container)
+    }
+
+    async fn remove_by_force(&self) -> Result<(), Fault> {
+        match self.runtime.kind() {
+            Kind::Runc => absent_is_fine(self.call("delete", &["--force"]).await),
+            Kind::Pause => pause::end(&self.bundle),
+        }
     }
 
     async fn make_first(self: &Arc<Self>) -> Result<(), Fault> {
@@ -118,7 +127,7 @@ impl Container {
         let is_first = process.exec_id.is_empty();
         if is_first && !self.has_own_processes {
             // Those it has left are in somebody else's process namespace, and live on there.
-            self.kill_all(Signal::SIGKILL as u32).await.ok();
+            self.kill_by_runc(SIGKILL, true).await.ok();
         }
         process.set_end(exit);
         let event = task::TaskExit {
@@ -208,32 +217,29 @@ impl Container {
     /// Sends a signal to a process, or to all of the container.
     pub async fn kill(&self, exec_id: &str, signal: u32, all: bool) -> Result<(), Fault> {
         let process = self.process(exec_id)?;
-        let over = || Fault::Absent("process already finished".to_owned());
-        if process.end().is_some() || process.pid() == 0 {
-            return Err(over());
+        if process.end().is_some() {
+            return Err(Fault::Absent(OVER.to_owned()));
         }
-        let is_pause = self.runtime.kind() == Kind::Pause;
-        let is_final = self.has_own_processes && signal == Signal::SIGKILL as u32 && !self.state().is_paused;
-        if all && exec_id.is_empty() && !is_pause && !is_final {
-            return self.kill_all(signal).await;
+        let is_final = self.has_own_processes && signal == SIGKILL && !self.state().is_paused;
+        let is_runcs = exec_id.is_empty() && self.runtime.kind() == Kind::Runc;
+        match Signal::from_named_raw(signal as i32) {
+            Some(named) if !all || is_final || !is_runcs => process.kill(named),
+            // All processes, or a signal for real-time programs.
+            _ if is_runcs => self.kill_by_runc(signal, all).await,
+            _ => Err(Fault::Invalid(format!("there is no signal {signal}"))),
         }
-        let signal = i32::try_from(signal).ok().and_then(|number| Signal::try_from(number).ok());
-        let signal = signal.ok_or_else(|| Fault::Invalid("no such signal".to_owned()))?;
-        // Its end was not collected yet: the id is still its own.
-        kill(Pid::from_raw(process.pid()), signal).map_err(|_| over())
     }
 
-    async fn kill_all(&self, signal: u32) -> Result<(), Fault> {
+    async fn kill_by_runc(&self, signal: u32, all: bool) -> Result<(), Fault> {
         let signal = signal.to_string();
-        self.runtime
-            .work(&self.tools.reaper, "kill", &["kill", "--all", &self.id, &signal].map(OsStr::new))
-            .await
-            .map_err(|fault| match &fault {
-                Fault::Runtime { said, .. } if said.contains("not running") || said.contains("not exist") => {
-                    Fault::Absent("process already finished".to_owned())
-                }
-                _ => fault,
-            })
+        let words = ["kill"].into_iter().chain(all.then_some("--all")).chain([self.id.as_str(), &signal]);
+        let words: Vec<&OsStr> = words.map(OsStr::new).collect();
+        self.runtime.work(&self.tools.reaper, "kill", &words).await.map_err(|fault| match &fault {
+            Fault::Runtime { said, .. } if said.contains("not running") || said.contains("not exist") => {
+                Fault::Absent(OVER.to_owned())
+            }
+            _ => fault,
+        })
     }
 
     /// Removes a process that is over, or was never started; answers its id and how it ended.
@@ -264,9 +270,8 @@ impl Container {
         let is_over = first.end().is_some();
         match (self.runtime.kind(), is_over) {
             (Kind::Runc, true) => absent_is_fine(self.call("delete", &[]).await)?,
-            (Kind::Runc, false) => absent_is_fine(self.call("delete", &["--force"]).await)?,
             (Kind::Pause, true) => {}
-            (Kind::Pause, false) => self.kill("", Signal::SIGKILL as u32, false).await?,
+            (_, false) => self.remove_by_force().await?,
         }
         let ended = tokio::time::timeout(END_LIMIT, first.ended()).await;
         let exit = ended.map_err(|_| Fault::State(format!("the process of {} does not end", self.id)))?;

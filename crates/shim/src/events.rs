@@ -64,9 +64,9 @@ async fn tell(address: String, mut waiting: mpsc::UnboundedReceiver<Envelope>) {
         let call = context::with_duration(CALL_LIMIT);
         let request = ForwardRequest { envelope: Some(envelope).into(), ..ForwardRequest::default() };
         for _ in 0..TRIES_MAX {
-            let connected = match client.take() {
-                Some(connected) => Some(connected),
-                None => Client::connect(&address).await.ok().map(EventsClient::new),
+            let (connected, is_new) = match client.take() {
+                Some(connected) => (Some(connected), false),
+                None => (Client::connect(&address).await.ok().map(EventsClient::new), true),
             };
             if let Some(connected) = connected
                 && connected.forward(call.clone(), &request).await.is_ok()
@@ -74,7 +74,10 @@ async fn tell(address: String, mut waiting: mpsc::UnboundedReceiver<Envelope>) {
                 client = Some(connected);
                 break;
             }
-            tokio::time::sleep(RETRY_PAUSE).await;
+            // An old connection may be to a containerd that has come back since.
+            if is_new {
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         }
     }
 }

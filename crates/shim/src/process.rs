@@ -1,10 +1,12 @@
 //! One process of a container: its first, or one that was added.
 
 use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use containerd_shim_protos::api::Status;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::watch;
 
 use crate::console::{Console, Terminal};
@@ -13,6 +15,9 @@ use crate::output::{Logger, Wanted};
 use crate::reaper::Exit;
 use crate::runtime::{self, Runtime};
 use crate::tools::Tools;
+
+/// What containerd's shim says of a process that gets no signal any more.
+pub(crate) const OVER: &str = "process already finished";
 
 /// A process.
 pub(crate) struct Process {
@@ -28,6 +33,8 @@ pub(crate) struct Process {
 #[derive(Default)]
 struct State {
     pid: i32,
+    /// The process itself: its id may be another's once its end was collected.
+    handle: Option<OwnedFd>,
     is_started: bool,
     terminal: Option<Terminal>,
     logger: Logger,
@@ -85,14 +92,24 @@ impl Process {
         if let (Some(terminal), Some(shown)) = (&terminal, shown) {
             terminal.connect(&self.streams.stdin, shown)?;
         }
+        let handle = Pid::from_raw(pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let mut state = self.state();
-        (state.pid, state.terminal) = (pid, terminal);
+        (state.pid, state.handle, state.terminal) = (pid, handle, terminal);
         Ok(pid)
     }
 
     /// Zero as long as there is none.
     pub fn pid(&self) -> i32 {
         self.state().pid
+    }
+
+    /// Sends a signal, unless the process is over.
+    pub fn kill(&self, signal: Signal) -> Result<(), Fault> {
+        let sent = self.state().handle.as_ref().map(|process| pidfd_send_signal(process, signal));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            Some(Err(_)) | None => Err(Fault::Absent(OVER.to_owned())),
+        }
     }
 
     pub fn set_started(&self) {

@@ -21,8 +21,8 @@ use crate::{runtime, start};
 
 /// What containerd has not been told by then is lost: it asks when it comes back.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
-/// The task service as containerd before 2.0 calls it; later ones know both. The messages are the same.
-const SERVICE: &str = "containerd.task.v2.Task";
+/// The task service as containerd before 2.0 calls it, with the messages of version 3.
+const SERVICE_V2: &str = "containerd.task.v2.Task";
 
 /// Serves until no container is left and containerd says that it is over.
 pub(crate) fn serve(call: &Call) -> Result<(), Fault> {
@@ -56,10 +56,10 @@ async fn run(call: &Call, listener: UnixListener) -> Result<(), Fault> {
     let (runtime_root, sockets) = (runtime::root(call), start::sockets(call));
     let service = Arc::new(Service::new(Tools { reaper, events, runtime_root, sockets }));
     let ended = service.ended();
-    let mut services = create_task(service);
-    let methods = services.drain().map(|(_, methods)| (SERVICE.to_owned(), methods)).collect();
+    let services = create_task(service.clone());
+    let older = create_task(service).into_values().map(|methods| (SERVICE_V2.to_owned(), methods)).collect();
     let listener = Listener::try_from(listener).map_err(Fault::system("listen"))?;
-    let mut server = Server::new().add_listener(listener).register_service(methods);
+    let mut server = Server::new().add_listener(listener).register_service(services).register_service(older);
     let refused = |cause| Fault::State(format!("serve: {cause}"));
     server.start().await.map_err(refused)?;
     ended.cancelled().await;
