@@ -55,7 +55,10 @@ pub(crate) struct Images {
     /// Read once: images by the digest their name resolves to.
     known: Mutex<HashMap<String, Arc<Image>>>,
     failed: Mutex<HashMap<String, Instant>>,
-    flights: Flights,
+    /// By name: those who ask for an image at the same time ask the registry together.
+    arrivals: Flights<Option<(Instant, Arc<Image>)>>,
+    /// By digest.
+    flights: Flights<()>,
     settings: ImageSettings,
     used: Mutex<HashMap<String, TimestampMs>>,
 }
@@ -74,6 +77,7 @@ impl Images {
             registry,
             known: Mutex::default(),
             failed: Mutex::default(),
+            arrivals: Flights::default(),
             flights: Flights::default(),
             settings,
             used: Mutex::default(),
@@ -84,31 +88,33 @@ impl Images {
     pub async fn ready(&self, written: &str) -> Result<Arc<Image>, Fault> {
         let name = parse(written)?;
         let whole = name.whole();
-        let _flight = self.flights.lock(&whole).await;
-        let cached = self.containerd.image_target(&whole).await?;
-        self.note_use(&whole);
+        self.arrivals.share(&whole, || self.find(&name, &whole)).await
+    }
+
+    /// Finds out what the name means now, and has it here.
+    async fn find(&self, name: &Reference, whole: &str) -> Result<Arc<Image>, Fault> {
+        let cached = self.containerd.image_target(whole).await?;
+        self.note_use(whole);
         if let (true, Some(target)) = (self.settings.pull.prefers_cached(), &cached) {
-            match self.open(&whole, target).await {
+            match self.open(whole, target).await {
                 Ok(image) => return Ok(image),
                 Err(fault) => tracing::warn!(image = whole, %fault, "the cached image is not whole"),
             }
         }
         // Without a cached image to fall back on a registry that fails is a pull that fails.
         let cached = cached.filter(|_| self.settings.pull != PullBehavior::Always);
-        match (self.resolve(&name, cached.is_some()).await, cached) {
-            (Ok(resolved), Some(target)) if target.digest == resolved.digest => {
-                match self.open(&whole, &target).await {
-                    Ok(image) => Ok(image),
-                    Err(fault) => {
-                        tracing::warn!(image = whole, %fault, "the cached image is not whole; it is fetched again");
-                        self.fetch(&name, resolved).await
-                    }
+        match (self.resolve(name, cached.is_some()).await, cached) {
+            (Ok(resolved), Some(target)) if target.digest == resolved.digest => match self.open(whole, &target).await {
+                Ok(image) => Ok(image),
+                Err(fault) => {
+                    tracing::warn!(image = whole, %fault, "the cached image is not whole; it is fetched again");
+                    self.fetch(name, resolved).await
                 }
-            }
-            (Ok(resolved), _) => self.fetch(&name, resolved).await,
+            },
+            (Ok(resolved), _) => self.fetch(name, resolved).await,
             (Err(refused), Some(target)) => {
                 tracing::warn!(image = whole, %refused, "the registry failed; the cached image is used");
-                self.open(&whole, &target).await
+                self.open(whole, &target).await
             }
             (Err(refused), None) => Err(refused),
         }
@@ -277,7 +283,7 @@ async fn unpacked(
     name: &str,
     digest: &str,
     manifest: &Manifest,
-    flights: &Flights,
+    flights: &Flights<()>,
 ) -> Result<Image, Fault> {
     let text = containerd.read_content(&manifest.config.digest).await?;
     let (config, diff_ids) = manifest::read_config(&text).map_err(Fault::Image)?;
@@ -329,10 +335,10 @@ pub(crate) fn other_processor(asked: Option<&str>) -> Option<String> {
 
 /// One worker at a time for each name or digest; others wait and find the work done.
 #[derive(Default)]
-pub(crate) struct Flights(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
+pub(crate) struct Flights<T>(Mutex<HashMap<String, Weak<tokio::sync::Mutex<T>>>>);
 
-impl Flights {
-    async fn lock(&self, key: &str) -> tokio::sync::OwnedMutexGuard<()> {
+impl<T: Default> Flights<T> {
+    async fn lock(&self, key: &str) -> tokio::sync::OwnedMutexGuard<T> {
         let gate = {
             let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             gates.retain(|_, gate| gate.strong_count() > 0);
@@ -344,10 +350,60 @@ impl Flights {
     }
 }
 
+impl<T: Clone> Flights<Option<(Instant, T)>> {
+    /// Does the work for a key. Everybody who came before it was begun shares what it brings: for them it is as new as if
+    /// they had done it. A failure is not shared.
+    async fn share<E, W: Future<Output = Result<T, E>>>(&self, key: &str, work: impl FnOnce() -> W) -> Result<T, E> {
+        let asked = Instant::now();
+        let mut landed = self.lock(key).await;
+        if let Some((_, brought)) = landed.as_ref().filter(|(begun, _)| *begun >= asked) {
+            return Ok(brought.clone());
+        }
+        let begun = Instant::now();
+        let brought = work().await?;
+        *landed = Some((begun, brought.clone()));
+        Ok(brought)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test]
+    async fn those_who_wait_share_what_is_begun_after_they_came() {
+        let (flights, begun) = (Flights::default(), std::sync::atomic::AtomicU32::new(0));
+        let gate = tokio::sync::Semaphore::new(0);
+        let ask = || {
+            flights.share("busybox", async || {
+                let number = begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                gate.acquire().await.unwrap().forget();
+                Ok::<_, Fault>(number)
+            })
+        };
+        // The first is on its way when the others come: what it brings may be older than their question.
+        let open = async { gate.add_permits(2) };
+        let (first, second, third, ()) = tokio::join!(ask(), ask(), ask(), open);
+        assert_eq!((first.unwrap(), second.unwrap(), third.unwrap()), (0, 1, 1));
+        gate.add_permits(1);
+        assert_eq!(ask().await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_everybodys_own() {
+        let (flights, begun) = (Flights::<Option<(Instant, u32)>>::default(), std::cell::Cell::new(0));
+        let ask = || {
+            flights.share("busybox", async || {
+                begun.set(begun.get() + 1);
+                tokio::task::yield_now().await;
+                Err(Fault::Image("no".to_owned()))
+            })
+        };
+        let (first, second, third) = tokio::join!(ask(), ask(), ask());
+        assert!(first.is_err() && second.is_err() && third.is_err());
+        assert_eq!(begun.get(), 3);
+    }
 
     #[test]
     fn names_take_their_full_form() {
