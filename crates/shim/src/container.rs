@@ -155,11 +155,7 @@ impl Container {
     }
 
     async fn start_first(&self, first: &Process) -> Result<u32, Fault> {
-        match self.runtime.kind() {
-            Kind::Runc => self.runtime.start(&self.tools.reaper, &self.id, first.ended()).await?,
-            // It waits already: there is nothing to start but the name of it.
-            Kind::Pause => {}
-        }
+        self.runtime.start(&self.tools.reaper, &self.id, first.ended()).await?;
         first.set_started();
         let pid = first.pid() as u32;
         let event = task::TaskStart { container_id: self.id.clone(), pid, ..Default::default() };

@@ -25,7 +25,8 @@ mod spec;
 mod start;
 mod tools;
 
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 use call::{Action, Call};
 use fault::Fault;
@@ -35,6 +36,13 @@ pub use spec::{GROUP, PAUSE};
 
 /// Name of the program, as processes show it.
 pub const NAME: &str = "berth-shim";
+
+/// This program once more, by its own name.
+fn this_program() -> Result<Command, Fault> {
+    let mut command = Command::new(std::env::current_exe().map_err(Fault::system("find this program"))?);
+    command.arg0(NAME);
+    Ok(command)
+}
 
 /// The program: does what containerd asks. To be called before any thread is started.
 pub fn main() -> ExitCode {

@@ -45,28 +45,9 @@ impl LogTarget {
         Some(Self { file, bytes_max: bytes_max.parse().ok()?, files_max: files_max.parse().ok()? })
     }
 
-    /// Writes what a container puts out until it has closed both streams.
-    pub(crate) fn open(&self) -> io::Result<Writer> {
-        Log::open(&self.file, (self.bytes_max, self.files_max)).map(|log| Writer { log })
-    }
-}
-
-/// A log that is open.
-pub(crate) struct Writer {
-    log: Log,
-}
-
-impl Writer {
-    /// Writes what comes from the streams until both are at their end.
-    pub fn copy(mut self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
-        let mut sources = [Source::new("stdout", stdout)?, Source::new("stderr", stderr)?];
-        while sources.iter().any(|source| source.file.is_some()) {
-            wait(&sources)?;
-            for source in &mut sources {
-                source.drain(&mut self.log)?;
-            }
-        }
-        self.log.file.sync_all()
+    /// The log, ready to be written.
+    pub(crate) fn open(&self) -> io::Result<Log> {
+        Log::open(&self.file, (self.bytes_max, self.files_max))
     }
 }
 
@@ -129,7 +110,8 @@ fn wait(sources: &[Source]) -> io::Result<()> {
     }
 }
 
-struct Log {
+/// A log that is open.
+pub(crate) struct Log {
     path: PathBuf,
     file: File,
     bytes: u64,
@@ -145,6 +127,18 @@ impl Log {
         let file = File::options().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), file, bytes, limits })
+    }
+
+    /// Writes what comes from the streams until both are at their end.
+    pub fn copy(mut self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
+        let mut sources = [Source::new("stdout", stdout)?, Source::new("stderr", stderr)?];
+        while sources.iter().any(|source| source.file.is_some()) {
+            wait(&sources)?;
+            for source in &mut sources {
+                source.drain(&mut self)?;
+            }
+        }
+        self.file.sync_all()
     }
 
     fn write(&mut self, stream: &str, line: &[u8]) {

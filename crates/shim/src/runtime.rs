@@ -26,7 +26,7 @@ const NOTE: &str = "runtime";
 /// A container that waits is let go by then.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// What runc says of a container it does not know.
-pub(crate) const UNKNOWN_CONTAINER: &str = "container does not exist";
+const UNKNOWN_CONTAINER: &str = "container does not exist";
 
 /// A runtime, for one container.
 #[derive(Debug)]
@@ -92,9 +92,8 @@ impl Runtime {
                 runc
             }
             Kind::Pause => {
-                let this = std::env::current_exe().map_err(Fault::system("find this program"))?;
-                let mut pause = Command::new(this);
-                pause.arg0(crate::NAME).arg("pause").current_dir(&self.bundle);
+                let mut pause = crate::this_program()?;
+                pause.arg("pause").current_dir(&self.bundle);
                 pause
             }
         };
@@ -113,6 +112,10 @@ impl Runtime {
     /// done here, which spares a start of runc for each container. Where there is no such pipe runc does it, or says why
     /// not.
     pub async fn start(&self, reaper: &Arc<Reaper>, id: &str, ended: impl Future<Output = Exit>) -> Result<(), Fault> {
+        if self.kind == Kind::Pause {
+            // It waits already: there is nothing to start but the name of it.
+            return Ok(());
+        }
         let pipe = self.root.join(id).join("exec.fifo");
         let is_released = tokio::select! {
             is_released = release(&pipe) => is_released,

@@ -5,9 +5,8 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::types::introspection::RuntimeInfo;
@@ -74,9 +73,8 @@ pub(crate) fn remove(socket: &Path) -> Result<(), Fault> {
 }
 
 fn spawn(call: &Call, group: &str, listener: UnixListener) -> Result<(), Fault> {
-    let program = std::env::current_exe().map_err(Fault::system("find this program"))?;
-    let mut command = Command::new(program);
-    command.arg0(crate::NAME).args(["-namespace", &call.namespace, "-id", group, "-address"]).arg(&call.address);
+    let mut command = crate::this_program()?;
+    command.args(["-namespace", &call.namespace, "-id", group, "-address"]).arg(&call.address);
     command.arg("serve").stdin(OwnedFd::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().map(drop).map_err(Fault::system("start the server"))
 }
