@@ -135,6 +135,9 @@ pub struct NodeOptions {
     /// Socket of a running containerd; by default Berth starts one of its own
     #[arg(long, env = "BERTH_CONTAINERD", value_name = "SOCKET")]
     pub containerd: Option<PathBuf>,
+    /// What runs containers, crun or runc; by default crun, unless only runc is installed
+    #[arg(long, env = "BERTH_OCI_RUNTIME", value_name = "NAME", value_parser = berth_shim::PROGRAMS)]
+    pub oci_runtime: Option<String>,
     /// CPU units this host offers to tasks (1024 for each core); measured by default
     #[arg(long, env = "BERTH_CPU", value_name = "UNITS")]
     pub cpu: Option<u32>,

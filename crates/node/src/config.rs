@@ -125,6 +125,8 @@ pub struct NodeConfig {
     pub cni_dir: PathBuf,
     /// The program `berth-shim`, which containerd starts for each container.
     pub shim: PathBuf,
+    /// What runs containers, `crun` or `runc`; crun when absent, unless only runc is installed.
+    pub oci_runtime: Option<String>,
     /// What the host can hold; measured when absent.
     pub capacity: Option<Capacity>,
     /// Prepared namespaces to keep for Fargate tasks, and half as many for tasks of the EC2 launch type.
@@ -153,6 +155,10 @@ impl NodeConfig {
                 "invalid instance name {:?}: use letters, digits and -",
                 self.instance
             )));
+        }
+        if let Some(runtime) = self.oci_runtime.as_deref().filter(|name| !berth_shim::PROGRAMS.contains(name)) {
+            let known = berth_shim::PROGRAMS.join(" or ");
+            return Err(Fault::Setting(format!("invalid OCI runtime {runtime:?}: write {known}")));
         }
         for dir in [&self.data_dir, &self.run_dir, &self.cni_dir, &self.shim] {
             if !dir.is_absolute() {

@@ -22,7 +22,7 @@ pub fn doctor() -> Vec<Check> {
             name: "containerd",
             found: program("containerd", "install the containerd package, version 1.6 or later"),
         },
-        Check { name: "runc", found: program("runc", "install the runc package") },
+        Check { name: "OCI runtime", found: oci_runtime() },
         Check { name: "nft", found: program("nft", "install the nftables package; network mode bridge needs it") },
         Check { name: "cgroups", found: cgroups() },
         Check { name: "overlayfs", found: overlayfs() },
@@ -31,6 +31,13 @@ pub fn doctor() -> Vec<Check> {
             found: on_path("mkfs.ext4", "it belongs to the e2fsprogs package; tasks with ephemeralStorage need it"),
         },
     ]
+}
+
+fn oci_runtime() -> Result<String, String> {
+    program("crun", "install the crun package, version 1.8 or later").or_else(|missing| {
+        let runc = program("runc", "or the runc package").map_err(|cause| format!("{missing}; {cause}"))?;
+        Ok(format!("{runc}; with crun, containers start in a third of the time"))
+    })
 }
 
 fn root() -> Result<String, String> {

@@ -16,7 +16,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 async fn shim_lab(name: &str) -> Lab {
+    shim_lab_with(name, None).await
+}
+
+async fn shim_lab_with(name: &str, oci_runtime: Option<&str>) -> Lab {
     let mut lab = Lab::new(name).await;
+    lab.config.oci_runtime = oci_runtime.map(str::to_owned);
     // Prepared namespaces have shims of their own.
     lab.config.prepared_namespaces = 0;
     lab.start().await;
@@ -58,7 +63,7 @@ fn a_task_has_one_shim_and_a_killed_one_leaves_nothing() {
         let id = lab.run(task).await;
         lab.server.reached(&id, TaskStage::Running).await;
         let [shim] = shims(&lab)[..] else { panic!("{:?}", shims(&lab)) };
-        let places = ["s", "runc/berth"].map(|name| lab.config.run_dir.join("containerd").join(name));
+        let places = ["s", "oci/berth"].map(|name| lab.config.run_dir.join("containerd").join(name));
         assert_eq!(places.each_ref().map(|place| count(place)), [1, 2]);
         kill(shim, Signal::SIGKILL).unwrap();
         lab.server.reached(&id, TaskStage::Stopped).await;
@@ -66,6 +71,43 @@ fn a_task_has_one_shim_and_a_killed_one_leaves_nothing() {
         assert!(pauses(lab.folder()).is_empty());
         lab.forget(&id).await;
         lab.end().await;
+    });
+}
+
+/// Either runtime runs, ends and refuses programs, and tells of it in the same words.
+#[test]
+fn both_runtimes_do_the_same() {
+    in_own_network(|| async {
+        for runtime in berth_shim::PROGRAMS {
+            let mut lab = shim_lab_with(&format!("shim-{runtime}"), Some(runtime)).await;
+            let (ends, stays) = (lab.task("exit 3"), lab.task("sleep 60"));
+            let mut refused = lab.task("true");
+            refused.containers[0].command = Some(vec!["/no/such/program".to_owned()]);
+            let (ends, stays, refused) = (lab.run(ends).await, lab.run(stays).await, lab.run(refused).await);
+            let ended = lab.server.reached(&ends, TaskStage::Stopped).await;
+            assert_eq!(ended.containers[0].exit_code, Some(3), "{runtime}");
+            let told = lab.server.reached(&refused, TaskStage::Stopped).await;
+            let words =
+                "unable to start container process: exec: \"/no/such/program\": stat /no/such/program: no such file";
+            assert!(format!("{told:?}").replace('\\', "").contains(words), "{runtime}: {told:?}");
+            lab.server.reached(&stays, TaskStage::Running).await;
+            for id in [&ends, &refused] {
+                lab.forget(id).await;
+            }
+            let all = Containerd::of(&lab.config.run_dir).await.containers().await;
+            let app = all.into_iter().find(|id| id.contains("-app-")).unwrap();
+            let bundle = lab.config.run_dir.join("containerd/io.containerd.runtime.v2.task/berth").join(&app);
+            assert_eq!(fs::read_to_string(bundle.join("runtime")).unwrap(), runtime);
+            assert_eq!(
+                said(&ctr(&lab, &["task", "exec", "--exec-id", "one", &app, "sh", "-c", "echo hello"])),
+                "hello\n"
+            );
+            lab.stop(&stays).await;
+            lab.server.reached(&stays, TaskStage::Stopped).await;
+            lab.forget(&stays).await;
+            assert_eq!(count(&lab.config.run_dir.join("containerd/oci/berth")), 0, "{runtime}");
+            lab.end().await;
+        }
     });
 }
 

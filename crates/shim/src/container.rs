@@ -19,7 +19,7 @@ use crate::fault::Fault;
 use crate::output::Wanted;
 use crate::process::{OVER, Order, Process};
 use crate::reaper::Exit;
-use crate::runtime::{Kind, Runtime, absent_is_fine};
+use crate::runtime::{Kind, Runtime};
 use crate::spec::Spec;
 use crate::tools::Tools;
 use crate::{pause, rootfs};
@@ -55,8 +55,7 @@ impl Container {
         }
         let bundle = PathBuf::from(&request.bundle);
         let spec = Spec::of(&bundle)?;
-        let kind = if spec.is_pause() { Kind::Pause } else { Kind::Runc };
-        let runtime = Runtime::note(&bundle, kind, &tools.runtime_root)?;
+        let runtime = Runtime::note(&bundle, Kind::of(&spec)?, &tools.runtime_root)?;
         rootfs::mount_all(&request.rootfs, &bundle.join(bundle::ROOT))?;
         let CreateTaskRequest { id, stdin, stdout, stderr, terminal, .. } = request;
         let first = Arc::new(Process::new("", Wanted { stdin, stdout, stderr, terminal }));
@@ -72,10 +71,14 @@ impl Container {
         Ok(container)
     }
 
+    fn is_pause(&self) -> bool {
+        self.runtime.kind() == Kind::Pause
+    }
+
     async fn remove_by_force(&self) -> Result<(), Fault> {
-        match self.runtime.kind() {
-            Kind::Runc => absent_is_fine(self.call("delete", &["--force"]).await),
-            Kind::Pause => pause::end(&self.bundle),
+        match self.is_pause() {
+            true => pause::end(&self.bundle),
+            false => self.runtime.forget(&self.tools.reaper, &self.id, Some("--force")).await,
         }
     }
 
@@ -127,7 +130,7 @@ impl Container {
         let is_first = process.exec_id.is_empty();
         if is_first && !self.has_own_processes {
             // Those it has left are in somebody else's process namespace, and live on there.
-            self.kill_by_runc(SIGKILL, true).await.ok();
+            self.kill_by_runtime(SIGKILL, true).await.ok();
         }
         process.set_end(exit);
         let event = task::TaskExit {
@@ -187,7 +190,7 @@ impl Container {
 
     /// Adds a process that can be started.
     pub fn add(&self, request: ExecProcessRequest) -> Result<(), Fault> {
-        self.must_be_runcs("added processes")?;
+        self.must_not_be_pause("added processes")?;
         let ExecProcessRequest { exec_id, stdin, stdout, stderr, terminal, spec, .. } = request;
         let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if exec_id.is_empty() || !exec_id.chars().all(is_fit) {
@@ -217,23 +220,23 @@ impl Container {
             return Err(Fault::Absent(OVER.to_owned()));
         }
         let is_final = self.has_own_processes && signal == SIGKILL && !self.state().is_paused;
-        let is_runcs = exec_id.is_empty() && self.runtime.kind() == Kind::Runc;
+        let is_first = exec_id.is_empty() && !self.is_pause();
         match Signal::from_named_raw(signal as i32) {
-            Some(named) if !all || is_final || !is_runcs => process.kill(named),
+            Some(named) if !all || is_final || !is_first => process.kill(named),
             // All processes, or a signal for real-time programs.
-            _ if is_runcs => self.kill_by_runc(signal, all).await,
+            _ if is_first => self.kill_by_runtime(signal, all).await,
             _ => Err(Fault::Invalid(format!("there is no signal {signal}"))),
         }
     }
 
-    async fn kill_by_runc(&self, signal: u32, all: bool) -> Result<(), Fault> {
+    async fn kill_by_runtime(&self, signal: u32, all: bool) -> Result<(), Fault> {
         let signal = signal.to_string();
         let words = ["kill"].into_iter().chain(all.then_some("--all")).chain([self.id.as_str(), &signal]);
         let words: Vec<&OsStr> = words.map(OsStr::new).collect();
+        let is_over =
+            |said: &str| ["not running", "not exist", "No such process"].iter().any(|word| said.contains(word));
         self.runtime.work(&self.tools.reaper, "kill", &words).await.map_err(|fault| match &fault {
-            Fault::Runtime { said, .. } if said.contains("not running") || said.contains("not exist") => {
-                Fault::Absent(OVER.to_owned())
-            }
+            Fault::Runtime { said, .. } if is_over(said) => Fault::Absent(OVER.to_owned()),
             _ => fault,
         })
     }
@@ -264,9 +267,9 @@ impl Container {
 
     async fn delete_first(&self, first: &Process) -> Result<Exit, Fault> {
         let is_over = first.end().is_some();
-        match (self.runtime.kind(), is_over) {
-            (Kind::Runc, true) => absent_is_fine(self.call("delete", &[]).await)?,
-            (Kind::Pause, true) => {}
+        match (self.is_pause(), is_over) {
+            (false, true) => self.runtime.forget(&self.tools.reaper, &self.id, None).await?,
+            (true, true) => {}
             (_, false) => self.remove_by_force().await?,
         }
         let ended = tokio::time::timeout(END_LIMIT, first.ended()).await;
@@ -286,7 +289,7 @@ impl Container {
 
     /// Ids of all processes.
     pub async fn pids(&self) -> Result<Vec<u32>, Fault> {
-        if self.runtime.kind() == Kind::Pause {
+        if self.is_pause() {
             return Ok(if self.first.end().is_some() { Vec::new() } else { vec![self.first.pid() as u32] });
         }
         let arguments = ["ps", "--format", "json", &self.id].map(OsStr::new);
@@ -298,7 +301,7 @@ impl Container {
 
     /// Stops all processes from running, or lets them go on.
     pub async fn pause(&self, is_paused: bool) -> Result<(), Fault> {
-        self.must_be_runcs("a state between running and not")?;
+        self.must_not_be_pause("a state between running and not")?;
         self.call(if is_paused { "pause" } else { "resume" }, &[]).await?;
         self.state().is_paused = is_paused;
         let container_id = self.id.clone();
@@ -318,17 +321,17 @@ impl Container {
 
     /// Sets limits, given as the specification has them.
     pub async fn update(&self, resources: &[u8]) -> Result<(), Fault> {
-        self.must_be_runcs("limits")?;
+        self.must_not_be_pause("limits")?;
         let file = self.bundle.join("resources.json");
         fs::write(&file, resources).map_err(Fault::file("write", &file))?;
         let arguments = [OsStr::new("update"), OsStr::new("--resources"), file.as_os_str(), OsStr::new(&self.id)];
         self.runtime.work(&self.tools.reaper, "update", &arguments).await
     }
 
-    fn must_be_runcs(&self, what: &str) -> Result<(), Fault> {
-        match self.runtime.kind() {
-            Kind::Runc => Ok(()),
-            Kind::Pause => Err(Fault::Unsupported(format!("a pause container has no {what}"))),
+    fn must_not_be_pause(&self, what: &str) -> Result<(), Fault> {
+        match self.is_pause() {
+            true => Err(Fault::Unsupported(format!("a pause container has no {what}"))),
+            false => Ok(()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The shim: between containerd and runc, the parent of a task's containers. It outlives containerd and everything of
+//! The shim: between containerd and crun or runc, the parent of a task's containers. It outlives containerd and everything of
 //! Berth, keeps the containers' input and output, and tells containerd of their end.
 //!
 //! containerd calls it with `start` for each container: for the first of a task (or a container of no group) a server is
@@ -32,7 +32,8 @@ use call::{Action, Call};
 use fault::Fault;
 
 pub use log::LogTarget;
-pub use spec::{GROUP, PAUSE};
+pub use runtime::PROGRAMS;
+pub use spec::{GROUP, PAUSE, RUNTIME};
 
 /// Name of the program, as processes show it.
 pub const NAME: &str = "berth-shim";

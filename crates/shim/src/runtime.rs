@@ -1,15 +1,20 @@
-//! What makes containers: runc, and for pause containers this program.
+//! What makes containers: crun or runc, and for pause containers this program.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, MsFlags};
+use nix::sched::CloneFlags;
+use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::OpenOptions;
@@ -19,27 +24,32 @@ use crate::fault::Fault;
 use crate::output::Streams;
 use crate::pause;
 use crate::reaper::{Exit, Reaper};
+use crate::spec::Spec;
 
-const RUNC: &str = "runc";
 /// Name of the file in a bundle that says what makes its container; written before that is called for the first time.
 const NOTE: &str = "runtime";
 /// A container that waits is let go by then.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// What runc says of a container it does not know.
-const UNKNOWN_CONTAINER: &str = "container does not exist";
+/// Where a version 2 hierarchy of cgroups is mounted beside those of version 1.
+const UNIFIED: &CStr = c"/sys/fs/cgroup/unified";
 
 /// A runtime, for one container.
 #[derive(Debug)]
 pub(crate) struct Runtime {
     kind: Kind,
     bundle: PathBuf,
-    /// Where runc keeps what it knows.
+    /// Where crun and runc keep what they know.
     root: PathBuf,
 }
+
+/// Programs that can run containers.
+pub const PROGRAMS: [&str; 2] = ["crun", "runc"];
 
 /// Kinds of runtimes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
+    /// The program of that name; takes a third of the other's processor time (ADR 20).
+    Crun,
     /// The program of that name.
     Runc,
     /// [`crate::pause`].
@@ -47,17 +57,35 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// What makes a container: what its specification says, or crun where it is installed.
+    pub fn of(spec: &Spec) -> Result<Self, Fault> {
+        match spec.runtime() {
+            _ if spec.is_pause() => Ok(Self::Pause),
+            Some(name) => [Self::Crun, Self::Runc].into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+                Fault::Invalid(format!("invalid runtime {name:?}: there are {}", PROGRAMS.join(" and ")))
+            }),
+            None if is_installed(Self::Crun.name()) => Ok(Self::Crun),
+            None => Ok(Self::Runc),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
-            Self::Runc => RUNC,
+            Self::Crun => PROGRAMS[0],
+            Self::Runc => PROGRAMS[1],
             Self::Pause => "pause",
         }
     }
 }
 
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
 /// Where runtimes keep what they know, of all containers of a namespace.
 pub(crate) fn root(call: &Call) -> PathBuf {
-    call.address.with_file_name(RUNC).join(&call.namespace)
+    call.address.with_file_name("oci").join(&call.namespace)
 }
 
 impl Runtime {
@@ -71,7 +99,7 @@ impl Runtime {
     /// The runtime a bundle was given to; none if none was called for it, which is so as long as the note is not whole.
     pub fn noted(bundle: &Path, root: &Path) -> Option<Self> {
         let note = fs::read_to_string(bundle.join(NOTE)).ok()?;
-        let kind = [Kind::Runc, Kind::Pause].into_iter().find(|kind| kind.name() == note)?;
+        let kind = [Kind::Crun, Kind::Runc, Kind::Pause].into_iter().find(|kind| kind.name() == note)?;
         Some(Self { kind, bundle: bundle.to_owned(), root: root.to_owned() })
     }
 
@@ -85,11 +113,11 @@ impl Runtime {
 
     fn command(&self, arguments: &[&OsStr]) -> Result<Command, Fault> {
         let mut command = match self.kind {
-            Kind::Runc => {
-                let mut runc = Command::new(RUNC);
-                runc.arg("--root").arg(&self.root).arg("--log").arg(self.log()).args(["--log-format", "json"]);
-                runc.args(arguments);
-                runc
+            Kind::Crun | Kind::Runc => {
+                let mut program = Command::new(self.kind.name());
+                program.arg("--root").arg(&self.root).arg("--log").arg(self.log()).args(["--log-format", "json"]);
+                program.args(arguments);
+                program
             }
             Kind::Pause => {
                 let mut pause = crate::this_program()?;
@@ -97,9 +125,9 @@ impl Runtime {
                 pause
             }
         };
-        // containerd's own: runc would tell it that a container is ready.
+        // containerd's own: the runtime would tell it that a container is ready.
         command.env_remove("NOTIFY_SOCKET");
-        dies_with_us(&mut command);
+        prepare(&mut command, self.kind == Kind::Crun && is_hybrid());
         Ok(command)
     }
 
@@ -108,19 +136,20 @@ impl Runtime {
         self.ask(reaper, call, arguments).await.map(drop)
     }
 
-    /// Lets the program of a container start. `runc start` opens and removes the pipe at which the container waits; that is
-    /// done here, which spares a start of runc for each container. Where there is no such pipe runc does it, or says why
-    /// not.
+    /// Lets the program of a container start. The runtime's `start` is little more than a byte through the pipe at which the
+    /// container waits; that is done here, which spares a process for each container. Where there is no such pipe the
+    /// runtime does it, or says why not.
     pub async fn start(&self, reaper: &Arc<Reaper>, id: &str, ended: impl Future<Output = Exit>) -> Result<(), Fault> {
-        if self.kind == Kind::Pause {
-            // It waits already: there is nothing to start but the name of it.
-            return Ok(());
-        }
         let pipe = self.root.join(id).join("exec.fifo");
-        let is_released = tokio::select! {
-            is_released = release(&pipe) => is_released,
-            _ = ended => false,
-            () = tokio::time::sleep(START_LIMIT) => false,
+        let is_released = match self.kind {
+            // It waits already: there is nothing to start but the name of it.
+            Kind::Pause => return Ok(()),
+            Kind::Crun => tell(&pipe),
+            Kind::Runc => tokio::select! {
+                is_released = hear(&pipe) => is_released,
+                _ = ended => false,
+                () = tokio::time::sleep(START_LIMIT) => false,
+            },
         };
         match is_released {
             true => fs::remove_file(&pipe).map_err(Fault::file("remove", &pipe)),
@@ -170,10 +199,27 @@ impl Runtime {
         ended.map(|exit| exit.status).map_err(|_| Fault::Runtime { call, said: "its end was not seen".to_owned() })
     }
 
+    /// True if the runtime knows the container.
+    fn knows(&self, id: &str) -> bool {
+        self.root.join(id).exists()
+    }
+
+    /// Has the runtime forget a container that is over, or with `--force` any; one it does not know is forgotten.
+    pub async fn forget(&self, reaper: &Arc<Reaper>, id: &str, force: Option<&str>) -> Result<(), Fault> {
+        if !self.knows(id) {
+            return Ok(());
+        }
+        let words: Vec<&OsStr> = ["delete"].into_iter().chain(force).chain([id]).map(OsStr::new).collect();
+        self.work(reaper, "delete", &words).await
+    }
+
     /// Removes a container, whatever it is doing. For a process that has no other children.
     pub fn remove_by_force(&self, id: &str) -> Result<(), Fault> {
         if self.kind == Kind::Pause {
             return pause::end(&self.bundle);
+        }
+        if !self.knows(id) {
+            return Ok(());
         }
         let mut command = self.command(&["delete", "--force", id].map(OsStr::new))?;
         let output = command.stdin(Stdio::null()).output().map_err(|cause| self.cannot_run(cause))?;
@@ -181,33 +227,35 @@ impl Runtime {
             return Ok(());
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
-        absent_is_fine(Err(self.refusal("delete", output.status.code().unwrap_or(255) as u32, &complaint)))
+        Err(self.refusal("delete", output.status.code().unwrap_or(255) as u32, &complaint))
     }
 
     fn cannot_run(&self, cause: io::Error) -> Fault {
-        Fault::system(format!("run {}", self.kind.name()))(cause)
+        Fault::system(format!("run {} (`berth doctor` tells what is missing)", self.kind.name()))(cause)
     }
 
     fn refusal(&self, call: &'static str, status: u32, complaint: &str) -> Fault {
         let said = last_error(&fs::read_to_string(self.log()).unwrap_or_default());
         let said = said.unwrap_or_else(|| format!("exit status {status}: {}", complaint.trim()));
-        Fault::Runtime { call, said }
+        // That of an added process is not in the bundle's specification.
+        let spec = || Spec::of(&self.bundle).ok().filter(|_| call == "create");
+        let known = in_known_words(&said, || spec()?.first_word().map(str::to_owned));
+        Fault::Runtime { call, said: known.unwrap_or(said) }
     }
 }
 
-/// Lets go whoever waits at the pipe, or comes to it: a container writes a byte once somebody reads, and runs its program.
-async fn release(pipe: &Path) -> bool {
+/// Lets go a container of crun's: it has the pipe open, and runs its program once a byte comes through.
+fn tell(pipe: &Path) -> bool {
+    let waiter = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(pipe);
+    waiter.and_then(|mut pipe| pipe.write_all(&[0])).is_ok()
+}
+
+/// Lets go a container of runc's, now at the pipe or still coming to it: it writes a byte once somebody reads, and runs its
+/// program.
+async fn hear(pipe: &Path) -> bool {
     // With a writer of our own: it may not be there yet, which would look like the end.
     let Ok(mut pipe) = OpenOptions::new().read_write(true).open_receiver(pipe) else { return false };
     matches!(pipe.read(&mut [0]).await, Ok(1))
-}
-
-/// A container the runtime does not know is as good as removed.
-pub(crate) fn absent_is_fine(done: Result<(), Fault>) -> Result<(), Fault> {
-    match done {
-        Err(Fault::Runtime { said, .. }) if said.contains(UNKNOWN_CONTAINER) => Ok(()),
-        other => other,
-    }
 }
 
 /// The last error in a runtime's log.
@@ -221,13 +269,44 @@ fn last_error(log: &str) -> Option<String> {
     lines.find(|line| line.level == "error").map(|line| line.msg)
 }
 
-/// A runtime whose shim is gone would go on making what the clean-up after the shim does not see any more.
+/// What crun says of a program that cannot be run, in the words of runc and Docker, which people look for.
+fn in_known_words(said: &str, program: impl FnOnce() -> Option<String>) -> Option<String> {
+    let absent = said.strip_prefix("executable file `").and_then(|rest| rest.split_once("` not found in $PATH"));
+    let (program, why) = match (absent, said.strip_prefix("open executable: ")) {
+        (Some((program, _)), _) if program.contains('/') => {
+            (program.to_owned(), format!("stat {program}: no such file or directory"))
+        }
+        (Some((program, _)), _) => (program.to_owned(), "executable file not found in $PATH".to_owned()),
+        (None, Some(_)) => (program()?, "permission denied".to_owned()),
+        (None, None) => return None,
+    };
+    Some(format!("unable to start container process: exec: \"{program}\": {why}"))
+}
+
+/// True if there is a version 2 hierarchy of cgroups beside those of version 1. crun refuses that.
+fn is_hybrid() -> bool {
+    nix::sys::statfs::statfs(UNIFIED).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+}
+
+/// A runtime whose shim is gone would go on making what the clean-up after the shim does not see any more: it dies with
+/// this process. It can be given mounts of its own, without the version 2 hierarchy.
 #[allow(unsafe_code)]
-fn dies_with_us(command: &mut Command) {
-    let die = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);
-    // SAFETY: between fork and exec only `prctl` is called, which is async-signal-safe and allocates nothing.
+fn prepare(command: &mut Command, hides_unified: bool) {
+    let prepare = move || {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        if hides_unified {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+            // What is mounted on the host meanwhile is seen; what is done here is not seen there.
+            let (none, downwards) = (None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE);
+            nix::mount::mount(none, c"/", none, downwards, none)?;
+            nix::mount::umount2(UNIFIED, MntFlags::MNT_DETACH)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made (`prctl`, `unshare`, `mount`, `umount2`), with strings that
+    // are static: nothing is allocated, and no lock taken.
     unsafe {
-        command.pre_exec(die);
+        command.pre_exec(prepare);
     }
 }
 
@@ -266,9 +345,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_container_is_removed() {
-        let said = |said: &str| Err(Fault::Runtime { call: "delete", said: said.to_owned() });
-        assert!(absent_is_fine(said(UNKNOWN_CONTAINER)).is_ok());
-        assert!(absent_is_fine(said("device or resource busy")).is_err());
+    fn a_program_that_cannot_be_run_is_told_as_docker_tells_it() {
+        let told = |said: &str| in_known_words(said, || Some("/etc/x".to_owned())).unwrap_or_default();
+        let absent =
+            |program: &str| format!("executable file `{program}` not found in $PATH: No such file or directory");
+        let begin = "unable to start container process: exec: ";
+        assert_eq!(told(&absent("x")), format!("{begin}\"x\": executable file not found in $PATH"));
+        assert_eq!(told(&absent("/b/x")), format!("{begin}\"/b/x\": stat /b/x: no such file or directory"));
+        assert_eq!(told("open executable: Permission denied"), format!("{begin}\"/etc/x\": permission denied"));
+        assert_eq!(told("chdir `/x`: Not a directory"), "");
     }
 }

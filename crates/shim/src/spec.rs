@@ -14,6 +14,9 @@ pub const GROUP: &str = "io.containerd.runc.v2.group";
 /// name and a read-only root, and needs nothing.
 pub const PAUSE: &str = "berth.pause";
 
+/// Annotation of a container that is to be run by one of [`crate::PROGRAMS`]; otherwise the shim chooses.
+pub const RUNTIME: &str = "berth.runtime";
+
 /// `config.json` in a bundle, as far as it matters here.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Spec {
@@ -75,6 +78,11 @@ impl Spec {
         self.annotations.contains_key(PAUSE)
     }
 
+    /// The program that is to run it, if somebody has chosen.
+    pub fn runtime(&self) -> Option<&str> {
+        self.annotations.get(RUNTIME).map(String::as_str)
+    }
+
     /// Its root file system.
     pub fn root(&self) -> Option<&Path> {
         Some(self.root.path.as_path()).filter(|path| path.is_absolute())
@@ -86,6 +94,11 @@ impl Spec {
             [program] => Some(program),
             _ => None,
         }
+    }
+
+    /// What its program is called.
+    pub fn first_word(&self) -> Option<&str> {
+        self.process.args.first().map(String::as_str)
     }
 
     /// The network namespace it is in, if that has a name.

@@ -96,6 +96,7 @@ fn plain_options() -> NodeOptions {
         image_minimum_cleanup_age: 60,
         num_images_delete_per_cycle: 5,
         containerd: std::env::var_os("BERTH_CONTAINERD").map(Into::into),
+        oci_runtime: None,
         cpu: None,
         memory: None,
         enis: None,

@@ -88,6 +88,7 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
         },
         cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| place.run.join("cni")),
         shim: find("berth-shim", "libexec/berth-shim")?,
+        oci_runtime: options.oci_runtime.clone(),
         capacity: capacity(options),
         prepared_namespaces: options.prepared_namespaces,
         region: region.to_owned(),

@@ -232,6 +232,7 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     option("--image-minimum-cleanup-age", Some(node.image_minimum_cleanup_age.to_string()));
     option("--num-images-delete-per-cycle", Some(node.num_images_delete_per_cycle.to_string()));
     option("--containerd", node.containerd.as_ref().map(|path| path.display().to_string()));
+    option("--oci-runtime", node.oci_runtime.clone());
     option("--cpu", node.cpu.map(|units| units.to_string()));
     option("--memory", node.memory.map(|mib| mib.to_string()));
     option("--enis", node.enis.map(|count| count.to_string()));
@@ -286,7 +287,7 @@ mod tests {
 
     const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --trust-any-key \
         --cluster web --mirror a=http://b --mirror c=http://d --image-pull-behavior once --image-cleanup-interval 11 \
-        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 --containerd /s --cpu 14 --memory 15 --enis 16 \
+        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 --containerd /s --oci-runtime runc --cpu 14 --memory 15 --enis 16 \
         --cni /c --prepared-namespaces 17 --block-imds";
 
     fn place() -> Place {

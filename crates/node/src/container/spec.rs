@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use berth_shim::{GROUP, PAUSE};
+use berth_shim::{GROUP, PAUSE, RUNTIME};
 use berth_types::intent::{ContainerIntent, LaunchType, TaskIntent};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -51,6 +51,8 @@ pub(crate) struct Wanted<'a> {
     pub cgroup: &'a str,
     /// Containers with the same are kept by one shim: the id of the task's pause container, or its own.
     pub group: &'a str,
+    /// What runs it; the shim's choice when absent.
+    pub runtime: Option<&'a str>,
     pub region: &'a str,
 }
 
@@ -104,9 +106,14 @@ fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciS
         .process(process)
         .hostname(wanted.hostname)
         .mounts(mounts(wanted)?)
-        .annotations(HashMap::from([(GROUP.to_owned(), wanted.group.to_owned())]))
+        .annotations(annotations(wanted))
         .linux(linux)
         .build()
+}
+
+fn annotations(wanted: &Wanted<'_>) -> HashMap<String, String> {
+    let runtime = wanted.runtime.map(|runtime| (RUNTIME, runtime));
+    [(GROUP, wanted.group)].into_iter().chain(runtime).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// Where a container asks for something to be mounted. Compared as paths: `/data/` is `/data`.
@@ -319,6 +326,7 @@ pub(crate) mod tests {
             netns: Path::new("/n"),
             cgroup: "/berth/main/t/c",
             group: "pause",
+            runtime: None,
             region: "us-west-2",
         })
     }

@@ -446,6 +446,7 @@ impl Launch {
             netns: &stand.netns,
             cgroup: &self.host.container_cgroup(&record.id, &record.containers[index].runtime_id),
             group: &stand.group,
+            runtime: config.oci_runtime.as_deref(),
             region: &config.region,
         })?;
         let labels = names::labels(&record.intent, &container.name, &container.labels);

@@ -337,6 +337,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         images: ImageSettings::default(),
         cni_dir: dir.join("cni"),
         shim: PathBuf::from(env!("CARGO_BIN_EXE_berth-shim-under-test")),
+        oci_runtime: None,
         capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
         prepared_namespaces: 1,
         region: "us-west-2".to_owned(),
