@@ -36,7 +36,7 @@ pub fn doctor() -> Vec<Check> {
 fn oci_runtime() -> Result<String, String> {
     program("crun", "install the crun package, version 1.8 or later").or_else(|missing| {
         let runc = program("runc", "or the runc package").map_err(|cause| format!("{missing}; {cause}"))?;
-        Ok(format!("{runc}; with crun, containers start in a third of the time"))
+        Ok(format!("{runc}; crun starts containers with a third of the processor time"))
     })
 }
 

@@ -1,4 +1,4 @@
-//! `berth-shim`: between containerd and runc, the parent of a task's containers.
+//! `berth-shim`: between containerd and crun or runc, the parent of a task's containers.
 //!
 //! Everything is in `berth_shim`; this file must not pull in the rest of Berth: it is started several times for each task.
 

@@ -1,4 +1,4 @@
-//! cgroups, version 1 and 2: a parent for each task with the task's hard limits; runc makes the containers' below it.
+//! cgroups, version 1 and 2: a parent for each task with the task's hard limits; the runtime makes the containers' below it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -101,7 +101,7 @@ impl Cgroups {
                 let dir = below(mount, cgroup);
                 let quota = limits.quota_us.map_or_else(|| "max".to_owned(), |quota| quota.to_string());
                 write(&dir, "cpu.max", &format!("{quota} {PERIOD_US}"))?;
-                // The mapping of shares (2 to 262144) to weight (1 to 10000) that runc uses.
+                // The mapping of shares (2 to 262144) to weight (1 to 10000) that runc and crun use.
                 let weight = 1 + ((limits.shares.clamp(2, 262_144) - 2) * 9999) / 262_142;
                 write(&dir, "cpu.weight", &weight.to_string())?;
                 let memory = limits.memory_bytes.map_or_else(|| "max".to_owned(), |bytes| bytes.to_string());
@@ -179,7 +179,7 @@ impl Cgroups {
     fn dirs(&self, cgroup: &str) -> Vec<PathBuf> {
         let mut dirs = match self {
             Self::V2(mount) => vec![below(mount, cgroup)],
-            // runc makes a cgroup in every hierarchy, also in those we do not use and in a version 2 one beside them.
+            // The runtime makes a cgroup in every hierarchy, also in those we do not use; runc in a version 2 one, too.
             Self::V1(mounts) => {
                 let parents = mounts.iter().filter_map(|(_, mount)| mount.parent()).flat_map(sub_dirs);
                 parents.map(|mount| below(&mount, cgroup)).collect()

@@ -213,10 +213,11 @@ pub(super) fn device_rules(privileged: bool, devices: &[HostDevice]) -> Result<V
     Ok(rules)
 }
 
-/// Devices made in a container beside those runc makes in every one.
+/// Devices made in a container beside those the runtime makes in every one.
 pub(super) fn device_nodes(devices: &[HostDevice]) -> Result<Vec<LinuxDevice>, OciSpecError> {
-    let made_by_runc = ["null", "zero", "full", "random", "urandom", "tty", "ptmx"].map(|name| format!("/dev/{name}"));
-    let is_made = |device: &&HostDevice| made_by_runc.iter().any(|made| device.path == Path::new(made));
+    let made_by_runtime =
+        ["null", "zero", "full", "random", "urandom", "tty", "ptmx"].map(|name| format!("/dev/{name}"));
+    let is_made = |device: &&HostDevice| made_by_runtime.iter().any(|made| device.path == Path::new(made));
     let build = |device: &HostDevice| {
         LinuxDeviceBuilder::default()
             .path(device.path.clone())
@@ -407,7 +408,7 @@ mod tests {
         let rules = device_rules(false, std::slice::from_ref(&fuse)).unwrap();
         let last = rules.last().unwrap();
         assert_eq!((last.major(), last.minor(), last.access().as_deref()), (Some(10), Some(229), Some("rw")));
-        assert_eq!(device_nodes(&[fuse, null]).unwrap().len(), 1, "runc makes /dev/null itself");
+        assert_eq!(device_nodes(&[fuse, null]).unwrap().len(), 1, "the runtime makes /dev/null itself");
         assert_eq!(device_rules(true, &[]).unwrap().len(), 1);
     }
 }

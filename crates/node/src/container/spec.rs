@@ -1,4 +1,4 @@
-//! The specification of a container for runc: Docker's defaults, the image's words, the task definition's changes.
+//! The specification of a container for crun or runc: Docker's defaults, the image's words, the task definition's changes.
 //!
 //! There is no seccomp profile: Docker's is not part of the OCI specification, and a wrong one breaks programs in
 //! ways nobody can see. Capabilities, masked paths and cgroups limit the container.
