@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use containerd_shim_protos::api::*;
@@ -10,6 +11,7 @@ use containerd_shim_protos::protobuf::well_known_types::empty::Empty;
 use containerd_shim_protos::shim_async::Task;
 use containerd_shim_protos::ttrpc::r#async::TtrpcContext;
 use containerd_shim_protos::ttrpc::{self, Result};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::container::Container;
@@ -18,11 +20,13 @@ use crate::fault::Fault;
 use crate::reaper::Exit;
 use crate::tools::Tools;
 
+/// Containers by id; nothing for one that is being made.
+type Containers = BTreeMap<String, Option<Arc<Container>>>;
+
 /// The containers of a group.
 pub(crate) struct Service {
     tools: Arc<Tools>,
-    /// By id; nothing for one that is being made.
-    containers: Arc<Mutex<BTreeMap<String, Option<Arc<Container>>>>>,
+    containers: Arc<watch::Sender<Containers>>,
     ended: CancellationToken,
 }
 
@@ -36,13 +40,24 @@ impl Service {
         self.ended.clone()
     }
 
-    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Option<Arc<Container>>>> {
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until there has been no container for `limit`.
+    pub fn unused(&self, limit: Duration) -> impl Future<Output = ()> + use<> {
+        unused(self.containers.subscribe(), limit)
     }
 
     fn container(&self, id: &str) -> std::result::Result<Arc<Container>, Fault> {
-        let found = self.containers().get(id).cloned().flatten();
+        let found = self.containers.borrow().get(id).cloned().flatten();
         found.ok_or_else(|| Fault::Absent(format!("container {id} does not exist here")))
+    }
+}
+
+async fn unused(mut containers: watch::Receiver<Containers>, limit: Duration) {
+    let mut is_used = true;
+    while is_used {
+        // An error is the end of the service.
+        is_used = containers.wait_for(Containers::is_empty).await.is_ok();
+        let used = containers.wait_for(|all| !all.is_empty());
+        is_used &= tokio::time::timeout(limit, used).await.is_ok_and(|used| used.is_ok());
     }
 }
 
@@ -60,25 +75,21 @@ async fn whole<T: Send + 'static>(
 impl Task for Service {
     async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> Result<CreateTaskResponse> {
         let id = request.id.clone();
-        if self.containers().contains_key(&id) {
+        let is_new = self.containers.send_if_modified(|all| match all.contains_key(&id) {
+            true => false,
+            false => all.insert(id.clone(), None).is_none(),
+        });
+        if !is_new {
             return Err(Fault::Taken(format!("container {id} exists")).into());
         }
-        self.containers().insert(id.clone(), None);
         let (containers, tools) = (self.containers.clone(), self.tools.clone());
         let pid = whole(async move {
             let made = Container::create(tools, request).await;
-            let mut containers = containers.lock().unwrap_or_else(PoisonError::into_inner);
-            match made {
-                Ok(container) => {
-                    let pid = container.first.pid();
-                    containers.insert(id, Some(container));
-                    Ok(pid as u32)
-                }
-                Err(fault) => {
-                    containers.remove(&id);
-                    Err(fault)
-                }
-            }
+            containers.send_modify(|all| match &made {
+                Ok(container) => drop(all.insert(id, Some(container.clone()))),
+                Err(_) => drop(all.remove(&id)),
+            });
+            made.map(|container| container.first.pid() as u32)
         });
         Ok(CreateTaskResponse { pid: pid.await?, ..Default::default() })
     }
@@ -94,7 +105,7 @@ impl Task for Service {
         let (container, is_first) = (self.container(&id)?, exec_id.is_empty());
         let (pid, exit) = whole(async move { container.delete(&exec_id).await }).await?;
         if is_first {
-            self.containers().remove(&id);
+            self.containers.send_modify(|all| drop(all.remove(&id)));
         }
         let Exit { status, at } = exit;
         Ok(DeleteResponse { pid, exit_status: status, exited_at: Some(timestamp(at)).into(), ..Default::default() })
@@ -190,9 +201,31 @@ impl Task for Service {
     }
 
     async fn shutdown(&self, _: &TtrpcContext, _: ShutdownRequest) -> Result<Empty> {
-        if self.containers().is_empty() {
+        if self.containers.borrow().is_empty() {
             self.ended.cancel();
         }
         Ok(Empty::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_is_unused_when_it_has_had_no_container_for_long_enough() {
+        let began = tokio::time::Instant::now();
+        let containers = watch::Sender::new(Containers::new());
+        let ended = tokio::spawn(unused(containers.subscribe(), LIMIT));
+        tokio::time::sleep(LIMIT / 2).await;
+        containers.send_modify(|all| drop(all.insert("one".to_owned(), None)));
+        tokio::time::sleep(LIMIT * 5).await;
+        assert!(!ended.is_finished());
+        containers.send_modify(Containers::clear);
+        ended.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), (LIMIT / 2 + LIMIT * 5 + LIMIT).as_secs());
     }
 }
