@@ -36,24 +36,26 @@ INLINE bool ring_row_is_free(const struct ring_key *row, const struct flow_key *
 	return true;
 }
 
-/* Finds a row for a new flow of `row->slot`. Returns why there is none, or NOT_DROPPED. */
-GLOBAL int claim_row(struct ring_key *row, const struct flow_key *flow, __u64 now_ns)
+/* Finds a row of `slot` for a new flow, and writes its index. Returns why there is none, or NOT_DROPPED. */
+GLOBAL int claim_row(__u32 slot, const struct flow_key *flow, __u64 now_ns, __u32 *index)
 {
-	struct flow_key *key;
+	struct ring_key row = { .slot = slot };
+	struct flow_key *key, copy;
 	struct ring *ring;
 	__u32 rows;
 
-	if (!row || !flow)
+	if (!flow || !index)
 		return DROP_flow_quota;
-	ring = map_lookup(&rings, &row->slot);
+	copy = *flow;
+	ring = map_lookup(&rings, &row.slot);
 	if (!ring)
 		return DROP_flow_quota;
 	rows = ring->rows;
 	for (int probe = 0; probe < RING_PROBES && rows; probe++) {
-		row->index = __sync_fetch_and_add(&ring->cursor, 1) % rows;
-		key = map_lookup(&flow_ring, row);
-		if (key && ring_row_is_free(row, key, now_ns)) {
-			*key = *flow;
+		*index = row.index = __sync_fetch_and_add(&ring->cursor, 1) % rows;
+		key = map_lookup(&flow_ring, &row);
+		if (key && ring_row_is_free(&row, key, now_ns)) {
+			*key = copy;
 			return NOT_DROPPED;
 		}
 		if (!key)
@@ -61,9 +63,9 @@ GLOBAL int claim_row(struct ring_key *row, const struct flow_key *flow, __u64 no
 	}
 	if (rows >= FLOWS_PER_ENI)
 		return DROP_flow_quota;
-	row->index = __sync_fetch_and_add(&ring->rows, 1);
+	*index = row.index = __sync_fetch_and_add(&ring->rows, 1);
 add:
-	return map_update(&flow_ring, row, flow, UPDATE_ANY) ? DROP_flow_table_full : NOT_DROPPED;
+	return map_update(&flow_ring, &row, &copy, UPDATE_ANY) ? DROP_flow_table_full : NOT_DROPPED;
 }
 
 INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c, const struct endpoint *to)
@@ -87,19 +89,19 @@ INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct cr
 /* Remembers an admitted flow; an older one of the same key is replaced. False: c->reason says why not. */
 INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoint *to, __u32 admitted)
 {
-	struct ring_key row = { .slot = c->slot };
 	struct flow *old = map_lookup(&flows, &c->key);
 	struct flow f = {};
+	__u32 row = 0;
 
 	c->reason = NOT_DROPPED;
 	if (old && old->owner == c->slot)
-		row.index = old->ring_index;
+		row = old->ring_index;
 	else
-		c->reason = claim_row(&row, &c->key, c->now_ns);
+		c->reason = claim_row(c->slot, &c->key, c->now_ns, &row);
 	if (c->reason != NOT_DROPPED)
 		return false;
 	describe_flow(&f, skb, c, to);
-	f.ring_index = row.index;
+	f.ring_index = row;
 	f.state = flow_step(admitted | (c->from_high ? FLOW_FROM_HIGH : 0), c->from_high, c->packet.proto,
 			    c->packet.tcp_flags);
 	c->reason = DROP_flow_table_full;

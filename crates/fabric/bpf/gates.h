@@ -81,11 +81,12 @@ INLINE int ask_policy(const struct question *q, const struct policy *policy, __u
 GLOBAL int ask(const struct question *q)
 {
 	struct policy *policy;
-	__u32 ruleset;
+	__u32 group_set, ruleset;
 
 	if (!q)
 		return GATE_HAS_NO_RULES;
-	policy = map_lookup(&policies, &q->group_set);
+	group_set = q->group_set;
+	policy = map_lookup(&policies, &group_set);
 	ruleset = policy ? ruleset_of(policy, q->side, q->direction) : 0;
 	return ruleset ? ask_policy(q, policy, ruleset) : GATE_HAS_NO_RULES;
 }

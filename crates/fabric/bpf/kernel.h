@@ -10,7 +10,10 @@
 
 #define SECTION(name) __attribute__((section(name), used))
 #define NOINLINE static __attribute__((noinline))
-/* Verified once, whatever it is called with; a pointer argument may be null there and hold no pointers. */
+/*
+ * Verified once, whatever it is called with; a pointer argument may be null there and hold no pointers. Linux 6.1
+ * takes no key or value of a map from behind such an argument: they are copied first.
+ */
 #define GLOBAL __attribute__((noinline))
 #define uint(name, value) int(*name)[value]
 #define type(name, value) typeof(value) *name

@@ -101,7 +101,7 @@ fn try_data_path() -> Vec<Finding> {
     let veth = Netlink::open().and_then(|mut netlink| netlink.create_veth(&pair));
     let made = veth.is_ok();
     findings.push(finding("veth", said(veth, "a pair can be made"), "use a kernel with CONFIG_VETH"));
-    let cure = "use Linux 5.10 or later with CONFIG_BPF_SYSCALL, and run as root: the program needs \
+    let cure = "use Linux 6.1 or later with CONFIG_BPF_SYSCALL, and run as root: the program needs \
                 bpf_redirect_peer";
     match load::try_load() {
         Ok(mut program) => {
@@ -129,7 +129,7 @@ fn socket_lookup() -> Finding {
         Ok(()) => said(endpoint::try_lead(), "connections can be led to a socket"),
         Err(fault) => said::<(), _>(Err(fault), ""),
     };
-    finding("eBPF socket lookup", seen, "use Linux 5.10 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_STREAM_PARSER")
+    finding("eBPF socket lookup", seen, "use Linux 6.1 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_STREAM_PARSER")
 }
 
 /// Tasks that must keep the machine's own congestion control work, but slower.

@@ -227,8 +227,17 @@ fn large_datagrams_arrive_in_fragments_and_options_are_no_obstacle() {
     assert_eq!(drops, [DropReason::SecurityGroupIngress]);
 }
 
+/// Major and minor version of the running kernel.
+fn kernel_version() -> (u32, u32) {
+    let name = nix::sys::utsname::uname().unwrap();
+    let mut numbers = name.release().to_str().unwrap().split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
 #[test]
-fn a_stream_crosses_in_packets_beyond_64_kib_and_arrives_as_it_was_sent() {
+fn a_stream_crosses_in_large_packets_and_arrives_as_it_was_sent() {
+    // Before Linux 6.3 none is beyond 64 KiB, but one still holds many segments.
+    let limit = if kernel_version() < (6, 3) { 16 << 10 } else { usize::from(u16::MAX) };
     let lab = two_subnets();
     let Connection { mut client, mut server } = lab.connection("web", "db", 5432);
     let text: Vec<u8> = (0..STREAM_BYTES).map(|n| (n % 251) as u8).collect();
@@ -244,7 +253,7 @@ fn a_stream_crosses_in_packets_beyond_64_kib_and_arrives_as_it_was_sent() {
             server.read_to_end(&mut heard).unwrap();
             heard
         });
-        assert!(wire.await_frame(PATIENCE, |frame| frame.len() > usize::from(u16::MAX)).is_some());
+        assert!(wire.await_frame(PATIENCE, |frame| frame.len() > limit).is_some());
         assert!(receiving.join().unwrap() == text, "the stream was changed on its way");
     });
 }

@@ -26,6 +26,7 @@ pub fn doctor() -> Vec<Check> {
         Check { name: "nft", found: program("nft", "install the nftables package; network mode bridge needs it") },
         Check { name: "cgroups", found: cgroups() },
         Check { name: "overlayfs", found: overlayfs() },
+        Check { name: "loop devices", found: loop_devices() },
         Check {
             name: "mkfs.ext4",
             found: on_path("mkfs.ext4", "it belongs to the e2fsprogs package; tasks with ephemeralStorage need it"),
@@ -38,6 +39,13 @@ fn oci_runtime() -> Result<String, String> {
         let runc = program("runc", "or the runc package").map_err(|cause| format!("{missing}; {cause}"))?;
         Ok(format!("{runc}; crun starts containers with a third of the processor time"))
     })
+}
+
+fn loop_devices() -> Result<String, String> {
+    match Path::new("/dev/loop-control").exists() {
+        true => Ok("can be made".to_owned()),
+        false => Err("there is no /dev/loop-control: modprobe loop; tasks with ephemeralStorage need it".to_owned()),
+    }
 }
 
 fn root() -> Result<String, String> {
