@@ -19,10 +19,10 @@ use crate::fault::Fault;
 use crate::output::Wanted;
 use crate::process::{OVER, Order, Process};
 use crate::reaper::Exit;
+use crate::rootfs;
 use crate::runtime::{Kind, Runtime};
 use crate::spec::Spec;
 use crate::tools::Tools;
-use crate::{pause, rootfs};
 
 const SIGKILL: u32 = 9;
 /// A killed process is over by then.
@@ -64,7 +64,7 @@ impl Container {
         let container = Arc::new(Self { id, bundle, first, tools, runtime, has_own_processes, state });
         if let Err(fault) = container.make_first().await {
             // What was made before it failed; the failure itself is what the caller has to know.
-            container.remove_by_force().await.ok();
+            container.runtime.forget(&container.tools.reaper, &container.id, true).await.ok();
             rootfs::unmount_all(&container.bundle.join(bundle::ROOT))?;
             return Err(fault);
         }
@@ -73,13 +73,6 @@ impl Container {
 
     fn is_pause(&self) -> bool {
         self.runtime.kind() == Kind::Pause
-    }
-
-    async fn remove_by_force(&self) -> Result<(), Fault> {
-        match self.is_pause() {
-            true => pause::end(&self.bundle),
-            false => self.runtime.forget(&self.tools.reaper, &self.id, Some("--force")).await,
-        }
     }
 
     async fn make_first(self: &Arc<Self>) -> Result<(), Fault> {
@@ -267,11 +260,7 @@ impl Container {
 
     async fn delete_first(&self, first: &Process) -> Result<Exit, Fault> {
         let is_over = first.end().is_some();
-        match (self.is_pause(), is_over) {
-            (false, true) => self.runtime.forget(&self.tools.reaper, &self.id, None).await?,
-            (true, true) => {}
-            (_, false) => self.remove_by_force().await?,
-        }
+        self.runtime.forget(&self.tools.reaper, &self.id, !is_over).await?;
         let ended = tokio::time::timeout(END_LIMIT, first.ended()).await;
         let exit = ended.map_err(|_| Fault::State(format!("the process of {} does not end", self.id)))?;
         rootfs::unmount_all(&self.bundle.join(bundle::ROOT))?;

@@ -1,5 +1,5 @@
-//! The shim: between containerd and crun or runc, the parent of a task's containers. It outlives containerd and everything of
-//! Berth, keeps the containers' input and output, and tells containerd of their end.
+//! The shim: between containerd and crun or runc, the parent of a task's containers. It outlives containerd and everything
+//! of Berth, keeps the containers' input and output, and tells containerd of their end.
 //!
 //! containerd calls it with `start` for each container: for the first of a task (or a container of no group) a server is
 //! started, for the others the address of that one is answered. It calls it with `delete` when a server has died. The

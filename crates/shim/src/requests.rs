@@ -1,6 +1,7 @@
 //! containerd's requests, each given to the container it is about.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,12 +53,12 @@ impl Service {
 }
 
 async fn unused(mut containers: watch::Receiver<Containers>, limit: Duration) {
-    let mut is_used = true;
-    while is_used {
-        // An error is the end of the service.
-        is_used = containers.wait_for(Containers::is_empty).await.is_ok();
+    // An error of the list itself is the end of the service.
+    while containers.wait_for(Containers::is_empty).await.is_ok() {
         let used = containers.wait_for(|all| !all.is_empty());
-        is_used &= tokio::time::timeout(limit, used).await.is_ok_and(|used| used.is_ok());
+        if !tokio::time::timeout(limit, used).await.is_ok_and(|used| used.is_ok()) {
+            return;
+        }
     }
 }
 
@@ -75,9 +76,12 @@ async fn whole<T: Send + 'static>(
 impl Task for Service {
     async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> Result<CreateTaskResponse> {
         let id = request.id.clone();
-        let is_new = self.containers.send_if_modified(|all| match all.contains_key(&id) {
-            true => false,
-            false => all.insert(id.clone(), None).is_none(),
+        let is_new = self.containers.send_if_modified(|all| match all.entry(id.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(None);
+                true
+            }
         });
         if !is_new {
             return Err(Fault::Taken(format!("container {id} exists")).into());

@@ -204,13 +204,18 @@ impl Runtime {
         self.root.join(id).exists()
     }
 
-    /// Has the runtime forget a container that is over, or with `--force` any; one it does not know is forgotten.
-    pub async fn forget(&self, reaper: &Arc<Reaper>, id: &str, force: Option<&str>) -> Result<(), Fault> {
-        if !self.knows(id) {
-            return Ok(());
+    /// Has the runtime forget a container that is over, or by force any; one it does not know is forgotten.
+    pub async fn forget(&self, reaper: &Arc<Reaper>, id: &str, by_force: bool) -> Result<(), Fault> {
+        match self.kind {
+            Kind::Pause if by_force => pause::end(&self.bundle),
+            // There is nothing left of one that is over.
+            Kind::Pause => Ok(()),
+            Kind::Crun | Kind::Runc if !self.knows(id) => Ok(()),
+            Kind::Crun | Kind::Runc => {
+                let words = ["delete"].into_iter().chain(by_force.then_some("--force")).chain([id]);
+                self.work(reaper, "delete", &words.map(OsStr::new).collect::<Vec<_>>()).await
+            }
         }
-        let words: Vec<&OsStr> = ["delete"].into_iter().chain(force).chain([id]).map(OsStr::new).collect();
-        self.work(reaper, "delete", &words).await
     }
 
     /// Removes a container, whatever it is doing. For a process that has no other children.

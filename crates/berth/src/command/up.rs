@@ -287,8 +287,8 @@ mod tests {
 
     const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --trust-any-key \
         --cluster web --mirror a=http://b --mirror c=http://d --image-pull-behavior once --image-cleanup-interval 11 \
-        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 --containerd /s --oci-runtime runc --cpu 14 --memory 15 --enis 16 \
-        --cni /c --prepared-namespaces 17 --block-imds";
+        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 --containerd /s --oci-runtime runc \
+        --cpu 14 --memory 15 --enis 16 --cni /c --prepared-namespaces 17 --block-imds";
 
     fn place() -> Place {
         Place { data: "/d".into(), run: "/r".into(), instance: "lab".into() }
