@@ -84,8 +84,10 @@ class Chaos:
             with contextlib.suppress(OSError):
                 below = f"/berth/{self.berth.instance}/"
                 inside = [line.split(below, 1)[1] for line in (entry / "cgroup").read_text().splitlines() if below in line]
-                if inside and inside[0].split("/")[0] in own:
-                    found[inside[0].split("/")[0]] = parent_of(entry.name)
+                parent = parent_of(entry.name)
+                # A container that is being made is a child of crun's still.
+                if inside and inside[0].split("/")[0] in own and is_shim(parent):
+                    found[inside[0].split("/")[0]] = parent
         if not found:
             return None
         task = self.random.choice(sorted(found))
@@ -95,6 +97,11 @@ class Chaos:
 
 def parent_of(pid):
     return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def is_shim(pid):
+    words = pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return words[0] == "berth-shim" and "serve" in words
 
 
 def lock_holder(berth, role):

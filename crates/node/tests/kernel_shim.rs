@@ -11,9 +11,12 @@ use std::process::{Command, Output};
 
 use berth_types::report::TaskStage;
 use lab::containerd::Containerd;
-use lab::{Lab, container, in_own_network, pauses};
+use lab::{Lab, container, in_own_network, only, pauses};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// How often a containerd is replaced: it takes a moment to end, in which much can happen.
+const REPLACEMENTS: usize = 20;
 
 async fn shim_lab(name: &str) -> Lab {
     shim_lab_with(name, None).await
@@ -109,6 +112,53 @@ fn both_runtimes_do_the_same() {
             lab.end().await;
         }
     });
+}
+
+/// A node that finds a containerd which does not listen yet starts another; the first may be in the middle of asking the
+/// shims how they are.
+#[test]
+fn a_containerd_replaced_while_it_starts_ends_no_container() {
+    in_own_network(|| async {
+        let mut lab = shim_lab("shim-replaced").await;
+        let task = lab.task("sleep 600");
+        let id = lab.run(task).await;
+        let before = only(&lab.server.reached(&id, TaskStage::Running).await).clone();
+        let [shim] = shims(&lab)[..] else { panic!("{:?}", shims(&lab)) };
+        let state = lab.config.run_dir.join("containerd");
+        for _ in 0..REPLACEMENTS {
+            lab.drop_node().await;
+            let old = berth_node::private_containerd(&lab.config.run_dir).map(Pid::from_raw).unwrap();
+            kill(old, Signal::SIGKILL).unwrap();
+            kill(shim, Signal::SIGSTOP).unwrap();
+            let mut command = tokio::process::Command::new("containerd");
+            let mut starting = command.arg("--config").arg(state.join("config.toml")).spawn().unwrap();
+            shim_is_asked(&state).await;
+            let replaced = tokio::spawn(async move {
+                starting.wait().await.unwrap();
+                // The next containerd is to be answered.
+                kill(shim, Signal::SIGCONT).unwrap();
+            });
+            lab.start_node().await;
+            replaced.await.unwrap();
+            assert_eq!(shims(&lab), [shim]);
+            let after = lab.server.task(&id, |_| true).await;
+            assert_eq!((after.stage, &after.stop), (TaskStage::Running, &None));
+            assert_eq!(*only(&after), before);
+        }
+        lab.stop(&id).await;
+        let ended = lab.server.reached(&id, TaskStage::Stopped).await;
+        assert_eq!(ended.stop, None, "it ended by itself");
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+/// Returns when a containerd that starts has come to the first bundle: it opens the pipe that is there.
+async fn shim_is_asked(state: &Path) {
+    let bundles = fs::read_dir(state.join("io.containerd.runtime.v2.task/berth")).unwrap();
+    let first = bundles.map(|entry| entry.unwrap().path()).min().unwrap();
+    let open = move || fs::File::options().write(true).open(first.join("log"));
+    tokio::task::spawn_blocking(open).await.unwrap().unwrap();
 }
 
 #[test]
