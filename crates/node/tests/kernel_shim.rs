@@ -6,6 +6,7 @@ mod lab;
 
 use std::fs;
 use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -148,6 +149,26 @@ fn a_containerd_replaced_while_it_starts_ends_no_container() {
         lab.stop(&id).await;
         let ended = lab.server.reached(&id, TaskStage::Stopped).await;
         assert_eq!(ended.stop, None, "it ended by itself");
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+/// A runtime that is killed may leave a program that is in no record.
+#[test]
+fn a_program_nobody_knows_ends_with_its_task() {
+    in_own_network(|| async {
+        let mut lab = shim_lab("shim-stray").await;
+        let task = lab.task("trap 'exit 0' TERM; while :; do sleep 0.05; done");
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Running).await;
+        let mut stray = Command::new("sleep").arg("600").spawn().unwrap();
+        let cgroup = lab.cgroup("pids").join(id.as_str()).join("stray");
+        fs::create_dir(&cgroup).unwrap();
+        fs::write(cgroup.join("cgroup.procs"), stray.id().to_string()).unwrap();
+        lab.stop(&id).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        assert_eq!(stray.try_wait().unwrap().and_then(|ended| ended.signal()), Some(Signal::SIGKILL as i32));
         lab.forget(&id).await;
         lab.end().await;
     });

@@ -1,15 +1,17 @@
-//! What is left of a container whose server has died.
+//! Ending a container for containerd, which has lost its server from sight: it died, as a rule.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use containerd_shim_protos::api::{DeleteResponse, ShutdownRequest};
+use containerd_shim_protos::api::{DeleteRequest, DeleteResponse, KillRequest, ShutdownRequest, WaitRequest};
 use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::ttrpc;
 use containerd_shim_protos::ttrpc::context::with_duration;
 use containerd_shim_protos::{Client, TaskClient};
 
 use crate::call::Call;
+use crate::container::SIGKILL;
 use crate::events::timestamp;
 use crate::fault::Fault;
 use crate::runtime::{self, Runtime};
@@ -25,30 +27,49 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 pub(crate) fn delete(call: &Call) -> Result<(), Fault> {
     let folder = if call.bundle.as_os_str().is_empty() { Path::new(".") } else { &call.bundle };
     let pid = runtime::pid_in(&bundle::pid_file(folder)).unwrap_or_default();
+    let spec = Spec::of(folder).unwrap_or_default();
+    let socket = start::socket(call, spec.group().unwrap_or(&call.id));
+    let server = match Client::connect(&format!("unix://{}", socket.display())).map(TaskClient::new) {
+        Ok(server) => end_in(&server, call)?.then_some(server),
+        Err(_) => None,
+    };
     let removed = match Runtime::noted(folder, &runtime::root(call)) {
         Some(runtime) => runtime.remove_by_force(&call.id),
         None => Ok(()),
     };
     rootfs::unmount_all(&folder.join(bundle::ROOT))?;
     removed?;
-    end_server(call, folder)?;
+    match server {
+        Some(server) => shut_down(&server, call)?,
+        None => start::remove(&socket)?,
+    }
     let exited_at = Some(timestamp(SystemTime::now())).into();
     let told = DeleteResponse { pid: pid as u32, exit_status: KILLED, exited_at, ..DeleteResponse::default() };
     let told = told.write_to_bytes().map_err(|cause| Fault::Invalid(cause.to_string()))?;
     io::stdout().write_all(&told).map_err(Fault::system("answer containerd"))
 }
 
-/// Removes the server's socket, if no server is behind it. One that is has other containers, or was started for this one
-/// and never used: then it ends when it is told that it is over.
-fn end_server(call: &Call, bundle: &Path) -> Result<(), Fault> {
-    let spec = Spec::of(bundle).unwrap_or_default();
-    let socket = start::socket(call, spec.group().unwrap_or(&call.id));
-    match Client::connect(&format!("unix://{}", socket.display())) {
-        Ok(client) => {
-            let request = ShutdownRequest { id: call.id.clone(), ..ShutdownRequest::default() };
-            let told = TaskClient::new(client).shutdown(with_duration(CALL_LIMIT), &request);
-            told.map(drop).map_err(|cause| Fault::State(format!("end an unused server: {cause}")))
-        }
-        Err(_) => start::remove(&socket),
+/// Has a server that lives end the container; answers false if it has died meanwhile. It may be at making it just now, for
+/// somebody who has gone: what is removed under its hands would come to life where nobody knows of it.
+fn end_in(server: &TaskClient, call: &Call) -> Result<bool, Fault> {
+    let (id, context) = (call.id.clone(), || with_duration(CALL_LIMIT));
+    let kill = KillRequest { id: id.clone(), signal: SIGKILL, all: true, ..KillRequest::default() };
+    if server.kill(context(), &kill).is_ok() {
+        // Its end is waited for again by the deletion, which tells what went wrong.
+        server.wait(context(), &WaitRequest { id: id.clone(), ..WaitRequest::default() }).ok();
     }
+    match server.delete(context(), &DeleteRequest { id, ..DeleteRequest::default() }) {
+        Ok(_) => Ok(true),
+        Err(ttrpc::Error::RpcStatus(status)) if status.code() == ttrpc::Code::NOT_FOUND => Ok(true),
+        Err(ttrpc::Error::Socket(_)) => Ok(false),
+        Err(cause) => Err(Fault::State(format!("have {} ended: {cause}", call.id))),
+    }
+}
+
+/// A server may have other containers, or was started for this one and never used: then it ends when it is told that it
+/// is over.
+fn shut_down(server: &TaskClient, call: &Call) -> Result<(), Fault> {
+    let request = ShutdownRequest { id: call.id.clone(), ..ShutdownRequest::default() };
+    let told = server.shutdown(with_duration(CALL_LIMIT), &request);
+    told.map(drop).map_err(|cause| Fault::State(format!("end an unused server: {cause}")))
 }

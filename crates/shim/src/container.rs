@@ -24,7 +24,8 @@ use crate::runtime::{Kind, Runtime};
 use crate::spec::Spec;
 use crate::tools::Tools;
 
-const SIGKILL: u32 = 9;
+/// The signal nobody survives.
+pub(crate) const SIGKILL: u32 = 9;
 /// A killed process is over by then.
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// The status of a process that could not be started.

@@ -46,10 +46,17 @@ impl Service {
         unused(self.containers.subscribe(), limit)
     }
 
-    fn container(&self, id: &str) -> std::result::Result<Arc<Container>, Fault> {
-        let found = self.containers.borrow().get(id).cloned().flatten();
+    /// The container with this id; one that is being made, when it is. Who gives up waiting for that asks for its end
+    /// next, and must not be told that there is nothing to end.
+    async fn container(&self, id: &str) -> std::result::Result<Arc<Container>, Fault> {
+        let found = made(self.containers.subscribe(), id).await;
         found.ok_or_else(|| Fault::Absent(format!("container {id} does not exist here")))
     }
+}
+
+async fn made(mut containers: watch::Receiver<Containers>, id: &str) -> Option<Arc<Container>> {
+    let all = containers.wait_for(|all| !matches!(all.get(id), Some(None))).await.ok()?;
+    all.get(id).cloned().flatten()
 }
 
 async fn unused(mut containers: watch::Receiver<Containers>, limit: Duration) {
@@ -99,14 +106,14 @@ impl Task for Service {
     }
 
     async fn start(&self, _: &TtrpcContext, request: StartRequest) -> Result<StartResponse> {
-        let container = self.container(&request.id)?;
+        let container = self.container(&request.id).await?;
         let pid = whole(async move { container.start(&request.exec_id).await }).await?;
         Ok(StartResponse { pid, ..Default::default() })
     }
 
     async fn delete(&self, _: &TtrpcContext, request: DeleteRequest) -> Result<DeleteResponse> {
         let DeleteRequest { id, exec_id, .. } = request;
-        let (container, is_first) = (self.container(&id)?, exec_id.is_empty());
+        let (container, is_first) = (self.container(&id).await?, exec_id.is_empty());
         let (pid, exit) = whole(async move { container.delete(&exec_id).await }).await?;
         if is_first {
             self.containers.send_modify(|all| drop(all.remove(&id)));
@@ -116,12 +123,12 @@ impl Task for Service {
     }
 
     async fn exec(&self, _: &TtrpcContext, request: ExecProcessRequest) -> Result<Empty> {
-        self.container(&request.id)?.add(request)?;
+        self.container(&request.id).await?.add(request)?;
         Ok(Empty::default())
     }
 
     async fn state(&self, _: &TtrpcContext, request: StateRequest) -> Result<StateResponse> {
-        let container = self.container(&request.id)?;
+        let container = self.container(&request.id).await?;
         let process = container.process(&request.exec_id)?;
         let exit = process.end();
         let streams = &process.streams;
@@ -142,50 +149,50 @@ impl Task for Service {
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> Result<WaitResponse> {
-        let process = self.container(&request.id)?.process(&request.exec_id)?;
+        let process = self.container(&request.id).await?.process(&request.exec_id)?;
         let Exit { status, at } = process.ended().await;
         Ok(WaitResponse { exit_status: status, exited_at: Some(timestamp(at)).into(), ..Default::default() })
     }
 
     async fn kill(&self, _: &TtrpcContext, request: KillRequest) -> Result<Empty> {
-        let container = self.container(&request.id)?;
+        let container = self.container(&request.id).await?;
         whole(async move { container.kill(&request.exec_id, request.signal, request.all).await }).await?;
         Ok(Empty::default())
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> Result<PidsResponse> {
-        let pids = self.container(&request.id)?.pids().await?;
+        let pids = self.container(&request.id).await?.pids().await?;
         let processes = pids.into_iter().map(|pid| ProcessInfo { pid, ..Default::default() }).collect();
         Ok(PidsResponse { processes, ..Default::default() })
     }
 
     async fn pause(&self, _: &TtrpcContext, request: PauseRequest) -> Result<Empty> {
-        let container = self.container(&request.id)?;
+        let container = self.container(&request.id).await?;
         whole(async move { container.pause(true).await }).await?;
         Ok(Empty::default())
     }
 
     async fn resume(&self, _: &TtrpcContext, request: ResumeRequest) -> Result<Empty> {
-        let container = self.container(&request.id)?;
+        let container = self.container(&request.id).await?;
         whole(async move { container.pause(false).await }).await?;
         Ok(Empty::default())
     }
 
     async fn update(&self, _: &TtrpcContext, request: UpdateTaskRequest) -> Result<Empty> {
-        let container = self.container(&request.id)?;
+        let container = self.container(&request.id).await?;
         whole(async move { container.update(&request.resources.value).await }).await?;
         Ok(Empty::default())
     }
 
     async fn resize_pty(&self, _: &TtrpcContext, request: ResizePtyRequest) -> Result<Empty> {
-        let process = self.container(&request.id)?.process(&request.exec_id)?;
+        let process = self.container(&request.id).await?.process(&request.exec_id)?;
         process.resize(request.width, request.height)?;
         Ok(Empty::default())
     }
 
     /// The input of a process ends when its last writer goes; this process is none.
     async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> Result<Empty> {
-        self.container(&request.id)?.process(&request.exec_id)?;
+        self.container(&request.id).await?.process(&request.exec_id)?;
         Ok(Empty::default())
     }
 
@@ -199,7 +206,9 @@ impl Task for Service {
     }
 
     async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> Result<ConnectResponse> {
-        let task_pid = self.container(&request.id).map_or(0, |container| container.first.pid() as u32);
+        // At once: a server that does not answer is taken for a dead one.
+        let made = self.containers.borrow().get(&request.id).cloned().flatten();
+        let task_pid = made.map_or(0, |container| container.first.pid() as u32);
         let version = env!("CARGO_PKG_VERSION").to_owned();
         Ok(ConnectResponse { shim_pid: std::process::id(), task_pid, version, ..Default::default() })
     }
@@ -218,6 +227,20 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_container_that_is_being_made_is_waited_for() {
+        let containers = watch::Sender::new(Containers::from([("one".to_owned(), None)]));
+        let mut one = Box::pin(made(containers.subscribe(), "one"));
+        tokio::select! {
+            biased;
+            _ = &mut one => panic!("nobody waited"),
+            other = made(containers.subscribe(), "other") => assert!(other.is_none()),
+        }
+        // It could not be made.
+        containers.send_modify(Containers::clear);
+        assert!(one.await.is_none());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_is_unused_when_it_has_had_no_container_for_long_enough() {

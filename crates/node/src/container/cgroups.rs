@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use berth_types::intent::TaskIntent;
+use nix::poll::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::Fault;
 
@@ -13,6 +16,8 @@ use crate::Fault;
 const PERIOD_US: u64 = 100_000;
 /// Controllers a task's limits and measurements need.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
+/// A killed process has ended by then.
+const END_LIMIT_MS: u16 = 10_000;
 
 /// Hard limits of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +125,8 @@ impl Cgroups {
         write(&self.dir("memory", cgroup), "memory.limit_in_bytes", &memory)
     }
 
-    /// Removes a cgroup and those below it. None there is as good.
+    /// Removes a cgroup and those below it, with what runs in them still: the runtime may have been killed before it could
+    /// note a program it had made. None there is as good.
     pub fn remove(&self, cgroup: &str) -> Result<(), Fault> {
         self.dirs(cgroup).iter().map(|dir| remove_tree(dir)).fold(Ok(()), Result::and)
     }
@@ -221,10 +227,38 @@ fn remove_tree(dir: &Path) -> Result<(), Fault> {
     let below = fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let below: Vec<PathBuf> = below.filter(|path| path.is_dir()).collect();
     below.iter().try_for_each(|path| remove_tree(path))?;
-    match fs::remove_dir(dir) {
+    let removed = match fs::remove_dir(dir) {
+        Err(cause) if cause.kind() == io::ErrorKind::ResourceBusy => {
+            end_programs(dir).map_err(Fault::file("end what runs in", dir))?;
+            fs::remove_dir(dir)
+        }
+        other => other,
+    };
+    match removed {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.map_err(Fault::file("remove", dir)),
     }
+}
+
+/// Kills the processes of a cgroup and waits for their end.
+fn end_programs(dir: &Path) -> io::Result<()> {
+    let list = || {
+        let text = fs::read_to_string(dir.join("cgroup.procs"))?;
+        io::Result::Ok(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect::<Vec<_>>())
+    };
+    let opened = list()?.into_iter().filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
+    let opened: Vec<_> = opened.collect();
+    // The id of one that ended before it was opened may be somebody else's by now.
+    let here = list()?;
+    for (pid, process) in opened.iter().filter(|(pid, _)| here.contains(pid)) {
+        tracing::warn!(pid = pid.as_raw_pid(), cgroup = %dir.display(), "a program nobody knows is killed");
+        pidfd_send_signal(process, Signal::KILL)?;
+        let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+        if nix::poll::poll(&mut end, END_LIMIT_MS)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", pid.as_raw_pid())));
+        }
+    }
+    Ok(())
 }
 
 /// The value after `key` in lines `key value`.
