@@ -1,6 +1,8 @@
-"""Many tasks at once: 300 interfaces on this machine, all reachable, and nothing left of them."""
+"""Many tasks at once: 300 interfaces on this machine, all reachable whatever is killed, and nothing left of them."""
 
+import os
 import pathlib
+import signal
 import time
 
 import pytest
@@ -38,8 +40,10 @@ def test_three_hundred_tasks_at_once(slots_for_all, berth, ec2, vpc, runner, reg
         print(f"scale: {COUNT} tasks in {took_s:.1f} s ({COUNT / took_s:.1f}/s), {memory_each:.1f} MiB a task", flush=True)
     addresses = {address(task) for task in described(berth, fargate_cluster, arns)}
     assert len(addresses) == COUNT and free() == before - COUNT
-    reached = everybody(berth, vpc, subnet, sorted(addresses))
-    assert len(reached) == COUNT, f"{COUNT - len(reached)} tasks did not answer"
+    must_all_answer(berth, vpc, subnet, sorted(addresses))
+    kill_everything(berth)
+    assert {task["lastStatus"] for task in described(berth, fargate_cluster, arns)} == {"RUNNING"}
+    must_all_answer(berth, vpc, subnet, sorted(addresses))
     runner.stop_all()
     runner.started = []
     assert free() == before
@@ -71,12 +75,24 @@ def address(task):
     return task["containers"][0]["networkInterfaces"][0]["privateIpv4Address"]
 
 
-def everybody(berth, vpc, subnet, addresses):
-    """Asks each of them from one seat; the distinct answers."""
+def kill_everything(berth):
+    """Server, node and containerd at once: the next ones have all tasks to find again, and end none."""
+    before = berth.container_pids()
+    for pid in [berth.containerd(), berth.pid("node"), berth.pid("server")]:
+        os.kill(pid, signal.SIGKILL)
+    berth.wait_until_host_is_connected()
+    after = berth.container_pids()
+    lost = before.items() - after.items()
+    assert not lost, f"{len(lost)} of {len(before)} containers are lost"
+
+
+def must_all_answer(berth, vpc, subnet, addresses):
+    """Asks each of them from one seat."""
     curl = "curl -s --retry 5 --retry-connrefused --max-time 20"
     script = f"for a in {' '.join(addresses)}; do {curl} http://$a/; done"
     done = berth.seat(subnet, [vpc.sgall], "sh", "-c", script, timeout=240)
-    return set(done.stdout.split())
+    reached = set(done.stdout.split())
+    assert len(reached) == COUNT, f"{COUNT - len(reached)} tasks did not answer"
 
 
 def memory_mib():
