@@ -26,6 +26,7 @@ mod namespaces;
 mod network;
 mod node;
 mod pause;
+mod process;
 mod reports;
 mod shim;
 mod step;

@@ -3,21 +3,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use berth_types::intent::TaskIntent;
-use nix::poll::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::Fault;
+use crate::process::Process;
 
 /// Length of the period in which a task may use its CPU time.
 const PERIOD_US: u64 = 100_000;
 /// Controllers a task's limits and measurements need.
 const CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
-/// A killed process has ended by then.
-const END_LIMIT_MS: u16 = 10_000;
 
 /// Hard limits of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,18 +240,16 @@ fn remove_tree(dir: &Path) -> Result<(), Fault> {
 fn end_programs(dir: &Path) -> io::Result<()> {
     let list = || {
         let text = fs::read_to_string(dir.join("cgroup.procs"))?;
-        io::Result::Ok(text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect::<Vec<_>>())
+        io::Result::Ok(text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>())
     };
-    let opened = list()?.into_iter().filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
-    let opened: Vec<_> = opened.collect();
+    let opened: Vec<Process> = list()?.into_iter().filter_map(Process::of).collect();
     // The id of one that ended before it was opened may be somebody else's by now.
     let here = list()?;
-    for (pid, process) in opened.iter().filter(|(pid, _)| here.contains(pid)) {
-        tracing::warn!(pid = pid.as_raw_pid(), cgroup = %dir.display(), "a program nobody knows is killed");
-        pidfd_send_signal(process, Signal::KILL)?;
-        let mut end = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-        if nix::poll::poll(&mut end, END_LIMIT_MS)? == 0 {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", pid.as_raw_pid())));
+    for process in opened.iter().filter(|process| here.contains(&process.pid)) {
+        tracing::warn!(pid = process.pid, cgroup = %dir.display(), "a program nobody knows is killed");
+        process.kill()?;
+        if !process.has_ended()? {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", process.pid)));
         }
     }
     Ok(())

@@ -9,16 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::net::{UnixDatagram, UnixStream};
 
+use crate::blocking::blocking;
+use crate::process::Process;
 use crate::{Fault, NodeConfig};
 
 /// Time for containerd to say that it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
-/// Time for a killed process to end.
-const END_LIMIT: Duration = Duration::from_secs(10);
 /// The log of containerd is cut when it is larger than this at a start.
 const LOG_BYTES_MAX: u64 = 8 << 20;
 
@@ -122,13 +120,12 @@ impl Private {
     /// By SIGKILL, which it survives as well as we do: one that is told to end while it starts takes shims it was just
     /// asking for dead ones, and has their containers removed.
     async fn end_one(&self, pid: i32) -> Result<(), Fault> {
-        let ended = Ended::of(pid)?;
-        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
-            Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
-            Err(cause) => return Err(Fault::system(format!("end containerd ({pid})"))(cause.into())),
+        let Some(process) = Process::of(pid) else { return Ok(()) };
+        process.kill().map_err(Fault::system(format!("end containerd ({pid})")))?;
+        match ended(vec![process]).await? {
+            None => Ok(()),
+            Some(pid) => Err(self.fault(format!("process {pid} does not end"))),
         }
-        let gone = tokio::time::timeout(END_LIMIT, ended.wait()).await;
-        gone.map_err(|_| self.fault(format!("process {pid} does not end")))
     }
 
     /// Kills the shims of this containerd and what runs under them: containers that were being made when the node ended
@@ -143,16 +140,15 @@ impl Private {
         let mut ending = Vec::new();
         for (shim, _) in shims.collect::<Vec<_>>() {
             for pid in children(shim).into_iter().chain([shim]) {
-                ending.push((pid, Ended::of(pid)?));
-                kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+                let Some(process) = Process::of(pid) else { continue };
+                process.kill().ok();
+                ending.push(process);
             }
         }
-        for (pid, ended) in ending {
-            if tokio::time::timeout(END_LIMIT, ended.wait()).await.is_err() {
-                return Err(self.fault(format!("process {pid} of a container does not end")));
-            }
+        match ended(ending).await? {
+            None => Ok(()),
+            Some(pid) => Err(self.fault(format!("process {pid} of a container does not end"))),
         }
-        Ok(())
     }
 
     /// The process that was started with our configuration.
@@ -245,28 +241,18 @@ fn children(pid: i32) -> Vec<i32> {
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
-/// The end of a process that need not be our child.
-struct Ended(Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>);
-
-impl Ended {
-    #[allow(unsafe_code)]
-    fn of(pid: i32) -> Result<Self, Fault> {
-        let Some(pid) = rustix::process::Pid::from_raw(pid) else { return Ok(Self(None)) };
-        let Ok(fd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else {
-            return Ok(Self(None));
-        };
-        // SAFETY: an `OwnedFd` always answers the one open descriptor it owns, and the `AsyncFd` owns it from here.
-        let fd = unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE) };
-        let fd =
-            fd.map_err(|refused| Fault::system(format!("watch process {}", pid.as_raw_nonzero()))(refused.into()))?;
-        Ok(Self(Some(fd)))
-    }
-
-    async fn wait(&self) {
-        if let Some(fd) = &self.0 {
-            fd.readable().await.map(drop).ok();
+/// Waits for the end of killed processes; answers the id of one that does not end.
+async fn ended(processes: Vec<Process>) -> Result<Option<i32>, Fault> {
+    blocking("watcher of processes", move || {
+        for process in processes {
+            let has_ended = process.has_ended().map_err(Fault::system(format!("watch process {}", process.pid)))?;
+            if !has_ended {
+                return Ok(Some(process.pid));
+            }
         }
-    }
+        Ok(None)
+    })
+    .await
 }
 
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), Fault> {
