@@ -5,7 +5,7 @@
 mod lab;
 
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -128,8 +128,7 @@ fn a_containerd_replaced_while_it_starts_ends_no_container() {
         let state = lab.config.run_dir.join("containerd");
         for _ in 0..REPLACEMENTS {
             lab.drop_node().await;
-            let old = berth_node::private_containerd(&lab.config.run_dir).map(Pid::from_raw).unwrap();
-            kill(old, Signal::SIGKILL).unwrap();
+            end_containerd(&lab);
             kill(shim, Signal::SIGSTOP).unwrap();
             let mut command = tokio::process::Command::new("containerd");
             let mut starting = command.arg("--config").arg(state.join("config.toml")).spawn().unwrap();
@@ -154,6 +153,35 @@ fn a_containerd_replaced_while_it_starts_ends_no_container() {
     });
 }
 
+/// A containerd that was killed takes connections until the kernel has closed its files.
+#[test]
+fn a_containerd_that_takes_connections_and_answers_nothing_is_replaced() {
+    in_own_network(|| async {
+        let mut lab = shim_lab("shim-dying").await;
+        let task = lab.task("sleep 600");
+        let id = lab.run(task).await;
+        let before = only(&lab.server.reached(&id, TaskStage::Running).await).clone();
+        lab.drop_node().await;
+        end_containerd(&lab);
+        let socket = berth_node::containerd_socket(&lab.config.run_dir);
+        fs::remove_file(&socket).unwrap();
+        let dying = tokio::net::UnixListener::bind(&socket).unwrap();
+        let dying = tokio::spawn(async move {
+            loop {
+                drop(dying.accept().await.unwrap());
+            }
+        });
+        lab.start_node().await;
+        let after = lab.server.task(&id, |_| true).await;
+        assert_eq!((after.stage, only(&after)), (TaskStage::Running, &before));
+        dying.abort();
+        lab.stop(&id).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
 /// A runtime that is killed may leave a program that is in no record.
 #[test]
 fn a_program_nobody_knows_ends_with_its_task() {
@@ -172,6 +200,30 @@ fn a_program_nobody_knows_ends_with_its_task() {
         lab.forget(&id).await;
         lab.end().await;
     });
+}
+
+/// Kills the containerd of a lab and waits until nothing of it is left that a connection or a pipe could lead to.
+fn end_containerd(lab: &Lab) {
+    let containerd = berth_node::private_containerd(&lab.config.run_dir).unwrap();
+    let process = handle(Pid::from_raw(containerd));
+    rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL).unwrap();
+    assert!(has_ended(&process), "containerd survives SIGKILL");
+}
+
+fn handle(pid: Pid) -> OwnedFd {
+    let pid = rustix::process::Pid::from_raw(pid.as_raw()).unwrap();
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut ends = [nix::poll::PollFd::new(process.as_fd(), nix::poll::PollFlags::POLLIN)];
+    loop {
+        match nix::poll::poll(&mut ends, 10_000u16) {
+            // The end of a child is told to any thread.
+            Err(nix::errno::Errno::EINTR) => {}
+            ended => return ended.unwrap() == 1,
+        }
+    }
 }
 
 /// Returns when a containerd that starts has come to the first bundle: it opens the pipe that is there.
@@ -211,13 +263,11 @@ fn a_server_nobody_used_ends_when_its_bundle_is_cleaned_up() {
         assert_eq!(shim("start"), address, "a second container of the group finds the same server");
         assert_eq!(fs::read_to_string(bundle.join("address")).unwrap(), address);
         let [server] = shims(&lab)[..] else { panic!("{:?}", shims(&lab)) };
-        let server = rustix::process::Pid::from_raw(server.as_raw()).unwrap();
-        let server = rustix::process::pidfd_open(server, rustix::process::PidfdFlags::empty()).unwrap();
+        let server = handle(server);
         let mut command = Command::new(&lab.config.shim);
         command.args(["-namespace", "n", "-id", "one", "-bundle"]).arg(&bundle).arg("-address").arg(&socket);
         assert!(command.arg("delete").output().unwrap().status.success());
-        let mut ends = [nix::poll::PollFd::new(server.as_fd(), nix::poll::PollFlags::POLLIN)];
-        assert_eq!(nix::poll::poll(&mut ends, 10_000u16).unwrap(), 1, "the server goes on");
+        assert!(has_ended(&server), "the server goes on");
         lab.end().await;
     });
 }

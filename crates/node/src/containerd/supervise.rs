@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::net::{UnixDatagram, UnixStream};
+use tokio::net::UnixDatagram;
 
+use super::Containerd;
 use crate::blocking::blocking;
 use crate::process::Process;
 use crate::{Fault, NodeConfig};
@@ -62,10 +63,10 @@ impl Private {
 
     /// Returns when containerd answers: adopts the one that runs, or starts one.
     pub async fn ensure(&self) -> Result<(), Fault> {
-        if UnixStream::connect(self.socket()).await.is_ok() {
-            return Ok(());
-        }
-        // One that runs but does not listen is stuck or half dead; its shims, and so the tasks, do not need it.
+        // Being connected proves nothing: the kernel takes connections for one that is stuck, or killed and not yet gone.
+        let Err(fault) = Containerd::at(&self.socket()).version().await else { return Ok(()) };
+        tracing::debug!(%fault, "no containerd answers");
+        // Its shims, and so the tasks, do not need one that runs but does not answer.
         self.end().await?;
         self.start().await
     }
