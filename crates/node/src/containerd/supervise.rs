@@ -65,8 +65,9 @@ impl Private {
     pub async fn ensure(&self) -> Result<(), Fault> {
         // Being connected proves nothing: the kernel takes connections for one that is stuck, or killed and not yet gone.
         let Err(fault) = Containerd::at(&self.socket()).version().await else { return Ok(()) };
-        tracing::debug!(%fault, "no containerd answers");
-        // Its shims, and so the tasks, do not need one that runs but does not answer.
+        if let Some(pid) = self.running() {
+            tracing::warn!(pid, %fault, "containerd does not answer and is replaced");
+        }
         self.end().await?;
         self.start().await
     }
