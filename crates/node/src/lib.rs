@@ -26,7 +26,6 @@ mod namespaces;
 mod network;
 mod node;
 mod pause;
-mod process;
 mod reports;
 mod shim;
 mod step;

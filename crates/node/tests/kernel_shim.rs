@@ -5,11 +5,11 @@
 mod lab;
 
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use berth_shim::ProcessHandle;
 use berth_types::report::TaskStage;
 use lab::containerd::Containerd;
 use lab::{Lab, container, in_own_network, only, pauses};
@@ -205,25 +205,9 @@ fn a_program_nobody_knows_ends_with_its_task() {
 /// Kills the containerd of a lab and waits until nothing of it is left that a connection or a pipe could lead to.
 fn end_containerd(lab: &Lab) {
     let containerd = berth_node::private_containerd(&lab.config.run_dir).unwrap();
-    let process = handle(Pid::from_raw(containerd));
-    rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL).unwrap();
-    assert!(has_ended(&process), "containerd survives SIGKILL");
-}
-
-fn handle(pid: Pid) -> OwnedFd {
-    let pid = rustix::process::Pid::from_raw(pid.as_raw()).unwrap();
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
-}
-
-fn has_ended(process: &OwnedFd) -> bool {
-    let mut ends = [nix::poll::PollFd::new(process.as_fd(), nix::poll::PollFlags::POLLIN)];
-    loop {
-        match nix::poll::poll(&mut ends, 10_000u16) {
-            // The end of a child is told to any thread.
-            Err(nix::errno::Errno::EINTR) => {}
-            ended => return ended.unwrap() == 1,
-        }
-    }
+    let process = ProcessHandle::of(containerd).unwrap();
+    process.kill().unwrap();
+    assert!(process.has_ended(ProcessHandle::KILL_LIMIT_MS).unwrap(), "containerd survives SIGKILL");
 }
 
 /// Returns when a containerd that starts has come to the first bundle: it opens the pipe that is there.
@@ -263,11 +247,11 @@ fn a_server_nobody_used_ends_when_its_bundle_is_cleaned_up() {
         assert_eq!(shim("start"), address, "a second container of the group finds the same server");
         assert_eq!(fs::read_to_string(bundle.join("address")).unwrap(), address);
         let [server] = shims(&lab)[..] else { panic!("{:?}", shims(&lab)) };
-        let server = handle(server);
+        let server = ProcessHandle::of(server.as_raw()).unwrap();
         let mut command = Command::new(&lab.config.shim);
         command.args(["-namespace", "n", "-id", "one", "-bundle"]).arg(&bundle).arg("-address").arg(&socket);
         assert!(command.arg("delete").output().unwrap().status.success());
-        assert!(has_ended(&server), "the server goes on");
+        assert!(server.has_ended(ProcessHandle::KILL_LIMIT_MS).unwrap(), "the server goes on");
         lab.end().await;
     });
 }

@@ -12,6 +12,7 @@ mod console;
 mod container;
 mod events;
 mod fault;
+mod handle;
 mod log;
 mod output;
 mod pause;
@@ -31,6 +32,7 @@ use std::process::{Command, ExitCode};
 use call::{Action, Call};
 use fault::Fault;
 
+pub use handle::ProcessHandle;
 pub use log::LogTarget;
 pub use runtime::PROGRAMS;
 pub use spec::{GROUP, PAUSE, RUNTIME};

@@ -13,13 +13,14 @@ use std::process::{Child, Command, Stdio};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
+use nix::poll::PollTimeout;
 use nix::sched::CloneFlags;
-use rustix::process::PidfdFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
 use crate::bundle;
 use crate::fault::Fault;
+use crate::handle::ProcessHandle;
 use crate::spec::Spec;
 
 /// The process of a pause container, as noted in its bundle.
@@ -69,15 +70,12 @@ impl Note {
     }
 
     fn end(&self) -> io::Result<()> {
-        let Some(pid) = rustix::process::Pid::from_raw(self.pid) else { return Ok(()) };
-        let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
+        let Some(process) = ProcessHandle::of(self.pid) else { return Ok(()) };
         if !self.is_alive() {
             return Ok(());
         }
-        rustix::process::pidfd_send_signal(&process, rustix::process::Signal::KILL)?;
-        let mut ends = [nix::poll::PollFd::new(process.as_fd(), nix::poll::PollFlags::POLLIN)];
-        nix::poll::poll(&mut ends, nix::poll::PollTimeout::NONE)?;
-        Ok(())
+        process.kill()?;
+        process.has_ended(PollTimeout::NONE).map(drop)
     }
 }
 

@@ -4,17 +4,16 @@
 
 use std::fs;
 use std::io::Read;
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use berth_shim::ProcessHandle;
 use containerd_shim_protos::api::{ConnectRequest, CreateTaskRequest};
 use containerd_shim_protos::ttrpc::context::with_duration;
 use containerd_shim_protos::{Client, TaskClient};
-use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
@@ -95,9 +94,7 @@ fn a_container_given_up_while_it_is_made_does_not_come_to_life() {
     fs::read(folder.join("asked")).unwrap();
 
     let mut cleaning = shim(folder, "delete").stdout(Stdio::null()).spawn().unwrap();
-    let pid = rustix::process::Pid::from_raw(cleaning.id() as i32).unwrap();
-    let handle = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
-    nix::poll::poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], HASTE_MS).unwrap();
+    ProcessHandle::of(cleaning.id() as i32).unwrap().has_ended(HASTE_MS).unwrap();
     fs::write(folder.join("go"), "\n").unwrap();
     assert!(cleaning.wait().unwrap().success());
     asking.join().unwrap().unwrap();

@@ -5,10 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth_shim::ProcessHandle;
 use berth_types::intent::TaskIntent;
 
 use crate::Fault;
-use crate::process::Process;
 
 /// Length of the period in which a task may use its CPU time.
 const PERIOD_US: u64 = 100_000;
@@ -242,13 +242,13 @@ fn end_programs(dir: &Path) -> io::Result<()> {
         let text = fs::read_to_string(dir.join("cgroup.procs"))?;
         io::Result::Ok(text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>())
     };
-    let opened: Vec<Process> = list()?.into_iter().filter_map(Process::of).collect();
+    let opened: Vec<ProcessHandle> = list()?.into_iter().filter_map(ProcessHandle::of).collect();
     // The id of one that ended before it was opened may be somebody else's by now.
     let here = list()?;
     for process in opened.iter().filter(|process| here.contains(&process.pid)) {
         tracing::warn!(pid = process.pid, cgroup = %dir.display(), "a program nobody knows is killed");
         process.kill()?;
-        if !process.has_ended()? {
+        if !process.has_ended(ProcessHandle::KILL_LIMIT_MS)? {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("process {} does not end", process.pid)));
         }
     }

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use berth_shim::ProcessHandle;
 use tokio::net::UnixDatagram;
 
 use super::Containerd;
 use crate::blocking::blocking;
-use crate::process::Process;
 use crate::{Fault, NodeConfig};
 
 /// Time for containerd to say that it is ready.
@@ -122,7 +122,7 @@ impl Private {
     /// By SIGKILL, which it survives as well as we do: one that is told to end while it starts takes shims it was just
     /// asking for dead ones, and has their containers removed.
     async fn end_one(&self, pid: i32) -> Result<(), Fault> {
-        let Some(process) = Process::of(pid) else { return Ok(()) };
+        let Some(process) = ProcessHandle::of(pid) else { return Ok(()) };
         process.kill().map_err(Fault::system(format!("end containerd ({pid})")))?;
         match ended(vec![process]).await? {
             None => Ok(()),
@@ -142,7 +142,7 @@ impl Private {
         let mut ending = Vec::new();
         for (shim, _) in shims.collect::<Vec<_>>() {
             for pid in children(shim).into_iter().chain([shim]) {
-                let Some(process) = Process::of(pid) else { continue };
+                let Some(process) = ProcessHandle::of(pid) else { continue };
                 process.kill().ok();
                 ending.push(process);
             }
@@ -244,11 +244,11 @@ fn children(pid: i32) -> Vec<i32> {
 }
 
 /// Waits for the end of killed processes; answers the id of one that does not end.
-async fn ended(processes: Vec<Process>) -> Result<Option<i32>, Fault> {
+async fn ended(processes: Vec<ProcessHandle>) -> Result<Option<i32>, Fault> {
     blocking("watcher of processes", move || {
         for process in processes {
-            let has_ended = process.has_ended().map_err(Fault::system(format!("watch process {}", process.pid)))?;
-            if !has_ended {
+            let ended = process.has_ended(ProcessHandle::KILL_LIMIT_MS);
+            if !ended.map_err(Fault::system(format!("watch process {}", process.pid)))? {
                 return Ok(Some(process.pid));
             }
         }
