@@ -38,10 +38,10 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
         None => containerd,
     };
     let runtime = async {
-        if let Some(private) = &private {
-            private.ensure().await?;
+        match &private {
+            Some(private) => private.ensure().await,
+            None => containerd.version().await,
         }
-        containerd.version().await
     };
     let (runtime_version, network) = tokio::join!(runtime, Network::open(&config, identity.host.clone()));
     let (runtime_version, network) = (runtime_version?, network?);

@@ -61,15 +61,20 @@ impl Private {
         self.root.join("containerd.log")
     }
 
-    /// Returns when containerd answers: adopts the one that runs, or starts one.
-    pub async fn ensure(&self) -> Result<(), Fault> {
+    /// The version of containerd, when it answers: adopts the one that runs, or starts one.
+    pub async fn ensure(&self) -> Result<String, Fault> {
+        let containerd = Containerd::at(&self.socket());
         // Being connected proves nothing: the kernel takes connections for one that is stuck, or killed and not yet gone.
-        let Err(fault) = Containerd::at(&self.socket()).version().await else { return Ok(()) };
+        let fault = match containerd.version().await {
+            Ok(version) => return Ok(version),
+            Err(fault) => fault,
+        };
         if let Some(pid) = self.running() {
             tracing::warn!(pid, %fault, "containerd does not answer and is replaced");
         }
         self.end().await?;
-        self.start().await
+        self.start().await?;
+        containerd.version().await
     }
 
     async fn start(&self) -> Result<(), Fault> {
