@@ -109,7 +109,8 @@ def test_the_loopback_is_not_slower_than_the_network(pairs):
             os.sched_setaffinity(peer.process.pid, {0})
         inside.must("connect", "127.0.0.1", 7000)
         outside.must("connect", task.ip, 7000)
-        rounds = [(float(inside.must("rtt", 300)), float(outside.must("rtt", 300))) for _ in range(8)]
+        # Short turns: when the machine gets faster or slower meanwhile, it does so for both.
+        rounds = [(float(inside.must("rtt", 30)), float(outside.must("rtt", 30))) for _ in range(400)]
     assert min(local for local, _ in rounds) <= min(remote for _, remote in rounds), rounds
 
 
