@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The few commands a person types. Everything else: `cargo xtask help`, `berth --help`.
 
 .PHONY: help prepare demo demo-down check test bench dist

@@ -1,12 +1,13 @@
-/* The init process of a container that asks for one: starts the program, hands signals on to it, reaps whatever is left
- * to it, and ends as the program ends.
+// SPDX-License-Identifier: Apache-2.0
+/* The init process of a container that asks for one: starts the program, passes signals on to it, reaps
+ * orphans, and ends with the program's status.
  *
  *   init [-s] [-i] -- PROGRAM [ARGUMENT...]
  *
- * -s  stay as the init process (without it the program takes this process's place)
- * -i  keep the standard input open although nobody writes to it
+ * -s  stay as the init process (without it the program replaces this process)
+ * -i  keep the standard input open without a writer
  *
- * Freestanding (no libc): it is mounted into file systems we know nothing about. */
+ * Freestanding (no libc): it is mounted into unknown file systems. */
 
 #include "system.h"
 
@@ -40,7 +41,7 @@ static long execute(const char *path, char **argv, char **environment)
 	return syscall5(SYS_execve, (long)path, (long)argv, (long)environment, 0, 0);
 }
 
-/* As execvp(3): a name without a slash is looked for in PATH. Returns only when that failed. */
+/* As execvp(3): a name without a slash is searched in PATH. Returns only when that failed. */
 static long execute_found(char **argv, char **environment)
 {
 	static char path[PATH_MAX];
@@ -76,13 +77,13 @@ static long execute_found(char **argv, char **environment)
 	}
 }
 
-/* 127: not found; 126: found, and not to be run. As the shell says it. */
+/* 127: not found; 126: found, and not to be run. As in a shell. */
 static void become(char **argv, char **environment)
 {
 	end(execute_found(argv, environment) == NO_ENTRY ? 127 : 126);
 }
 
-/* The reading end of a pipe whose writing end stays with whoever runs. */
+/* The reading end of a pipe whose writing end stays open in this process. */
 static void hold_input(void)
 {
 	int ends[2];

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* System calls without libc, for programs that need nothing from the file system they run in. */
 
 #if defined(__x86_64__)

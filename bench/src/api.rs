@@ -1,6 +1,8 @@
-//! Calls per second through HTTP with SigV4: durable RunTask and DescribeTasks, beside another endpoint (moto) if given.
+// SPDX-License-Identifier: Apache-2.0
+//! Calls per second through HTTP with SigV4: durable RunTask and DescribeTasks, compared with another endpoint (moto)
+//! if given.
 //!
-//! Run it against a `berth server` of its own: the tasks it starts stay records.
+//! Run it against a separate `berth server`: its tasks exist only as records.
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -14,16 +16,19 @@ use crate::{idle_host, scene, table};
 
 const SAMPLE: Duration = Duration::from_secs(3);
 
-/// Which endpoints to ask.
+/// The endpoints.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where Berth's API listens.
+    /// Address of Berth's API.
     #[arg(long, default_value = "http://127.0.0.1:4566")]
     endpoint: String,
+    /// Address of its metrics.
+    #[arg(long, default_value = "http://127.0.0.1:4567")]
+    admin_endpoint: String,
     /// Its data folder.
     #[arg(long, default_value = "/var/lib/berth")]
     data: PathBuf,
-    /// Its run folder. The benchmark joins as a host that starts nothing, so that only the server is measured.
+    /// Its run folder. The benchmark joins as a host that starts nothing, so that it measures only the server.
     #[arg(long, default_value = "/run/berth")]
     run: PathBuf,
     /// Cluster of the tasks.
@@ -35,10 +40,10 @@ pub struct Options {
     /// Another endpoint to compare with, e.g. a moto server.
     #[arg(long)]
     against: Option<String>,
-    /// Tasks that stand in Berth before the measuring begins, of a definition without interfaces.
+    /// Number of tasks stored in Berth before the measurement, of a definition without interfaces.
     #[arg(long, default_value_t = 0)]
     standing: u32,
-    /// Connections at the same time.
+    /// Number of concurrent connections.
     #[arg(long, default_value_t = 8)]
     connections: u32,
 }
@@ -53,9 +58,9 @@ pub fn run(options: &Options) -> Result<()> {
     let credentials = Credentials::read(&options.data.join("credentials"))?;
     let _host = idle_host::join(&options.run.join("server.sock"), &options.cluster)?;
     fill(&credentials, options)?;
-    let before = commits(&options.endpoint)?;
+    let before = commits(&options.admin_endpoint)?;
     let ours = measure(&options.endpoint, &credentials, options)?;
-    let after = commits(&options.endpoint)?;
+    let after = commits(&options.admin_endpoint)?;
     let other = options.against.as_ref().map(|endpoint| measure(endpoint, &credentials, options)).transpose()?;
     let row = |name: &str, ours: f64, other: Option<f64>| {
         let text = other.map_or("-".to_owned(), |other| format!("{other:.0}"));
@@ -76,7 +81,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Starts the tasks that are to stand, as fast as the server takes them.
+/// Starts the tasks that must exist, as fast as the server accepts them.
 fn fill(credentials: &Credentials, options: &Options) -> Result<()> {
     if options.standing == 0 {
         return Ok(());
@@ -100,7 +105,7 @@ fn fill(credentials: &Credentials, options: &Options) -> Result<()> {
     })
 }
 
-/// What the commit loop has done so far.
+/// Counters of the commit loop.
 struct Commits {
     groups: f64,
     changes: f64,
@@ -139,7 +144,7 @@ fn measure(endpoint: &str, credentials: &Credentials, options: &Options) -> Resu
     Ok(Rates { run_task, describe_tasks })
 }
 
-/// Calls per second of all connections together, and what the calls left behind.
+/// Calls per second of all connections together, and the results of the calls.
 fn together(
     endpoint: &str,
     credentials: &Credentials,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A blocking AWS client for one connection: compose, sign, send, read the body. An endpoint that closes the connection
 //! after an answer gets a new one.
 
@@ -28,10 +29,10 @@ impl Credentials {
     }
 }
 
-/// Time for one answer.
+/// Time limit of one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
-/// One kept connection to an endpoint.
+/// One kept-alive connection to an endpoint.
 pub struct Client {
     host: String,
     region: String,
@@ -53,7 +54,7 @@ impl Client {
         Ok(Self { host, region: credentials.region.clone(), key, stream })
     }
 
-    /// Sends one call and returns the body of its answer; any status but 200 is an error that shows the body.
+    /// Sends one call and returns the body of its answer; any status except 200 is an error with the body.
     pub fn call<I: Input>(&mut self, input: &I) -> Result<Vec<u8>> {
         let service = I::OPERATION.row().service.name();
         let mut request = berth_wire::compose(input, &self.host).context("bad host")?;

@@ -1,9 +1,10 @@
-//! The CNI chain as the agent runs it: `ecs-eni`, then `ecs-bridge` (which runs `ecs-ipam`); beside the plugins of the CNI
-//! project that do the same work, `host-device` with `static` and `bridge` with `host-local`, when Debian's package
-//! `containernetworking-plugins` is there. Both move a device into the container, for which the kernel waits until
-//! every processor has passed a quiet state (`rcu_barrier`): most of the time of either, and nobody's to save. So a
-//! process that does nothing but move (`ip link set DEVICE netns`) is measured in every round, too, and the chains are
-//! also compared by what they take beyond it.
+// SPDX-License-Identifier: Apache-2.0
+//! The CNI chain as the agent runs it: `ecs-eni`, then `ecs-bridge` (which runs `ecs-ipam`); compared with the plugins
+//! of the CNI project that do the same work, `host-device` with `static` and `bridge` with `host-local`, if Debian's
+//! package `containernetworking-plugins` is installed. Both move a device into the container, for which the kernel
+//! waits until every processor has passed a quiet state (`rcu_barrier`): this is most of the time of either, and cannot
+//! be avoided. So a process that only moves a device (`ip link set DEVICE netns`) is measured in every round, too, and
+//! the chains are also compared without this time.
 
 use std::io::Write;
 use std::path::Path;
@@ -18,7 +19,7 @@ use berth_types::MacAddress;
 use crate::table;
 
 const OFFICIAL: &str = "/usr/lib/cni";
-/// Long enough for the kernel to take down the namespace of the chain before, which would be in the way of the next one.
+/// Time for the kernel to remove the namespace of the previous chain, which would delay the next one.
 const SETTLE: Duration = Duration::from_millis(150);
 
 /// Times of one kind of chain, in milliseconds.
@@ -33,7 +34,7 @@ pub fn run(plugins: &Path, rounds: u32) -> Result<()> {
     let folder = std::path::PathBuf::from(format!("/run/berth-bench-cni-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     let outcome = std::thread::scope(|scope| {
-        // The chain works on "the host's namespace": one of its own, so that no bridge is left on this machine.
+        // The chain works on "the host's namespace": a separate one, so that no bridge is left on this machine.
         let chains = scope.spawn(|| -> Result<Measured> {
             let host = Namespace::create(&folder.join("host"))?;
             host.inside(|| measure(plugins, &folder, rounds))?
@@ -46,11 +47,11 @@ pub fn run(plugins: &Path, rounds: u32) -> Result<()> {
     Ok(())
 }
 
-/// What is compared.
+/// The chains to compare.
 struct Measured {
     ours: Times,
     official: Option<Times>,
-    /// Milliseconds of a process that moves one device.
+    /// Milliseconds of a process that only moves one device.
     move_ms: Vec<f64>,
 }
 

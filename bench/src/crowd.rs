@@ -1,4 +1,5 @@
-//! A thousand interfaces on one host: what making one costs when the others are there, and what a packet costs then.
+// SPDX-License-Identifier: Apache-2.0
+//! A thousand interfaces on one host: the cost of creating one among the others, and the cost of a packet then.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -13,20 +14,20 @@ use crate::topology::{Ground, add_interface};
 
 /// Interfaces.
 pub const CROWD: u16 = 1000;
-/// So many of the first and of the last ones are compared.
+/// Number of first and of last interfaces that are compared.
 const COMPARED: usize = 100;
 const VNI: Vni = Vni(77);
 const GROUP_SET: GroupSetId = GroupSetId(77);
 const CIDR: &str = "10.8.0.0/16";
 
-/// Milliseconds, half of the interfaces took less.
+/// Median, in milliseconds.
 pub struct Making {
     pub first_ms: f64,
     pub last_ms: f64,
 }
 
 impl Ground {
-    /// Makes the interfaces beside those that are there; all in one namespace, since nobody talks through them.
+    /// Creates interfaces in addition to the existing ones; all in one namespace, since they carry no traffic.
     pub fn crowd(&mut self) -> Result<Making> {
         let namespace = self.namespace("crowd")?;
         let mut intent = self.intent()?;
@@ -51,7 +52,7 @@ fn eni_id(nth: u16) -> EniId {
     EniId::from_bits(0x10_000 + u128::from(nth))
 }
 
-/// Interfaces in a VPC of their own, all with the settings and the rules of one that is there.
+/// Interfaces in a separate VPC, all with the settings and the rules of an existing one.
 fn add_crowd(intent: &mut HostIntent, model: &EniIntent) -> Result<()> {
     let (cidr, subnet): (Ipv4Cidr, SubnetId) = (CIDR.parse()?, SubnetId::from_bits(77));
     let subnets = [(subnet.clone(), SubnetIntent { cidr })].into();
@@ -62,11 +63,12 @@ fn add_crowd(intent: &mut HostIntent, model: &EniIntent) -> Result<()> {
         let [high, low] = nth.to_be_bytes();
         let eni = EniIntent {
             vni: VNI,
+            vpc: None,
             subnet: subnet.clone(),
             subnet_cidr: cidr,
             vpc_cidrs: vec![cidr],
             mac: MacAddress([2, 8, 8, 8, high, low]),
-            // The first addresses of a subnet are the network's.
+            // The first addresses of a subnet are reserved.
             address: Ipv4Addr::new(10, 8, high + 1, low),
             group_set: GROUP_SET,
             ..model.clone()

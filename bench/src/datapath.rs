@@ -1,8 +1,9 @@
-//! Task to task through the fabric, beside a raw veth pair and a Linux bridge with nftables.
+// SPDX-License-Identifier: Apache-2.0
+//! Task to task through the fabric, compared with a raw veth pair and a Linux bridge with nftables.
 //!
-//! Each round runs every path back to back. Two readings of the same samples: the best of all rounds, because noise
-//! only slows things down, and the median of the ratios within each round, because noise that lasts hits all paths of
-//! a round. The raw pair is measured twice: how far the two are apart is the error of the run.
+//! Each round runs every path in sequence. The samples are read in two ways: the best of all rounds, because noise only
+//! slows things down, and the median of the ratios within each round, because lasting noise affects all paths of a
+//! round. The raw pair is measured twice: the difference of the two is the error of the run.
 
 use std::collections::BTreeMap;
 

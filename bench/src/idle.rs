@@ -1,7 +1,8 @@
-//! What an idle Berth costs: time until a server and a node say that they are ready, and the memory they then hold.
+// SPDX-License-Identifier: Apache-2.0
+//! The cost of an idle Berth: time until a server and a node are ready, and their memory then.
 //!
-//! Starts both as they are meant to be started, with `NOTIFY_SOCKET`, in the places the environment names (`BERTH_DATA`,
-//! `BERTH_RUN`, `BERTH_INSTANCE`). The first start of a node starts containerd too; the second one finds it.
+//! Starts both in the ordinary way, with `NOTIFY_SOCKET`, at the places in the environment (`BERTH_DATA`, `BERTH_RUN`,
+//! `BERTH_INSTANCE`). The first start of a node starts containerd too; the second one finds it.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
@@ -15,16 +16,16 @@ use nix::unistd::Pid;
 use crate::table;
 
 const READY_LIMIT: Duration = Duration::from_secs(60);
-/// Until what a start needs once is given back.
+/// Time until memory used only for the start is released.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How to start them.
+/// The programs to start.
 #[derive(clap::Args)]
 pub struct Options {
     /// The program.
     #[arg(long, default_value = "berth")]
     berth: PathBuf,
-    /// Starts of each.
+    /// Number of starts of each.
     #[arg(long, default_value_t = 5)]
     rounds: u32,
 }
@@ -70,7 +71,7 @@ fn measure(options: &Options, notify: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-/// A server or a node; told to end when this is dropped.
+/// A server or a node; stopped when this is dropped.
 struct Started {
     child: Child,
     took_ms: f64,
@@ -90,7 +91,7 @@ impl Started {
         Ok(started)
     }
 
-    /// What only this process holds, and its share of what it shares.
+    /// Memory that only this process holds, and its share of shared memory.
     fn memory_mib(&self) -> Result<f64> {
         let path = format!("/proc/{}/smaps_rollup", self.child.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("read {path}"))?;

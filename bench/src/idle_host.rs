@@ -1,4 +1,5 @@
-//! A host that joins a server and never starts anything: what remains is the cost of the server alone.
+// SPDX-License-Identifier: Apache-2.0
+//! A host that joins a server and never starts a task: it leaves only the cost of the server.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -9,7 +10,7 @@ use anyhow::{Context, Result};
 use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION, ToServer};
 use berth_types::{HostId, InstanceId};
 
-/// Joins; the host stays as long as the answer lives.
+/// Joins; the host stays connected while the returned value exists.
 pub fn join(socket: &Path, cluster: &str) -> Result<UnixStream> {
     let mut stream = UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
     let hello = Hello {
@@ -21,13 +22,14 @@ pub fn join(socket: &Path, cluster: &str) -> Result<UnixStream> {
         runtime_version: "0".to_owned(),
         capacity: Capacity { cpu_units: u32::MAX / 8, memory_mib: u32::MAX / 8, enis: 1_000_000 },
         attributes: BTreeMap::new(),
+        runtime: None,
         tasks: Vec::new(),
         enis: Vec::new(),
     };
     let frame = serde_json::to_vec(&ToServer::Hello(Box::new(hello)))?;
     stream.write_all(&u32::try_from(frame.len())?.to_be_bytes())?;
     stream.write_all(&frame)?;
-    // The first intent says that the server took the host in; later ones are read so that the stream never fills.
+    // The first intent shows that the server accepted the host; later ones are read so that the stream never fills.
     let mut length = [0u8; 4];
     stream.read_exact(&mut length)?;
     std::io::copy(&mut (&stream).take(u32::from_be_bytes(length).into()), &mut std::io::sink())?;

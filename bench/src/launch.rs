@@ -1,6 +1,7 @@
-//! From the RunTask call to RUNNING with a usable interface, image cached: Fargate and EC2 launch type, beside the
-//! same two containers (a pause and the application) started one after the other with containerd's own client `ctr`.
-//! Then many Fargate tasks at once: how many start per second, and how long each of them takes.
+// SPDX-License-Identifier: Apache-2.0
+//! From the RunTask call to RUNNING with a usable interface, image cached: Fargate and EC2 launch type, compared with
+//! the same two containers (a pause and the application) started one after the other with containerd's own client
+//! `ctr`. Then many Fargate tasks at once: launches per second, and the time of each.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,10 +17,10 @@ use crate::{scene, table};
 
 const LAUNCH_LIMIT: Duration = Duration::from_secs(60);
 
-/// How to find the Berth under test.
+/// The Berth under test.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where its API listens.
+    /// Address of its API.
     #[arg(long, default_value = "http://127.0.0.1:4566")]
     endpoint: String,
     /// Its data folder.
@@ -28,27 +29,27 @@ pub struct Options {
     /// Its run folder.
     #[arg(long, default_value = "/run/berth")]
     run: PathBuf,
-    /// Cluster its host joined.
+    /// Cluster of its host.
     #[arg(long, default_value = "default")]
     cluster: String,
-    /// Image with a `sleep`.
+    /// Image that contains a `sleep`.
     #[arg(long, default_value = "busybox:latest")]
     image: String,
-    /// Launches of each kind, one after the other.
+    /// Number of launches of each kind, one after the other.
     #[arg(long, default_value_t = 20)]
     rounds: u32,
-    /// Tasks started at once.
+    /// Number of tasks started at once.
     #[arg(long, default_value_t = 100)]
     burst: u32,
 }
 
-/// Between two looks at one task: asking costs the server a fraction of a millisecond.
+/// Interval of requests about one task: a request costs the server a fraction of a millisecond.
 const SINGLE_LOOK: Duration = Duration::from_millis(3);
-/// Between two looks at a burst: far less than it takes, and seldom enough to leave the machine to it.
+/// Interval of requests about a burst: far shorter than the burst, and long enough to leave the machine to it.
 const BURST_LOOK: Duration = Duration::from_millis(50);
-/// As many as one DescribeTasks may name.
+/// Maximum number of tasks in one DescribeTasks.
 const DESCRIBE_MAX: usize = 100;
-/// Runs of `ctr` side by side: enough to keep two cores busy.
+/// Number of concurrent runs of `ctr`: enough to keep two cores busy.
 const CTR_AT_ONCE: usize = 6;
 
 /// Measures and prints.
@@ -57,7 +58,7 @@ pub fn run(options: &Options) -> Result<()> {
     let mut client = Client::connect(&options.endpoint, &credentials)?;
     let scene = scene::prepare(&mut client, &options.cluster, &options.image)?;
     let mut kinds = [("FARGATE", Vec::new()), ("EC2", Vec::new())];
-    // The first launch pulls the image and counts for nothing.
+    // The first launch pulls the image and is not counted.
     launch(&mut client, options, &scene, "FARGATE")?;
     let mut ctr_ms = Vec::new();
     for _ in 0..options.rounds {
@@ -78,7 +79,7 @@ pub fn run(options: &Options) -> Result<()> {
     burst(&mut client, options, &scene)
 }
 
-/// Starts many tasks as fast as the server takes them, waits until the last one runs, and stops them all.
+/// Starts many tasks as fast as the server accepts them, waits until the last one runs, and stops them all.
 fn burst(client: &mut Client, options: &Options, scene: &Scene) -> Result<()> {
     let begin = Instant::now();
     let (mut asked, mut left) = (BTreeMap::new(), options.burst);
@@ -120,7 +121,7 @@ fn burst(client: &mut Client, options: &Options, scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// Asks until every task has the status; tells of each when it is first seen. AWS has no call that waits.
+/// Repeats the request until every task has the status; reports each when it is first seen. AWS has no call that waits.
 fn settle(
     client: &mut Client,
     options: &Options,
@@ -159,7 +160,7 @@ fn stop(client: &mut Client, options: &Options, task: &str) -> Result<()> {
     client.call(&request).map(drop)
 }
 
-/// Starts one task, waits until it runs, stops it, waits until it is gone. Milliseconds to RUNNING.
+/// Starts one task, waits until it runs, stops it, waits until it has stopped. Milliseconds to RUNNING.
 fn launch(client: &mut Client, options: &Options, scene: &Scene, launch_type: &str) -> Result<f64> {
     let begin = Instant::now();
     let answer = client.json(&scene::run_task(&options.cluster, scene, launch_type))?;
@@ -171,7 +172,7 @@ fn launch(client: &mut Client, options: &Options, scene: &Scene, launch_type: &s
     Ok(elapsed_ms)
 }
 
-/// Asks until one task has the status.
+/// Repeats the request until one task has the status.
 fn wait(client: &mut Client, options: &Options, task: &str, status: &str) -> Result<()> {
     settle(client, options, vec![task.to_owned()], status, SINGLE_LOOK, |_| {})
 }
@@ -195,7 +196,8 @@ fn remove_by_ctr(options: &Options, name: &str) -> Result<()> {
     ctr(options, &["container", "delete", name])
 }
 
-/// Pairs of containers per second that `ctr` starts, several at a time: what containerd and runc alone can do here.
+/// Pairs of containers per second that `ctr` starts, several at a time: the rate of containerd and runc alone on this
+/// machine.
 fn pairs_per_second(options: &Options) -> Result<f64> {
     let names: Vec<String> = (0..2 * options.burst).map(|nth| format!("bench-{}-{nth}", std::process::id())).collect();
     let at_once = |work: fn(&Options, &str) -> Result<()>| {

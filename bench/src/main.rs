@@ -1,8 +1,9 @@
-//! Benchmarks: every figure is a ratio against a baseline measured in the same run.
+// SPDX-License-Identifier: Apache-2.0
+//! Benchmarks: every figure is a ratio to a baseline measured in the same run.
 //!
-//! `berth-bench datapath` compares task to task with a raw veth pair and a Linux bridge with nftables;
-//! `berth-bench cni` times the plugin chain; `berth-bench launch` and `berth-bench api` talk to a Berth that runs;
-//! `berth-bench placement` and `berth-bench units` need none, `berth-bench idle` starts its own.
+//! `berth-bench datapath` compares task to task with a raw veth pair and a Linux bridge with nftables; `berth-bench
+//! cni` times the plugin chain; `berth-bench launch` and `berth-bench api` need a running Berth; `berth-bench
+//! placement` and `berth-bench units` need none, `berth-bench idle` starts its own.
 
 mod api;
 mod client;
@@ -33,17 +34,17 @@ struct Arguments {
 enum Suite {
     /// Round trip, new connections and stream: raw veth, bridge + nftables, fabric with 1 and 1,000 rules (root).
     Datapath {
-        /// Rounds; each runs every path once, the best of all counts (noise only slows things down).
+        /// Number of rounds; each runs every path once, the best of all counts (noise only slows things down)
         #[arg(long, default_value_t = 25)]
         rounds: u32,
-        /// Paths to measure beside `raw`, by their names in the table; all if none is named.
+        /// Paths to measure in addition to `raw`, by their names in the table; all if none is given
         #[arg(long)]
         only: Vec<String>,
-        /// What to measure; everything if nothing is named.
+        /// Kinds to measure; all if none is given
         #[arg(long)]
         kind: Vec<sample::Kind>,
     },
-    /// What the program costs per packet, run on made-up packets: known flows, new ones, 1 to 1,000 rules (root).
+    /// Cost of the program per packet, run on made-up packets: known flows, new ones, 1 to 1,000 rules (root).
     Units,
     /// The CNI chain ecs-bridge (ecs-ipam) + ecs-eni: ADD and DEL (root).
     Cni {
@@ -56,11 +57,13 @@ enum Suite {
     },
     /// Placement decisions per second in process, with 5,000 hosts and 100,000 tasks.
     Placement(placement::Options),
-    /// RunTask to RUNNING with the image cached, beside the same containers started with `ctr` (a running Berth).
+    /// RunTask to RUNNING with the image cached, compared with the same containers started with `ctr` (a running
+    /// Berth).
     Launch(launch::Options),
     /// Start-up time and memory of an idle server and node (root).
     Idle(idle::Options),
-    /// Durable RunTask and DescribeTasks through HTTP with SigV4 (a running Berth), beside another endpoint if given.
+    /// Durable RunTask and DescribeTasks through HTTP with SigV4 (a running Berth), compared with another endpoint if
+    /// given.
     Api(api::Options),
 }
 

@@ -1,29 +1,32 @@
-//! Placement in process, no store and no wire, with many hosts and many tasks standing: requests checked and hosts
-//! chosen per second, and whole RunTask calls with all the records and look-ups they change.
+// SPDX-License-Identifier: Apache-2.0
+//! Placement in process, without store and protocol, with many hosts and many existing tasks: requests checked and
+//! hosts chosen per second, and whole RunTask calls with all their changes to records and indexes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use berth_domain::{Change, Env, Refusal, Snapshot, ecs, vpc};
+use berth_ecs as ecs;
 use berth_shapes::ec2::{CreateSubnetRequest, CreateVpcRequest};
 use berth_shapes::ecs::{AwsVpcConfiguration, NetworkConfiguration, PlacementStrategy, RunTaskRequest};
+use berth_state::{Change, Env, Refusal, Snapshot};
 use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION};
 use berth_types::{HostId, InstanceId};
+use berth_vpc as vpc;
 
 use crate::scene::{self, FAMILY, RUN_MAX};
 use crate::table;
 
 const SAMPLE: Duration = Duration::from_secs(2);
-/// Each is a VPC with a subnet in each zone.
+/// Number of VPCs; each has a subnet in each zone.
 const NETWORKS: u8 = 8;
-/// Where the subnets of a VPC lie in it.
+/// Ranges of the subnets in a VPC.
 const SUBNETS: [&str; 3] = ["0.0/18", "64.0/18", "128.0/18"];
 const CLUSTER: &str = "default";
 const ZONE: &str = "attribute:ecs.availability-zone";
 /// Strategies, as type and field.
 type Strategies = &'static [(&'static str, &'static str)];
-/// What is measured: its name, launch type and strategies.
+/// A kind of measurement: its name, launch type and strategies.
 const KINDS: [(&str, &str, Strategies); 6] = [
     ("Fargate", "FARGATE", &[]),
     ("EC2", "EC2", &[]),
@@ -33,13 +36,13 @@ const KINDS: [(&str, &str, Strategies); 6] = [
     ("EC2, spread zones, spread instances", "EC2", &[("spread", ZONE), ("spread", "instanceId")]),
 ];
 
-/// How much stands before the measuring begins.
+/// Number of records before the measurement.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Hosts in three zones, each a container instance that takes Fargate tasks too.
+    /// Number of hosts in three zones, each a container instance that takes Fargate tasks too.
     #[arg(long, default_value_t = 5_000)]
     hosts: u32,
-    /// Tasks, half of them of each launch type.
+    /// Number of tasks, half of them of each launch type.
     #[arg(long, default_value_t = 100_000)]
     tasks: u32,
     /// Kinds to measure, by their names in the table; all if none is named.
@@ -69,7 +72,7 @@ pub fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// How often something is done in a second; it says how often it did it.
+/// Repetitions per second; the closure returns the number of its repetitions.
 fn per_second(mut work: impl FnMut() -> Result<u32>) -> Result<f64> {
     let (begin, mut count) = (Instant::now(), 0);
     while begin.elapsed() < SAMPLE {
@@ -128,7 +131,7 @@ impl World {
     fn env(&mut self) -> Env {
         self.calls += 1;
         let fixed = Env::fixed();
-        Env::new(fixed.now, &fixed.region, &fixed.account, &fixed.caller, self.calls)
+        Env::new(fixed.now, &fixed.region, &fixed.account, fixed.caller, self.calls)
     }
 
     fn apply<T>(&mut self, change: Change<T>) -> T {
@@ -168,7 +171,7 @@ impl World {
         Ok(1)
     }
 
-    /// Starts as many tasks as one call may; the number of them.
+    /// Starts as many tasks as one call may; returns their number.
     fn run(&mut self, launch_type: &str, strategies: Strategies) -> Result<u32> {
         let request = self.request(launch_type, strategies);
         let answer = self.decide(ecs::run_task, &request)?;
@@ -194,6 +197,7 @@ fn hello(number: u128, zone: &str) -> Hello {
         runtime_version: "0".to_owned(),
         capacity: Capacity { cpu_units: 65_536, memory_mib: 131_072, enis: 1_000 },
         attributes,
+        runtime: None,
         tasks: Vec::new(),
         enis: Vec::new(),
     }

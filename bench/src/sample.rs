@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One sample of a path: a client and a server thread, each in its namespace, both pinned to the first core; for
-//! datagrams one thread with a socket in either.
+//! datagrams one thread with a socket in each.
 //!
-//! On one core there is no wake-up between cores in the figures, the one signal that repeats on a shared machine.
-//! Blocking sockets; 64-byte messages; the server closes first, so that its side holds the TIME_WAIT.
+//! On one core the figures include no wake-up between cores, so that they repeat on a shared machine. Blocking sockets;
+//! 64-byte messages; the server closes first, so that its side holds the TIME_WAIT.
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
@@ -28,16 +29,16 @@ const SAMPLE: Duration = Duration::from_millis(150);
 const BATCH: usize = 64;
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
-/// What a client and a server do.
+/// The traffic between a client and a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Kind {
-    /// A 64-byte request and its answer, again and again.
+    /// A 64-byte request and its answer, repeated.
     RoundTrip,
     /// Connect, 64 bytes each way, close.
     Connections,
     /// 128 KiB writes.
     Stream,
-    /// 64-byte datagrams one way, many per system call.
+    /// 64-byte datagrams in one direction, many per system call.
     Datagrams,
 }
 
@@ -46,7 +47,7 @@ impl Kind {
     pub const ALL: [Self; 4] = [Self::RoundTrip, Self::Connections, Self::Stream, Self::Datagrams];
 }
 
-/// What is told of it.
+/// The figures of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
     /// Median round trip in microseconds: lower is better.
@@ -76,7 +77,7 @@ impl Figure {
         }
     }
 
-    /// Of two samples of one path, the one nearer to what the path can do.
+    /// Of two samples of one path, the better one.
     pub fn better(self, a: f64, b: f64) -> f64 {
         match self {
             Self::RoundTrip | Self::SlowRoundTrip => a.min(b),
@@ -90,7 +91,7 @@ pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Add
     let ends = (client, server, address);
     match kind {
         Kind::RoundTrip => converse(ends, |peer, _| while echo(peer).is_ok() {}, |to, _| round_trip(to)),
-        // Closing without an answer is how a wake-up connection ends.
+        // A wake-up connection ends by closing without an answer.
         Kind::Connections => converse(
             ends,
             |peer, _| drop(echo(peer)),
@@ -103,12 +104,12 @@ pub fn take(kind: Kind, client: &Namespace, server: &Namespace, address: Ipv4Add
     }
 }
 
-/// What the server does with a connection; it counts the bytes it takes.
+/// The server's handler of a connection; it returns the number of received bytes.
 type Serve = fn(&mut TcpStream, &AtomicU64);
-/// What the client does with the server's address, and what it finds; it may look at the server's count.
+/// The client's work with the server's address, and its result; it may read the server's count.
 type Ask = fn(SocketAddrV4, &AtomicU64) -> Result<Vec<(Figure, f64)>>;
 
-/// A thread on each side: what needs two that wait for each other.
+/// Runs a thread on each side, for traffic in which both wait for each other.
 fn converse(
     (client, server, address): (&Namespace, &Namespace, Ipv4Addr),
     serve: Serve,
@@ -128,7 +129,7 @@ fn converse(
             let to: SocketAddrV4 = ready.recv().context("the server thread ended before it listened")?;
             let figures = client.inside(|| ask(to, received))?;
             stop.store(true, Ordering::SeqCst);
-            // Wakes the server from accept; it may be gone already, which is as good.
+            // Wakes the server from accept; a server that has ended already counts as woken.
             let _ = client.inside(|| TcpStream::connect_timeout(&to.into(), CONNECT_LIMIT))?;
             figures
         });
@@ -233,8 +234,8 @@ fn stream(to: SocketAddrV4, received: &AtomicU64) -> Result<f64> {
     Ok(bytes as f64 * 8.0 / begin.elapsed().as_secs_f64() / 1e9)
 }
 
-/// Sends and receives by turns on one thread, so that no wake-up and no choice of the scheduler is in the figure: only
-/// what the way of a datagram costs. The sockets belong to the namespaces they were opened in.
+/// Sends and receives by turns on one thread, so that the figure contains no wake-up and no decision of the scheduler,
+/// only the cost of a datagram's path. The sockets belong to the namespaces they were opened in.
 fn datagrams(client: &Namespace, server: &Namespace, address: Ipv4Addr) -> Result<f64> {
     let pinned = || {
         pin()?;
@@ -273,7 +274,7 @@ impl<'a> Turns<'a> {
         Self { sender, receiver, sent: headers(), received: headers() }
     }
 
-    /// How many datagrams arrived.
+    /// Number of datagrams that arrived.
     fn take_for(&mut self, limit: Duration) -> Result<u64> {
         let (begin, mut arrived) = (Instant::now(), 0);
         while begin.elapsed() < limit {
@@ -292,7 +293,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// All that are there. Delivery on one core ends before the sending call returns.
+    /// Receives all available datagrams. Delivery on one core ends before the sending call returns.
     fn receive(&mut self) -> Result<u64> {
         let mut buffers = [[0u8; MESSAGE_BYTES]; BATCH];
         let mut slices = buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);

@@ -1,4 +1,5 @@
-//! What the benchmarks of the API need on an endpoint: a cluster, a subnet, a task definition.
+// SPDX-License-Identifier: Apache-2.0
+//! The objects that the benchmarks of the API need on an endpoint: a cluster, a subnet, a task definition.
 
 use anyhow::{Context, Result, ensure};
 use berth_shapes::ec2::{DescribeSecurityGroupsRequest, DescribeSubnetsRequest};
@@ -9,19 +10,19 @@ use berth_shapes::ecs::{
 
 use crate::client::Client;
 
-/// Family of the task definition the benchmarks register.
+/// Family of the registered task definition.
 pub const FAMILY: &str = "berth-bench";
 
 /// Family of the definition whose tasks have no interface.
 const PLAIN_FAMILY: &str = "berth-bench-plain";
 
-/// As many as one RunTask may start.
+/// Maximum number of tasks that one RunTask may start.
 pub const RUN_MAX: u32 = 10;
 
-/// As many as one RunTask may name.
+/// Maximum number of subnets that one RunTask may name.
 const SUBNETS_MAX: usize = 16;
 
-/// Where tasks are put: what an endpoint has in its default VPC before anybody asks for more.
+/// The placement of tasks: the objects of an endpoint's default VPC.
 pub struct Scene {
     subnets: Vec<String>,
     group: String,
@@ -62,7 +63,7 @@ pub fn definition(image: &str) -> RegisterTaskDefinitionRequest {
     }
 }
 
-/// What stands in the elements of this name, in order.
+/// The content of the elements with this name, in order.
 fn texts(xml: &str, element: &str) -> impl Iterator<Item = String> {
     let after: Vec<String> = xml.split(&format!("<{element}>")).skip(1).map(str::to_owned).collect();
     after.into_iter().filter_map(|rest| rest.split('<').next().map(str::to_owned))
@@ -102,7 +103,7 @@ pub fn prepare_plain(client: &mut Client, cluster: &str, image: &str) -> Result<
     Ok(())
 }
 
-/// As many tasks as one call may start, on a container instance, with neither address nor port.
+/// As many tasks as one call may start, on a container instance, without address and port.
 pub fn run_plain_tasks(cluster: &str) -> RunTaskRequest {
     RunTaskRequest {
         cluster: Some(cluster.to_owned()),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Prints rows of text in aligned columns.
 
 /// Prints `header` and `rows`, each column as wide as its widest cell.

@@ -1,4 +1,5 @@
-//! The paths under test, each between two namespaces of its own. Everything is removed on drop.
+// SPDX-License-Identifier: Apache-2.0
+//! The paths under test, each between two separate namespaces. Everything is removed on drop.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -23,15 +24,15 @@ use ipnet::{IpNet, Ipv4Net};
 pub struct PathUnderTest {
     /// Name in the table.
     pub name: &'static str,
-    /// Where the client runs.
+    /// Namespace of the client.
     pub client: Namespace,
-    /// Where the server runs.
+    /// Namespace of the server.
     pub server: Namespace,
     /// Address of the server.
     pub address: Ipv4Addr,
 }
 
-/// A folder for namespaces, removed with all it holds.
+/// A folder for namespaces, removed with its content.
 pub struct Ground {
     folder: PathBuf,
     names: Vec<String>,
@@ -44,7 +45,7 @@ const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 10);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 20);
 
 impl Ground {
-    /// A fresh folder named after this process.
+    /// A new folder named after this process.
     pub fn new() -> Result<Self> {
         let folder = PathBuf::from(format!("/run/berth-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -64,7 +65,7 @@ impl Ground {
         Ok(namespace)
     }
 
-    /// A veth pair and nothing else.
+    /// A veth pair only.
     pub fn raw(&mut self, name: &'static str) -> Result<PathUnderTest> {
         let (client, server) = (self.namespace(&format!("{name}-c"))?, self.namespace(&format!("{name}-s"))?);
         let pair = VethPair { name: "eth0", peer_name: "eth0", peer_ns: Some(server.as_fd()), ..VethPair::default() };
@@ -127,12 +128,12 @@ impl Ground {
         Ok(paths)
     }
 
-    /// What the fabric was programmed with.
+    /// The intent that programmed the fabric.
     pub fn intent(&self) -> Result<HostIntent> {
         self.intent.clone().context("no fabric was made")
     }
 
-    /// The fabric, once [`Ground::fabric`] has made it.
+    /// The fabric, once [`Ground::fabric`] has created it.
     pub fn made_fabric(&mut self) -> Result<&mut Fabric> {
         self.fabric.as_mut().context("no fabric was made")
     }
@@ -212,6 +213,7 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
             let id = eni_id(nth, side);
             let eni = EniIntent {
                 vni,
+                vpc: None,
                 subnet: subnet.clone(),
                 subnet_cidr: cidr,
                 vpc_cidrs: vec![cidr],
@@ -228,7 +230,7 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
     Ok(intent)
 }
 
-/// An interface of this host, and where packets for it go.
+/// An interface of this host, and the destination of its packets.
 pub fn add_interface(intent: &mut HostIntent, host: &HostId, id: EniId, eni: EniIntent) {
     let EniIntent { vni, address, mac, group_set, .. } = eni;
     intent.endpoints.insert(id.clone(), EndpointIntent { vni, address, mac, group_set, host: host.clone() });

@@ -1,5 +1,6 @@
-//! What the program costs per packet, by running it on made-up packets. No socket, no wake-up, no other core: the
-//! figures repeat within a few nanoseconds, so this is where a slower data path shows first.
+// SPDX-License-Identifier: Apache-2.0
+//! The cost of the program per packet, by running it on made-up packets. Without sockets, wake-ups and other cores the
+//! figures repeat within a few nanoseconds, so a slower data path shows here first.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -15,7 +16,7 @@ const REPEAT: u32 = 50_000;
 const TRIALS: u32 = 40;
 const PLUGS: u32 = 40;
 const RULES: [(&str, u32, u32); 3] = [("1", 1, 1500), ("100", 100, 1500), ("1000", 1000, 1500)];
-/// Where nobody is, inside the subnet.
+/// An unused address inside the subnet.
 const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 200);
 
 const SYN: u8 = 2;
@@ -32,7 +33,7 @@ pub fn run() -> Result<()> {
         let unknown = ground.time(pair, &tcp(pair, NOBODY, 1, SYN), false)?;
         let opening = ground.time(pair, &tcp(pair, other, 1, SYN), true)?;
         let known = ground.time(pair, &tcp(pair, other, 1, ACK), true)?;
-        // Without an entry, both gates are asked; the entry then costs what opening costs more.
+        // Without an entry, both gates are evaluated; the creation of the entry costs extra.
         let judged = ground.time(pair, &icmp_reply(pair, other), true)?;
         let gate = judged.saturating_sub(unknown) / 2;
         gates.push(gate);
@@ -63,7 +64,7 @@ fn cell(nanoseconds: u64) -> String {
 }
 
 impl Ground {
-    /// Milliseconds to plug an interface again and again (half, slowest hundredth), and map writes of each.
+    /// Milliseconds to plug an interface repeatedly (median, 99th percentile), and map writes of each.
     fn plug_times(&mut self) -> Result<([f64; 2], u64)> {
         let namespace = self.namespace("plugged")?;
         let intent = self.intent()?;
@@ -101,7 +102,7 @@ fn tcp(pair: usize, to: Ipv4Addr, port: u16, flags: u8) -> Vec<u8> {
     frame(pair, to, 6, &segment)
 }
 
-/// Never opens a flow, so it is judged every time.
+/// Never opens a flow, so it is evaluated every time.
 fn icmp_reply(pair: usize, to: Ipv4Addr) -> Vec<u8> {
     frame(pair, to, 1, &[0; 20])
 }

@@ -1,5 +1,6 @@
-//! Compiles the data path: `bpf/fabric.bpf.c` and `bpf/endpoint.bpf.c` for the kernel with clang, `bpf/verdict_host.c` for the tests with the
-//! host's compiler, and the Rust side of `bpf/drop_reasons.def`.
+// SPDX-License-Identifier: Apache-2.0
+//! Compiles the data path: `bpf/fabric.bpf.c` and `bpf/endpoint.bpf.c` for the kernel with clang, `bpf/verdict_host.c`
+//! for the tests with the host's compiler, and the Rust side of `bpf/drop_reasons.def`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,17 +17,26 @@ fn main() {
     compile_program("bpf/fabric.bpf.c", &object);
     compile_program("bpf/endpoint.bpf.c", &out.join("endpoint.bpf.o"));
     fs::write(out.join("fabric.build"), build_of(&object)).expect("write fabric.build");
+    let port = out.join("port.bpf.o");
+    compile_program("bpf/port.bpf.c", &port);
+    fs::write(out.join("port.build"), build_of(&port)).expect("write port.build");
     cc::Build::new()
         .file("bpf/verdict_host.c")
         .include("bpf")
         .flag("-Wno-unknown-pragmas")
         .warnings(true)
         .compile("berth_verdict");
-    let list = fs::read_to_string("bpf/drop_reasons.def").expect("read bpf/drop_reasons.def");
-    fs::write(out.join("drop_reasons.rs"), drop_reasons(&list)).expect("write drop_reasons.rs");
+    for (name, kind, what) in [
+        ("drop_reasons", "DropReason", "the fabric dropped a packet"),
+        ("port_drop_reasons", "PortDropReason", "a port of a bridge dropped a frame"),
+    ] {
+        let list = format!("bpf/{name}.def");
+        let list = fs::read_to_string(&list).unwrap_or_else(|e| panic!("read {list}: {e}"));
+        fs::write(out.join(format!("{name}.rs")), drop_reasons(&list, kind, what)).expect("write the drop reasons");
+    }
 }
 
-/// `$CLANG` if set, else the newest tested clang, else any.
+/// `$CLANG` if set, otherwise the newest tested clang, otherwise any.
 fn clang() -> String {
     if let Ok(chosen) = env::var("CLANG") {
         return chosen;
@@ -52,24 +62,24 @@ fn compile_program(source: &str, object: &Path) {
     assert!(output.status.success(), "{clang} could not compile {source} (needs linux-libc-dev):\n{said}");
 }
 
-/// What tells this program from those of other builds.
+/// Identifies this build's program.
 fn build_of(object: &Path) -> String {
     let hash = Sha256::digest(fs::read(object).expect("read the compiled program"));
     hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The enum and its tables, from lines of the form `REASON(name, "text")`.
-fn drop_reasons(list: &str) -> String {
+/// The enum of the name `kind` and its tables, from lines of the form `REASON(name, "text")`.
+fn drop_reasons(list: &str, kind: &str, what: &str) -> String {
     let reasons: Vec<(&str, &str)> =
         list.lines().filter_map(|line| line.strip_prefix("REASON(")?.strip_suffix("\")")?.split_once(", \"")).collect();
-    let mut code = String::from(
-        "/// Why the fabric dropped a packet.\n\
-         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum DropReason {\n",
+    let mut code = format!(
+        "/// Why {what}.\n\
+         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum {kind} {{\n",
     );
     for (name, text) in &reasons {
         let _ = writeln!(code, "    /// {}{}.\n    {},", text[..1].to_uppercase(), &text[1..], camel(name));
     }
-    code.push_str("}\n\nimpl DropReason {\n    /// Every reason, in the order of the counters.\n");
+    let _ = write!(code, "}}\n\nimpl {kind} {{\n    /// Every reason, in the order of the counters.\n");
     let _ = writeln!(code, "    pub const ALL: [Self; {}] = [", reasons.len());
     for (name, _) in &reasons {
         let _ = writeln!(code, "        Self::{},", camel(name));

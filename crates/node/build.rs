@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Compiles the pause program and the init program, which the node carries inside itself.
 
 use std::path::Path;

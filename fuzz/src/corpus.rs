@@ -1,4 +1,5 @@
-//! The files a target begins with: inputs in `corpus/TARGET/`, words in `dictionary/TARGET.dict` (libFuzzer's format).
+// SPDX-License-Identifier: Apache-2.0
+//! The initial files of a target: inputs in `corpus/TARGET/`, words in `dictionary/TARGET.dict` (libFuzzer's format).
 
 use std::fs;
 use std::io;
@@ -30,7 +31,7 @@ pub fn words(target: &str) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-/// `"..."`, in which quotation marks and backslashes are escaped, and bytes that do not print are `\xNN`.
+/// Parses `"..."`, in which quotation marks and backslashes are escaped, and unprintable bytes are `\xNN`.
 fn word(line: &str) -> Option<Vec<u8>> {
     let inside = line.trim().strip_prefix('"')?.strip_suffix('"')?;
     let (mut word, mut rest) = (Vec::new(), inside.bytes());

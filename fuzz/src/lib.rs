@@ -1,9 +1,10 @@
-//! Fuzz targets: code of Berth that reads bytes of strangers, each with the laws it must keep whatever the bytes are.
+// SPDX-License-Identifier: Apache-2.0
+//! Fuzz targets: code of Berth that reads untrusted bytes, each with the properties it must keep for any input.
 //!
-//! A target is a function of bytes that panics when a law is broken; bytes that mean nothing are refused by the code
-//! under test in its own words. The same functions run in two ways: with fixed seeds in the tests (`tests/seeds.rs`,
-//! [`mutate`]), and guided by coverage with libFuzzer (`cargo xtask fuzz`). Both begin with the files in `corpus`, which
-//! also holds the input of every bug that was found.
+//! A target is a function of bytes that panics when a property does not hold; the code under test refuses meaningless
+//! bytes with its own errors. The same functions run in two ways: with fixed seeds in the tests (`tests/seeds.rs`,
+//! [`mutate`]), and guided by coverage with libFuzzer (`cargo xtask fuzz`). Both begin with the files in `corpus`,
+//! which also contains the input of every bug that was found.
 
 pub mod corpus;
 pub mod mutate;
@@ -14,7 +15,7 @@ mod targets;
 pub struct Target {
     /// Name, also that of its folder in `corpus`.
     pub name: &'static str,
-    /// Panics when a law is broken.
+    /// Panics when a property does not hold.
     pub run: fn(&[u8]),
 }
 
@@ -28,7 +29,7 @@ pub const TARGETS: [Target; 6] = [
     Target { name: "verdict", run: targets::verdict::run },
 ];
 
-/// The target of this name.
+/// The target with this name.
 pub fn target(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }

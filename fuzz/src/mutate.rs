@@ -1,6 +1,7 @@
-//! Inputs from inputs: changes of bytes, words and numbers, the same for the same seed for ever.
+// SPDX-License-Identifier: Apache-2.0
+//! Derives inputs from inputs by changes of bytes, words and numbers; the same seed always gives the same inputs.
 //!
-//! Not here: following coverage, which libFuzzer does.
+//! Not here: coverage guidance, which libFuzzer provides.
 
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -9,10 +10,10 @@ use rand_chacha::ChaCha8Rng;
 /// Longest input.
 pub const BYTES_MAX: usize = 16 * 1024;
 
-/// Changes one input can get: one, two, four or eight.
+/// Possible numbers of changes for one input.
 const CHANGES_LOG_MAX: u32 = 3;
 
-/// Numbers at the edges of types, ports, prefixes and settings.
+/// Numbers at the limits of types, ports, prefixes and settings.
 const NUMBERS: [&str; 16] = [
     "0",
     "1",
@@ -32,7 +33,7 @@ const NUMBERS: [&str; 16] = [
     "0.1",
 ];
 
-/// Makes inputs of a target, one after the other.
+/// A generator of inputs for a target.
 pub struct Mutator<'a> {
     inputs: &'a [Vec<u8>],
     words: &'a [Vec<u8>],
@@ -40,7 +41,7 @@ pub struct Mutator<'a> {
 }
 
 impl<'a> Mutator<'a> {
-    /// From these inputs and words; the seed decides everything else.
+    /// Starts from these inputs and words; the seed determines everything else.
     pub fn new(inputs: &'a [Vec<u8>], words: &'a [Vec<u8>], seed: u64) -> Self {
         Self { inputs, words, random: ChaCha8Rng::seed_from_u64(seed) }
     }
@@ -48,7 +49,7 @@ impl<'a> Mutator<'a> {
     /// The next input.
     pub fn input(&mut self) -> Vec<u8> {
         let mut input = self.inputs.choose(&mut self.random).cloned().unwrap_or_default();
-        // Half of the inputs keep their form, and so come further than their reader.
+        // Half of the inputs keep their form, and so reach code behind the parser.
         let keeps_form = self.random.random_bool(0.5);
         for _ in 0..1 << self.random.random_range(0..=CHANGES_LOG_MAX) {
             let at = self.random.random_range(0..=input.len());
@@ -85,7 +86,7 @@ impl<'a> Mutator<'a> {
         }
     }
 
-    /// A piece of another input in place of the rest.
+    /// Replaces the rest by a piece of another input.
     fn splice(&mut self, input: &mut Vec<u8>, at: usize) {
         let Some(other) = self.inputs.choose(&mut self.random) else { return };
         let from = self.random.random_range(0..=other.len());
@@ -93,7 +94,7 @@ impl<'a> Mutator<'a> {
         input.extend_from_slice(&other[from..]);
     }
 
-    /// Another number in place of the next one.
+    /// Replaces the next number.
     fn renumber(&mut self, input: &mut Vec<u8>, at: usize) {
         let Some(first) = input[at..].iter().position(u8::is_ascii_digit).map(|offset| at + offset) else { return };
         let length = input[first..].iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -101,7 +102,7 @@ impl<'a> Mutator<'a> {
         input.splice(first..first + length, number.bytes());
     }
 
-    /// A word in place of the next text in quotation marks, or of the next word where there are none.
+    /// Replaces the next text in quotation marks by a word, or the next word where there is no such text.
     fn replace(&mut self, input: &mut Vec<u8>, at: usize) {
         let Some(word) = self.words.choose(&mut self.random) else { return };
         let find =

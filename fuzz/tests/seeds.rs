@@ -1,4 +1,5 @@
-//! Every target with its corpus, and with inputs made of it from fixed seeds.
+// SPDX-License-Identifier: Apache-2.0
+//! Every target with its corpus, and with inputs derived from it with fixed seeds.
 //!
 //! A failure names target, seed and number, and prints the input in hex. To keep an input, put it into
 //! `fuzz/corpus/TARGET/`: `xxd -r -p`.

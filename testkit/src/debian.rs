@@ -1,4 +1,5 @@
-//! Files out of Debian's packages, without installing them.
+// SPDX-License-Identifier: Apache-2.0
+//! Reads files out of Debian's packages without installing them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::rootfs::Rootfs;
 
-/// Downloads with apt into `cache` what of `packages` is not there.
+/// Downloads missing packages with apt into `cache`.
 pub fn fetch(packages: &[&str], cache: &Path) -> Result<()> {
     fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
     let mut missing = Vec::new();
@@ -39,7 +40,7 @@ pub fn fetch(packages: &[&str], cache: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Takes the files of a fetched package for which `wanted` says yes into `tree`.
+/// Adds the files of a fetched package for which `wanted` is true to `tree`.
 pub fn unpack(package: &str, cache: &Path, tree: &mut Rootfs, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let file = cached(package, cache)?.with_context(|| format!("apt-get left no file of {package}"))?;
     let mut unpack = Command::new("dpkg-deb")

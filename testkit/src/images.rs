@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The images, by name: `nginx`, `busybox`, `web`, `api`.
 //!
 //! `nginx` is Debian's nginx with its welcome page, arranged like the official image: it runs in the foreground and
 //! logs to its standard streams. `busybox` is Debian's static busybox. `web` and `api` are busybox and `whoami`, a
-//! server that says who asked and who answered.
+//! server that reports the peer and itself.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::debian;
 use crate::oci::{self, Defaults};
 use crate::rootfs::Rootfs;
 
-/// Every image that can be made.
+/// Every image of the test kit.
 pub const NAMES: [&str; 4] = ["nginx", "busybox", "web", "api"];
 
 const BUSYBOX_PACKAGE: &str = "busybox-static";
@@ -23,7 +24,7 @@ const NGINX_PACKAGES: &[&str] =
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Makes the image `name` and writes it to `file` as an OCI archive. `repository` is the checkout; downloads are kept
+/// Builds the image `name` and writes it to `file` as an OCI archive. `repository` is the checkout; downloads are kept
 /// under its `target/`.
 pub fn make(name: &str, repository: &Path, file: &Path) -> Result<()> {
     let work = repository.join("target/images");
@@ -91,7 +92,7 @@ fn nginx(debs: &Path) -> Result<(Rootfs, Defaults)> {
             !unwanted.iter().any(|folder| path.starts_with(folder)) && !path.contains("/gconv/")
         })?;
     }
-    // What the packages do after unpacking, and what the official image does for its logs.
+    // Steps of the packages' installation scripts, and the log settings of the official image.
     let page = tree.read("usr/share/nginx/html/index.html")?.to_vec();
     tree.file("var/www/html/index.nginx-debian.html", 0o644, page);
     tree.link("etc/nginx/sites-enabled/default", "/etc/nginx/sites-available/default");

@@ -1,8 +1,9 @@
-//! What demo, tests and benchmarks need around Berth: container images made on the spot.
+// SPDX-License-Identifier: Apache-2.0
+//! Container images for demo, tests and benchmarks, built locally.
 //!
-//! No registry has to be reached: the images are made of Debian's packages and of one small static program. The same
-//! inputs give the same bytes, hence the same digests.
-//! Not here: the tests themselves (`tests/`, `crates/*/tests`), the mirror that serves the images (`scripts/mirror`).
+//! No registry is needed: the images are built from Debian's packages and one small static program. Equal inputs give
+//! equal bytes, and so equal digests. Not here: the tests themselves (`tests/`, `crates/*/tests`), the mirror that
+//! serves the images (`scripts/mirror`).
 
 pub mod debian;
 pub mod images;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An image of one layer as an OCI archive: a tar file of an image layout, as `skopeo` and `berth image load` read it.
 
 use std::fs::File;
@@ -9,14 +10,14 @@ use sha2::{Digest, Sha256};
 
 use crate::rootfs::{Rootfs, gzip};
 
-/// What runs when a container names nothing else.
+/// The default command of a container.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults {
     /// Command line.
     pub command: Vec<String>,
     /// Environment, `NAME=value`.
     pub environment: Vec<String>,
-    /// Ports the image says it listens on.
+    /// Ports in the image's configuration.
     pub ports: Vec<u16>,
 }
 

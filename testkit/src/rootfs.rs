@@ -1,4 +1,5 @@
-//! A root file system in memory, and the tar layer made of it.
+// SPDX-License-Identifier: Apache-2.0
+//! A root file system in memory, and its tar layer.
 //!
 //! Paths are relative and unique; the layer lists them in order with fixed times and owners, so equal trees give equal
 //! bytes.
@@ -49,7 +50,7 @@ impl Rootfs {
         }
     }
 
-    /// Takes over the entries of a tar stream for which `wanted` says yes.
+    /// Adds the entries of a tar stream for which `wanted` is true.
     pub fn unpack(&mut self, stream: impl Read, wanted: impl Fn(&str) -> bool) -> Result<()> {
         let mut archive = tar::Archive::new(stream);
         for entry in archive.entries()? {

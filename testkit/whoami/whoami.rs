@@ -1,5 +1,6 @@
-//! The server inside the test images `web` and `api`: tells who asked and who answers. Standard library only, so that
-//! `rustc -C target-feature=+crt-static` makes one static file of it.
+// SPDX-License-Identifier: Apache-2.0
+//! The server inside the test images `web` and `api`: reports the peer and itself. It uses only the standard library,
+//! so that `rustc -C target-feature=+crt-static` builds one static file.
 //!
 //! ```text
 //! whoami [--name NAME] [--echo PORT]... PORT...   HTTP on every PORT, a TCP echo on every echo PORT
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-/// What every HTTP answer says about this process.
+/// The part of every HTTP answer that describes this process.
 struct Identity {
     name: String,
     id: String,

@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
 """One Berth for the whole run, a VPC in it, and tasks that tests share.
 
-Started by `tests/acceptance/run`, inside a network namespace of its own. Nothing here sleeps: waits are AWS waiters, or
-`eventually`, which looks for a value within a limit.
+Started by `tests/acceptance/run`, inside a network namespace of its own. There are no sleeps: waits are AWS waiters, or
+`eventually`, which waits for a value within a limit.
 """
 
 import json
@@ -20,7 +21,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
-# Those of a debug build, unless others are to be tested (`BERTH_PROGRAMS=target/release`).
+# Those of a debug build, unless others are selected (`BERTH_PROGRAMS=target/release`).
 PROGRAMS = REPOSITORY / os.environ.get("BERTH_PROGRAMS", "target/debug")
 CLUSTER = "awsvpc-ecs-demo"  # the cluster the host joins as a container instance
 REGION = "us-west-2"
@@ -51,7 +52,7 @@ class Berth:
         self.instance = f"{name}-{os.getpid()}"
         self.cni = folder / "cni"
         self.mirror = mirror
-        # No user's configuration may reach the tools.
+        # The tools must not read a user's configuration.
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BERTH_"))
         } | {
@@ -90,7 +91,8 @@ class Berth:
     def up(self, *more, enis=80, memory=262144):
         self.berth(
             "up", "--detach", "--listen", "127.0.0.1:4566", "--cluster", CLUSTER, "--mirror",
-            f"docker.io={self.mirror}", "--cni", self.cni, "--cpu", 65536, "--memory", memory, "--enis", enis, *more,
+            f"docker.io={self.mirror}", "--cni", self.cni, "--cpu", 65536, "--memory", memory, "--enis", enis,
+            "--free-space-min", 1, *more,
         )  # fmt: skip
         self.environment |= json.loads(self.berth("env", "--output", "json").stdout)
 
@@ -168,7 +170,7 @@ class Berth:
         return self.client("ec2")
 
     def ctr(self, *words, run=None):
-        """What containerd's own client says; one that was killed is given time to come back."""
+        """The output of containerd's own client; a killed containerd is given time to restart."""
 
         def said():
             done = subprocess.run(
@@ -195,7 +197,7 @@ class Berth:
         return eventually(seen, limit_s, f"{text!r} was not logged")
 
     def seat(self, subnet, groups, *command, timeout=60):
-        """Runs a command from a fresh interface in the VPC."""
+        """Runs a command from a new interface in the VPC."""
         groups = ["--security-groups", ",".join(groups)] if groups else []
         return subprocess.run(
             ["berth", "shell", "--subnet", subnet, *groups, "--", *map(str, command)],
@@ -207,7 +209,7 @@ class Berth:
 def berth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("berth")
     registry = REPOSITORY / "target" / "acceptance-registry"
-    # One that an interrupted run left behind listens in a network namespace that is not ours.
+    # A server left by an interrupted run listens in another network namespace.
     subprocess.run(["scripts/mirror", "down", registry], cwd=REPOSITORY, check=True)
     mirror = subprocess.run(
         ["scripts/mirror", "up", registry], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -235,7 +237,7 @@ def ec2(berth):
 
 
 class Vpc:
-    """The fixture of the acceptance list: public and private subnets in three zones, and security groups."""
+    """The network of the tests: public and private subnets in three zones, and security groups."""
 
     def __init__(self, ec2, cidr="10.0.0.0/16"):
         self.ec2 = ec2
@@ -291,7 +293,7 @@ def vpc(ec2):
 
 
 def listening_ports(pid):
-    """TCP ports somebody listens on in the network namespace of a process."""
+    """TCP ports with a listener in the network namespace of a process."""
     rows = []
     for table in ["tcp", "tcp6"]:
         rows += pathlib.Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
@@ -319,7 +321,7 @@ class Task:
         return self
 
     def wait_until_listening(self):
-        """A container that runs need not listen yet: waits for the ports its definition names."""
+        """A running container may not listen yet: waits for the ports its definition names."""
         definition = self.berth.ecs.describe_task_definition(taskDefinition=self.describe()["taskDefinitionArn"])
         containers = definition["taskDefinition"]["containerDefinitions"]
         ports = {mapping["containerPort"] for c in containers for mapping in c["portMappings"]}
@@ -419,7 +421,7 @@ def ec2_cluster(berth, ecs, clusters):
 
 
 class Runner:
-    """Starts tasks and stops what is left of them."""
+    """Starts tasks and stops the remaining ones."""
 
     def __init__(self, berth):
         self.berth, self.started = berth, []
@@ -473,7 +475,7 @@ def container(name, image="web", command=None, ports=(), **more):
 
 @pytest.fixture(scope="session")
 def register(ecs):
-    """Registers a definition for both launch types and answers `family:revision`."""
+    """Registers a definition for both launch types and returns `family:revision`."""
 
     def register(family, *containers, **more):
         settings = {"networkMode": "awsvpc", "cpu": "256", "memory": "512"} | more
@@ -498,7 +500,7 @@ def td_ports(register):
 
 @pytest.fixture(scope="session")
 def td_pair(register):
-    """The sample of P2 with its typos mended: web on 80, api on 8080 (and an echo on 7000)."""
+    """The sample of P2 with its typos corrected: web on 80, api on 8080 (and an echo on 7000)."""
     return register(
         "pair",
         container("web", "web", ["whoami", "80"], [80]),

@@ -1,4 +1,5 @@
-"""The pinned eBPF maps of an installation, changed behind its back: by the system call, for want of bpftool."""
+# SPDX-License-Identifier: Apache-2.0
+"""The pinned eBPF maps of an installation, changed without its knowledge by the system call, because bpftool may be missing."""
 
 import ctypes
 import os
@@ -26,8 +27,8 @@ def bpf(command, *values):
 
 
 def remove_rows(instance, name, is_meant):
-    """Removes rows by their keys; answers how many."""
-    (layout,) = os.listdir(f"/sys/fs/bpf/berth/{instance}")
+    """Removes rows by their keys; returns their number."""
+    (layout,) = [name for name in os.listdir(f"/sys/fs/bpf/berth/{instance}") if not name.startswith("ports")]
     path = ctypes.create_string_buffer(f"/sys/fs/bpf/berth/{instance}/{layout}/{name}".encode())
     file = bpf(OBJ_GET, ctypes.addressof(path))
     try:

@@ -1,4 +1,5 @@
-"""Packets: a peer inside a task, a recorder on an interface, frames made by hand."""
+# SPDX-License-Identifier: Apache-2.0
+"""Packets: a peer inside a task, a recorder on an interface, hand-made frames."""
 
 import contextlib
 import ipaddress

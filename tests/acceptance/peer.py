@@ -1,10 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs inside a task's network namespace (by nsenter) and does what standard input says, one line at a time.
 
     connect HOST PORT     opens a TCP connection, kept until the end
     say TEXT              sends a line on it and reads it back
     rtt COUNT             that many lines there and back; answers the median in microseconds
     frame DEVICE HEX      sends one raw Ethernet frame
-    sink PORT             takes connections, one after the other, and swallows what they bring
+    sink PORT             accepts connections, one after the other, and discards their data
     blast SECONDS         sends as much as it can on the connection; answers MiB a second, counted when all has arrived
 
 Every line is answered by one line: `ok ...` or `failed ...`. The connection has a time limit of 3 s for each step.

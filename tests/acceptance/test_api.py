@@ -1,8 +1,11 @@
-"""The ECS API as clients see it: tokens, clusters, limits, refusals of what only an agent calls, throttling."""
+# SPDX-License-Identifier: Apache-2.0
+"""The ECS API as clients see it: tokens, clusters, limits, refusals of calls that only an agent makes, throttling."""
 
+import contextlib
 import json
 import os
 import subprocess
+import urllib.request
 
 import botocore.config
 import pytest
@@ -37,7 +40,7 @@ def test_the_same_token_starts_tasks_once(berth, ecs, vpc, fargate_cluster, clus
     assert sorted(caught.value.response["resourceIds"]) == first
     other = started(run(cluster=clusters[0]))
     assert len(other) == 2 and not set(other) & set(first), "a token belongs to its cluster"
-    # With other words the same request: the CLI makes the same members of them.
+    # The same request in another notation: the CLI produces the same members.
     words = [
         "ecs", "run-task", "--cluster", fargate_cluster, "--task-definition", td_idle, "--launch-type", "FARGATE",
         "--count", 2, "--network-configuration",
@@ -49,7 +52,6 @@ def test_the_same_token_starts_tasks_once(berth, ecs, vpc, fargate_cluster, clus
 
 
 def test_clusters_keep_their_tasks_apart(ecs, vpc, clusters, td_idle, runner):
-    """Item 5."""
     tasks = [runner.start(cluster, td_idle, vpc.pria, [vpc.sgnone])[0] for cluster in clusters]
     for task, cluster in zip(tasks, clusters):
         assert ecs.list_tasks(cluster=cluster)["taskArns"] == [task.arn]
@@ -62,7 +64,6 @@ def test_clusters_keep_their_tasks_apart(ecs, vpc, clusters, td_idle, runner):
 
 @pytest.mark.parametrize("groups, subnets", [(6, 1), (1, 17)])
 def test_a_task_names_up_to_five_groups_and_sixteen_subnets(ecs, ec2, vpc, fargate_cluster, td_idle, groups, subnets):
-    """Item 176."""
     groups, subnets = [vpc.sgnone] * groups, [vpc.pria] * subnets
     code, message = refusal(
         ecs.run_task, cluster=fargate_cluster, taskDefinition=td_idle, launchType="FARGATE",
@@ -73,7 +74,7 @@ def test_a_task_names_up_to_five_groups_and_sixteen_subnets(ecs, ec2, vpc, farga
 
 
 def test_a_task_without_a_free_address_stops_with_the_reason(ecs, ec2, vpc, fargate_cluster, td_idle, runner):
-    """Item 174: a /28 has eleven addresses for tasks."""
+    """A /28 has eleven addresses for tasks."""
     subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.70.0/28", AvailabilityZone=f"{REGION}a")
     subnet = subnet["Subnet"]["SubnetId"]
     first = runner.start(fargate_cluster, td_idle, subnet, [vpc.sgnone], count=10)
@@ -111,15 +112,14 @@ def test_calls_of_foreign_agents_are_refused_with_the_way_to_make_a_host(ecs, ec
     assert ecs.list_container_instances(cluster=ec2_cluster)["containerInstanceArns"] == before
 
 
-@pytest.fixture
-def throttled(berth, tmp_path):
-    """A server of its own that counts calls."""
-    server = Berth(tmp_path, berth.mirror)
-    server.run, server.instance = tmp_path / "run", "throttled"
-    server.environment |= {"BERTH_DATA": str(server.data), "BERTH_RUN": str(server.run), "BERTH_INSTANCE": "throttled"}
-    rates = ["aws", "ecs-cluster-modify=3/1", "ec2-read=2/1"]
+@contextlib.contextmanager
+def server_alone(berth, folder, *options):
+    """A server without a node."""
+    server = Berth(folder, berth.mirror)
+    server.run, server.instance = folder / "run", "alone"
+    server.environment |= {"BERTH_DATA": str(server.data), "BERTH_RUN": str(server.run), "BERTH_INSTANCE": "alone"}
     process = subprocess.Popen(
-        ["berth", "server", "--listen", "127.0.0.1:0", "--throttle", ",".join(rates)],
+        ["berth", "server", "--listen", "127.0.0.1:0", *options],
         env=server.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -131,8 +131,39 @@ def throttled(berth, tmp_path):
         process.wait(timeout=30)
 
 
+@pytest.fixture
+def throttled(berth, tmp_path):
+    """A separate server with rate limits."""
+    rates = ["aws", "ecs-cluster-modify=3/1", "ec2-read=2/1"]
+    with server_alone(berth, tmp_path, "--throttle", ",".join(rates)) as server:
+        yield server
+
+
+def test_https_is_all_a_client_sees_with_tls(berth, tmp_path):
+    """The aws CLI trusts the installation's authority only if `berth env` gives its path."""
+    with server_alone(berth, tmp_path, "--tls") as server:
+        assert server.environment["AWS_ENDPOINT_URL"].startswith("https://127.0.0.1:")
+        assert server.aws("sts", "get-caller-identity")["Account"] == "123456789012"
+        assert "clusterArns" in server.aws("ecs", "list-clusters")
+        key = server.data / "ca/authority.json"
+        assert (key.stat().st_mode & 0o777, key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        del server.environment["AWS_CA_BUNDLE"]
+        server.environment["AWS_MAX_ATTEMPTS"] = "1"
+        untrusted = server.aws_raw("sts", "get-caller-identity")
+        assert untrusted.returncode != 0 and "CERTIFICATE_VERIFY_FAILED" in untrusted.stderr
+        health = server.status()["server"]["admin_endpoint"] + "/_berth/health"
+        with urllib.request.urlopen(health, timeout=30) as answer:
+            assert json.load(answer)["status"] == "ready"
+
+
+def test_plain_http_is_refused_where_other_machines_could_read_it(berth):
+    refused = berth.berth("up", "--listen", "0.0.0.0:0", check=False)
+    assert refused.returncode != 0
+    assert "add --tls, or --insecure-listen" in refused.stderr
+
+
 def test_who_calls_too_often_is_throttled_until_it_calls_less_often(throttled):
-    """Without retries the error comes through; with them the caller only takes longer."""
+    """Without retries the caller sees the error; with retries the call only takes longer."""
     hasty = botocore.config.Config(retries={"total_max_attempts": 1})
     ecs = throttled.client("ecs", config=hasty)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Network modes bridge, host and none on container instances: ports of the instance instead of an interface."""
 
 import json
@@ -15,7 +16,7 @@ INSTANCE, NEIGHBOUR = "10.77.0.1", "10.77.0.2"
 
 @pytest.fixture(scope="module")
 def wire(berth):
-    """A network namespace beside the one that counts as the instance, and an address of the instance towards it."""
+    """A network namespace next to the one used as the instance, and an address of the instance on the link to it."""
     name = f"berth-neighbour-{os.getpid()}"
 
     def ip(*words):
@@ -45,7 +46,7 @@ def curl(url, inside=None, limit_s=3):
 
 @pytest.fixture(scope="module")
 def run(berth, ecs, ec2_cluster):
-    """Runs definitions without a network configuration and without a launch type; stops what is left."""
+    """Runs definitions without a network configuration and without a launch type; stops the remaining tasks."""
     started = []
 
     def run(definition, count=1, **more):
@@ -98,7 +99,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def dynamic(ecs, run):
-    """Two tasks of one definition without network mode, on ports the instance chooses."""
+    """Two tasks of one definition without network mode, on ports chosen by the instance."""
     define(ecs, "bridge-dynamic", web("web", {"containerPort": 80}))
     tasks, failures = run("bridge-dynamic", count=2)
     assert failures == []
@@ -108,14 +109,12 @@ def dynamic(ecs, run):
 
 
 def test_the_default_launch_type_is_ec2(ecs, dynamic, fargate_cluster):
-    """Item 1."""
     assert {task.describe()["launchType"] for task in dynamic} == {"EC2"}
     code, message = refusal(ecs.run_task, cluster=fargate_cluster, taskDefinition="bridge-dynamic")
     assert (code, message) == ("InvalidParameterException", "No Container Instances were found in your cluster.")
 
 
 def test_the_default_network_mode_is_bridge(ecs, dynamic):
-    """Item 11."""
     definition = ecs.describe_task_definition(taskDefinition="bridge-dynamic")["taskDefinition"]
     assert definition.get("networkMode", "bridge") == "bridge"
     task = dynamic[0]
@@ -132,7 +131,6 @@ def test_the_default_network_mode_is_bridge(ecs, dynamic):
 
 
 def test_tasks_on_the_bridge_share_the_address_of_the_instance(ec2, dynamic, wire):
-    """Item 13."""
     ports = [host_ports(task)[0] for task in dynamic]
     assert len(set(ports)) == 2
     answers = [curl(f"http://{INSTANCE}:{port}/", wire) for port in ports]
@@ -143,7 +141,6 @@ def test_tasks_on_the_bridge_share_the_address_of_the_instance(ec2, dynamic, wir
 
 
 def test_a_containers_address_is_not_reached_from_elsewhere(dynamic, wire):
-    """Item 109."""
     task = dynamic[0]
     address = json.loads(task.net("ip", "-j", "-4", "addr", "show", "eth0").stdout)[0]["addr_info"][0]["local"]
     assert curl(f"http://{address}:80/", wire)[0] == TIMED_OUT
@@ -153,7 +150,6 @@ def test_a_containers_address_is_not_reached_from_elsewhere(dynamic, wire):
 
 
 def test_ports_are_mapped_as_asked_or_as_there_is_room(ecs, run, wire):
-    """Item 110."""
     mappings = [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 80, "hostPort": 0}]
     define(ecs, "bridge-static", web("web", *mappings))
     (task,), failures = run("bridge-static")
@@ -168,7 +164,7 @@ def test_ports_are_mapped_as_asked_or_as_there_is_room(ecs, run, wire):
 
 
 def test_a_static_port_is_given_once_on_an_instance(ecs, berth, run, ec2_cluster):
-    """Item 111, and its counterpart in awsvpc, item 112, in test_network_mode."""
+    """The counterpart in awsvpc is in test_network_mode."""
     define(ecs, "bridge-once", web("web", {"containerPort": 80, "hostPort": 8081}))
     (task,), failures = run("bridge-once")
     task.wait()
@@ -197,7 +193,7 @@ def test_a_reserved_port_is_nobodys(ecs, run):
 
 
 def test_the_instances_ports_are_apart_from_its_tasks_ports(berth, vpc, ec2_cluster, shared, td_ports, wire):
-    """Items 115 and 116: what listens on the instance and what listens in a task have nothing to do with each other."""
+    """Listeners on the instance and listeners in a task are independent."""
     closed = shared.one(ec2_cluster, td_ports, vpc.pria, [vpc.sg80], launch_type="EC2")
     seat = vpc.group("bridge-seat", [])
     server = subprocess.Popen(
@@ -216,12 +212,12 @@ def test_the_instances_ports_are_apart_from_its_tasks_ports(berth, vpc, ec2_clus
     ask = ["curl", "-s", "-o", "/dev/null", "--max-time", "3"]
     assert berth.seat(vpc.puba, [seat], *ask, f"http://{closed.ip}:22/").returncode == TIMED_OUT
     assert berth.seat(vpc.puba, [seat], *ask, f"http://{closed.ip}:80/").returncode == 0
-    # HTTP reaches the task and not the instance, where nobody serves it.
+    # HTTP reaches the task and not the instance, which has no server.
     assert curl(f"http://{INSTANCE}:80/", wire)[0] in (REFUSED, TIMED_OUT)
 
 
 def test_an_instance_is_needed_in_one_of_the_subnets(ecs, vpc, ec2_cluster, td_web):
-    """Item 136: the instance is in the first zone, the subnet in the second."""
+    """The instance is in the first zone, the subnet in the second."""
     network = {"awsvpcConfiguration": {"subnets": [vpc.prib], "securityGroups": [vpc.sg80]}}
     answer = ecs.run_task(cluster=ec2_cluster, taskDefinition=td_web, launchType="EC2", networkConfiguration=network)
     assert answer["tasks"] == []
@@ -238,7 +234,6 @@ def test_a_network_configuration_is_for_awsvpc_only(ecs, vpc, ec2_cluster, dynam
 
 
 def test_the_other_modes_have_no_pause_container(ecs, berth, run, dynamic):
-    """Item 164."""
     define(ecs, "mode-host", web("web", {"containerPort": 8082}, command=("whoami", "8082")), mode="host")
     define(ecs, "mode-none", container("idle", command=["whoami", "idle"]), mode="none")
     (host,), _ = run("mode-host")
@@ -372,7 +367,7 @@ def test_names_of_a_container_are_refused_in_awsvpc(ecs, member, words):
 
 
 def test_a_task_with_an_interface_is_as_fast_as_one_on_the_bridge(ecs, vpc, run, shared, ec2_cluster, td_idle, wire):
-    """Item 113: from task to task, the bridge through a published port; as many rounds as noise may need."""
+    """From task to task, the bridge through a published port; as many rounds as noise may need."""
     define(ecs, "bridge-fast", container("idle", command=["whoami", "idle"], ports=[5001]))
     bridged, failures = run("bridge-fast", count=2)
     assert failures == []
@@ -413,7 +408,7 @@ def test_a_range_of_ports_is_mapped_to_a_range(ecs, run, wire):
     first, last = map(int, binding["hostPortRange"].split("-"))
     assert last == first + 2
     for port in [first, last]:
-        eventually(lambda: curl(f"http://{INSTANCE}:{port}/", wire)[0] == 0, 20, f"nobody answers on {port}")  # noqa: B023
+        eventually(lambda: curl(f"http://{INSTANCE}:{port}/", wire)[0] == 0, 20, f"no answer on {port}")  # noqa: B023
     end(task)
 
 

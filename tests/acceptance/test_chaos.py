@@ -1,4 +1,5 @@
-"""Nothing is lost: server, node, containerd and shims are killed at random moments while tasks start and stop.
+# SPDX-License-Identifier: Apache-2.0
+"""No state is lost: server, node, containerd and shims are killed at random moments while tasks start and stop.
 
 The seed is printed; `BERTH_CHAOS_SEED` repeats a run, `BERTH_CHAOS_ROUNDS` makes it longer or shorter.
 """
@@ -27,18 +28,18 @@ KINDS = ["server", "node", "containerd", "shim"]
 
 @pytest.fixture(scope="module")
 def survivors(shared, vpc, ec2_cluster, td_ports):
-    """Two tasks nobody stops, of different launch types."""
+    """Two tasks of different launch types that the test never stops."""
     kinds = ["FARGATE", "EC2"]
     started = [shared.start(ec2_cluster, td_ports, vpc.pria, [vpc.sgall], launch_type=kind)[0] for kind in kinds]
     return [task.wait().wait_until_listening() for task in started]
 
 
 class Chaos:
-    """Starts, stops and kills by one sequence of random numbers, and remembers everything that was answered."""
+    """Starts, stops and kills by one sequence of random numbers, and records all answers."""
 
     def __init__(self, berth, cluster, definition, subnet, group):
         self.berth, self.cluster = berth, cluster
-        # A client that gives up at once: an unanswered call is one that nothing may be concluded from.
+        # A client without retries: an unanswered call allows no conclusion.
         patience = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=10, connect_timeout=2)
         self.ecs = berth.client("ecs", config=patience)
         self.definition, self.subnet, self.group = definition, subnet, group
@@ -85,7 +86,7 @@ class Chaos:
                 below = f"/berth/{self.berth.instance}/"
                 inside = [line.split(below, 1)[1] for line in (entry / "cgroup").read_text().splitlines() if below in line]
                 parent = parent_of(entry.name)
-                # A container that is being made is a child of crun's still.
+                # A container during its creation is still a child of crun.
                 if inside and inside[0].split("/")[0] in own and is_shim(parent):
                     found[inside[0].split("/")[0]] = parent
         if not found:
@@ -110,26 +111,26 @@ def lock_holder(berth, role):
 
 
 def test_nothing_is_lost_whatever_is_killed(berth, ec2, vpc, survivors, ec2_cluster, td_idle, runner, capsys):
-    """100 random moments; survivors and their connection live, answered tasks end as they should."""
+    """100 random moments; survivors and their connection stay alive, answered tasks end with the right state."""
     with capsys.disabled():
         print(f"chaos: seed {SEED}, {ROUNDS} rounds", flush=True)
     subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.210.0/24", AvailabilityZone="us-west-2a")
     subnet = subnet["Subnet"]["SubnetId"]
     chaos = Chaos(berth, ec2_cluster, td_idle, subnet, vpc.sgnone)
-    # Whatever happens, they are stopped in the end.
+    # They are always stopped at the end.
     runner.started = chaos.accepted.values()
     one, two = survivors
     pids = [task.pid() for task in survivors]
     with peer_in(one) as peer:
         peer.must("connect", two.ip, 7000)
         for number in range(ROUNDS):
-            # Mostly whole again, sometimes killed while it recovers.
+            # Usually recovered, sometimes killed during the recovery.
             if chaos.random.random() < 0.8:
                 berth.wait_until_host_is_connected()
             running = len(set(chaos.accepted) - chaos.stop_asked)
             for _ in range(chaos.random.randint(1, 2)):
                 chaos.start() if running < TASKS_MAX and chaos.random.random() < 0.6 else chaos.stop()
-            # A moment, not a wait: what is killed is somewhere in the middle of its work.
+            # A short delay, not a wait: the process is killed in the middle of its work.
             time.sleep(chaos.random.uniform(0, 0.3))
             killed = chaos.kill()
             assert peer.must("say", f"round-{number}") == f"round-{number}", killed
@@ -142,12 +143,12 @@ def test_nothing_is_lost_whatever_is_killed(berth, ec2, vpc, survivors, ec2_clus
     assert one.curl(f"http://{two.ip}/") == 0
     with capsys.disabled():
         print(f"chaos: {len(chaos.accepted)} tasks, killed {dict(chaos.killed)}", flush=True)
-    # A run in which nothing happened would prove nothing.
+    # A run without events would prove nothing.
     assert len(chaos.accepted) >= ROUNDS / 4 and all(chaos.killed[kind] >= ROUNDS / 20 for kind in KINDS)
 
 
 def settle(chaos):
-    """Every task that was answered runs or has stopped for a reason, and what was asked to stop has stopped."""
+    """Every answered task runs or has stopped with a reason, and every task with a stop request has stopped."""
 
     def settled():
         open_ends = []
@@ -170,7 +171,7 @@ def settle(chaos):
 
 
 def leave_nothing(berth, ec2, chaos, subnet):
-    """Once all is stopped, records and machine agree that nothing of them is left."""
+    """After all tasks have stopped, neither records nor machine have remains of them."""
     for arn, task in chaos.accepted.items():
         task.stop()
     for task in chaos.accepted.values():
@@ -181,13 +182,16 @@ def leave_nothing(berth, ec2, chaos, subnet):
     eventually(lambda: not (left := leftovers(berth, ids)) or print(left), 60, "something is left")
 
 
+PAUSES = 'labels."com.amazonaws.ecs.container-name"=="~internal~ecs~pause"'
+
+
 def leftovers(berth, ids):
-    """What the machine still has of tasks, and namespaces, leases, containers and snapshots beyond those in use."""
+    """Remains of tasks on the machine, and namespaces, leases, containers and snapshots beyond those in use."""
     mounts = [line.split()[1] for line in open("/proc/self/mounts") if any(task in line for task in ids)]
     folders = [path for root in ["/sys/fs/cgroup", berth.data / "node/tasks"] for path in folders_of(root, ids)]
     names = {path.name for path in (berth.run / "netns").iterdir()} - {"fabric"}
     containers = set(berth.ctr("container", "ls", "-q").split())
-    pauses = {name for name in containers if "internalecspause" in name}
+    pauses = set(berth.ctr("container", "ls", "-q", PAUSES).split())
     running = set(berth.container_pids())
     snapshots = {line.split()[0] for line in berth.ctr("snapshot", "ls").splitlines()[1:] if line.split()[-1] == "Active"}
     counts = {"namespaces": len(names), "pauses": len(pauses), "bridge ports": bridge_ports() + PREPARED_BARE}

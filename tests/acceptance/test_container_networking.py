@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Local networking: the containers of a task and the address they share."""
 
 import contextlib
@@ -25,7 +26,6 @@ def pairs(shared, vpc, fargate_cluster, td_pair):
 
 
 def test_containers_of_a_task_start_and_stop_together(vpc, runner, fargate_cluster, td_pair):
-    """Item 61."""
     task = runner.one(fargate_cluster, td_pair, vpc.pria, [vpc.sgall])
     assert [c["lastStatus"] for c in task.describe()["containers"]] == ["RUNNING", "RUNNING"]
     task.stop()
@@ -35,7 +35,6 @@ def test_containers_of_a_task_start_and_stop_together(vpc, runner, fargate_clust
 
 
 def test_local_traffic_does_not_touch_the_interface(pairs):
-    """Items 62 and 63."""
     task = pairs[0]
     with recorded(task, "port 8080") as packets:
         done = task.tx("web", "timeout", "3", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/my-endpoint")
@@ -46,27 +45,23 @@ def test_local_traffic_does_not_touch_the_interface(pairs):
 
 
 def test_security_groups_do_not_filter_the_loopback(vpc, runner, fargate_cluster, td_pair):
-    """Item 64."""
     locked = vpc.group("locked-64", [], egress=[])
     task = runner.one(fargate_cluster, td_pair, vpc.pria, [locked])
     assert task.ask("http://127.0.0.1:8080/my-endpoint")["name"] == "api"
 
 
 def test_both_containers_are_reached_at_the_address_of_the_task(pairs):
-    """Items 65 and 159."""
     other, task = pairs
     assert other.ask(f"http://{task.ip}:80/")["name"] == "web"
     assert other.ask(f"http://{task.ip}:8080/")["name"] == "api"
 
 
 def test_ports_are_not_bound_to_the_host(pairs):
-    """Item 66."""
     for task in pairs:
         assert [c["networkBindings"] for c in task.describe()["containers"]] == [[], []]
 
 
 def test_each_task_has_its_own_loopback(pairs):
-    """Item 67."""
     inside = {task.ask("http://127.0.0.1:8080/")["id"] for task in pairs}
     outside = [pairs[1 - i].ask(f"http://{task.ip}:8080/")["id"] for i, task in enumerate(pairs)]
     assert len(inside) == 2
@@ -74,7 +69,6 @@ def test_each_task_has_its_own_loopback(pairs):
 
 
 def test_the_cli_names_the_typos_of_the_sample(berth, tmp_path):
-    """Item 68."""
     for text, expected in [
         (LITERAL, "Invalid JSON"),
         (MISSPELT, 'Unknown parameter in containerDefinitions[0]: "esssential"'),
@@ -86,13 +80,12 @@ def test_the_cli_names_the_typos_of_the_sample(berth, tmp_path):
 
 
 def test_a_container_is_essential_unless_said_otherwise(ecs, td_pair):
-    """Item 68, the default."""
+    """The default."""
     described = ecs.describe_task_definition(taskDefinition=td_pair)["taskDefinition"]
     assert [c["essential"] for c in described["containerDefinitions"]] == [True, True]
 
 
 def test_the_task_ends_with_an_essential_container(vpc, runner, fargate_cluster, td_pair):
-    """Items 69 and 145."""
     task = runner.one(fargate_cluster, td_pair, vpc.pria, [vpc.sgall])
     os.kill(task.pid("api"), signal.SIGKILL)
     described = task.wait("tasks_stopped").describe()
@@ -102,14 +95,14 @@ def test_the_task_ends_with_an_essential_container(vpc, runner, fargate_cluster,
 
 
 def test_the_loopback_is_not_slower_than_the_network(pairs):
-    """Item 70. Everybody on one core: what is compared is the path, not how long another core takes to wake."""
+    """All on one core: this compares the paths, not the wake-up time of another core."""
     other, task = pairs
     with on_one_core(task.pid("api")), peer_in(task) as inside, peer_in(other) as outside:
         for peer in [inside, outside]:
             os.sched_setaffinity(peer.process.pid, {0})
         inside.must("connect", "127.0.0.1", 7000)
         outside.must("connect", task.ip, 7000)
-        # Short turns: when the machine gets faster or slower meanwhile, it does so for both.
+        # Short turns: a change of the machine's speed affects both.
         rounds = [(float(inside.must("rtt", 30)), float(outside.must("rtt", 30))) for _ in range(400)]
     assert min(local for local, _ in rounds) <= min(remote for _, remote in rounds), rounds
 

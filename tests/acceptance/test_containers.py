@@ -1,6 +1,8 @@
-"""Containers of a task definition: what is registered comes back, and does what it says."""
+# SPDX-License-Identifier: Apache-2.0
+"""Containers of a task definition: every registered member is answered and acts."""
 
 import json
+import re
 
 from conftest import container, eventually, refusal
 
@@ -32,6 +34,15 @@ def test_what_is_registered_comes_back_with_the_defaults_of_aws(ecs):
     expected["healthCheck"] = {"command": ["CMD-SHELL", "true"], "interval": 30, "timeout": 5, "retries": 3}
     expected["restartPolicy"] = {"enabled": True, "restartAttemptPeriod": 300}
     assert described["containerDefinitions"][0] == expected
+
+
+def test_a_health_check_may_be_any_words(ecs):
+    for command in [["/healthcheck"], ["CMD-SHELL", "curl", "-f", "http://localhost/", "||", "exit", "1"], ["NONE"]]:
+        answer = ecs.register_task_definition(
+            family="checked", containerDefinitions=[container("app", memory=64, healthCheck={"command": command})]
+        )
+        [app] = answer["taskDefinition"]["containerDefinitions"]
+        assert app["healthCheck"] == {"command": command, "interval": 30, "timeout": 5, "retries": 3}
 
 
 def test_wishes_that_cannot_be_met_are_refused_in_the_words_of_aws(ecs):
@@ -155,8 +166,41 @@ def test_failures_to_start_are_told_in_the_words_of_aws(vpc, runner, register, f
         assert "exitCode" not in described["containers"][0]
 
 
+def test_a_container_the_task_can_do_without_ends_alone(vpc, runner, register, fargate_cluster):
+    definition = register(
+        "alone", sh("app", "sleep 60"), container("side", "busybox", ["/no/such"], essential=False),
+        sh("late", "true", essential=False, dependsOn=[{"containerName": "side", "condition": "START"}]),
+    )  # fmt: skip
+    described = runner.start(fargate_cluster, definition, vpc.pria, [vpc.sgnone])[0].wait().describe()
+    app, side, late = sorted(described["containers"], key=lambda one: ["app", "side", "late"].index(one["name"]))
+    assert (described["desiredStatus"], app["lastStatus"]) == ("RUNNING", "RUNNING")
+    assert side["lastStatus"] == "STOPPED" and "exitCode" not in side
+    assert side["reason"].startswith("CannotStartContainerError: ")
+    assert (late["lastStatus"], late["exitCode"]) == ("STOPPED", 143)
+    assert late["reason"].endswith("[side] for target [late] because dependency will never start")
+
+
+def test_containers_have_ids_as_on_aws_and_names_of_any_length(berth, vpc, runner, register, fargate_cluster, ec2_cluster):
+    long = "n" * 255
+    definition = register("named", sh(long, "echo hello; cat /proc/self/cgroup; sleep 60"))
+    for launch_type, cluster in [("FARGATE", fargate_cluster), ("EC2", ec2_cluster)]:
+        task = runner.start(cluster, definition, vpc.pria, [vpc.sgnone], launch_type=launch_type)[0].wait()
+        [described] = task.describe()["containers"]
+        own = f"{task.id}-[0-9]{{1,10}}" if launch_type == "FARGATE" else "[0-9a-f]{64}"
+        assert described["name"] == long and re.fullmatch(own, described["runtimeId"]), described
+        variables = dict(pair.split("=", 1) for pair in task.tx(long, "cat", "/proc/1/environ").stdout.split("\0") if pair)
+        uri = variables["ECS_CONTAINER_METADATA_URI_V4"]
+        told = json.loads(task.net("curl", "-s", "--max-time", "5", uri).stdout)
+        assert (told["DockerId"], told["Name"]) == (described["runtimeId"], long)
+        name = long if launch_type == "FARGATE" else f"ecs-named-[0-9]+-{long[:20]}-[0-9a-f]{{20}}"
+        assert re.fullmatch(name, told["DockerName"])
+        cgroups = open(f"/proc/{task.pid()}/cgroup").read()
+        assert f"/{task.id}/{described['runtimeId']}\n" in cgroups, cgroups
+        assert "hello" in berth.logs(task, "--container", long)
+
+
 def test_a_task_for_another_processor_finds_no_capacity(ecs, vpc, fargate_cluster):
-    """The node refuses such an image too (kernel suite); no host of another processor is asked in the first place."""
+    """The node refuses such an image too (kernel suite); no host of another architecture is tried."""
     ecs.register_task_definition(
         family="arm", networkMode="awsvpc", cpu="256", memory="512", requiresCompatibilities=["FARGATE"],
         runtimePlatform={"cpuArchitecture": "ARM64", "operatingSystemFamily": "LINUX"},

@@ -1,4 +1,5 @@
-"""CPU and memory: how sizes are written, which pairs Fargate has, and that they are limits."""
+# SPDX-License-Identifier: Apache-2.0
+"""CPU and memory: notation of sizes, the pairs of Fargate, and their effect as limits."""
 
 import itertools
 import re
@@ -19,7 +20,6 @@ def definition(**more):
     [*itertools.product(["256", ".25vcpu"], ["1024", "1gb"]), (".25 vCPU", "1 GB"), ("0.25 vcpu", "1 GB")],
 )
 def test_sizes_are_read_in_units_and_with_suffix(ecs, cpu, memory):
-    """Item 27."""
     registered = ecs.register_task_definition(**definition(cpu=cpu, memory=memory))["taskDefinition"]
     described = ecs.describe_task_definition(taskDefinition=registered["taskDefinitionArn"])["taskDefinition"]
     assert (described["cpu"], described["memory"]) == ("256", "1024")
@@ -36,7 +36,6 @@ ROWS = [
 
 @pytest.mark.parametrize("cpu, good, bad", ROWS, ids=[row[0] for row in ROWS])
 def test_fargate_has_these_sizes_and_no_others(ecs, cpu, good, bad):
-    """Items 28 to 32."""
     for memory in good:
         registered = ecs.register_task_definition(**definition(cpu=cpu, memory=memory))["taskDefinition"]
         assert (registered["cpu"], registered["memory"]) == (cpu, memory)
@@ -48,13 +47,11 @@ def test_fargate_has_these_sizes_and_no_others(ecs, cpu, good, bad):
 
 @pytest.mark.parametrize("cpu, good, bad", [("8192", "16384", "17408"), ("16384", "32768", "33792")])
 def test_fargate_has_the_later_rows_too(ecs, cpu, good, bad):
-    """Item 33."""
     ecs.register_task_definition(**definition(cpu=cpu, memory=good))
     assert refusal(ecs.register_task_definition, **definition(cpu=cpu, memory=bad))[0] == "ClientException"
 
 
 def test_a_task_that_takes_more_memory_than_its_size_is_killed(vpc, runner, register, fargate_cluster):
-    """Item 34."""
     greedy = register("greedy", container("greedy", command=["whoami", "eat", "600"]), cpu="256", memory="512")
     task = runner.start(fargate_cluster, greedy, vpc.pria, [vpc.sgnone])[0].wait("tasks_stopped")
     described = task.describe()
@@ -71,14 +68,13 @@ def cpu_share(berth, task):
 
 
 def test_a_fargate_task_gets_no_more_cpu_than_its_size(berth, vpc, runner, register, fargate_cluster):
-    """Item 35, first half."""
     busy = register("busy", container("busy", command=["whoami", "burn", "2", "8"]), cpu="256", memory="512")
     task = runner.start(fargate_cluster, busy, vpc.pria, [vpc.sgnone])[0]
     assert cpu_share(berth, task) <= 0.27
 
 
 def test_an_ec2_task_may_exceed_its_share_when_nobody_else_wants_it(berth, vpc, runner, ecs, ec2_cluster):
-    """Item 35, second half: container cpu is a share, not a limit."""
+    """Container cpu is a share, not a limit."""
     ecs.register_task_definition(
         family="busy-ec2", networkMode="awsvpc",
         containerDefinitions=[container("busy", command=["whoami", "burn", "2", "8"], cpu=64, memory=64)],
@@ -88,9 +84,8 @@ def test_an_ec2_task_may_exceed_its_share_when_nobody_else_wants_it(berth, vpc, 
 
 
 def test_containers_fit_in_their_task(ecs):
-    """Item 37."""
     containers = [container("big", memory=1024)]
-    words = "Invalid setting for container 'big'. The 'memory' setting for container is greater than for the task."
+    words = "The 'memory' setting for container 'big' is greater than for the task."
     refused = refusal(
         ecs.register_task_definition, **definition(cpu="256", memory="512", containerDefinitions=containers)
     )
@@ -105,7 +100,6 @@ def test_containers_fit_in_their_task(ecs):
 
 @pytest.mark.parametrize("absent", ["cpu", "memory"])
 def test_fargate_needs_a_size(ecs, absent):
-    """Item 36."""
     sizes = {name: value for name, value in {"cpu": "256", "memory": "512"}.items() if name != absent}
     code, message = refusal(ecs.register_task_definition, **definition(**sizes))
     assert code == "ClientException"

@@ -1,4 +1,5 @@
-"""`berth explain`: why a packet arrives or does not, by the records and by the maps in the kernel."""
+# SPDX-License-Identifier: Apache-2.0
+"""`berth explain`: why a packet arrives or does not, from the records and from the maps in the kernel."""
 
 import json
 
@@ -9,7 +10,7 @@ from maps import remove_rows
 
 @pytest.fixture(scope="module")
 def sender(shared, vpc, fargate_cluster, td_ports):
-    """A task that may send everything and admits nothing."""
+    """A task that may send everything and admits no packet."""
     return shared.one(fargate_cluster, td_ports, vpc.puba, [vpc.sgnone])
 
 
@@ -101,7 +102,7 @@ def test_maps_that_are_not_what_the_records_say_are_told(
     group = vpc.group("explain-differ", [tcp(9000)])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     assert explain(berth, sender.eni, f"{task.eni}:9000")["differ"] is False
-    # Somebody takes the row of TCP port 9000 out of the kernel: ruleset (4 bytes), protocol, port.
+    # The test removes the row of TCP port 9000 from the kernel: ruleset (4 bytes), protocol, port.
     assert remove_rows(berth.instance, "rule_ports", lambda key: key[8:11] == bytes([6, 9000 >> 8, 9000 & 255])) > 0
     try:
         answer = explain(berth, sender.eni, f"{task.eni}:9000")
@@ -114,7 +115,7 @@ def test_maps_that_are_not_what_the_records_say_are_told(
         assert "warning: ingress: the records say pass by" in table
         assert sender.curl(f"http://{task.ip}:9000/", 1) == TIMED_OUT
     finally:
-        # The next node makes the maps what the records say.
+        # The next node restores the maps from the records.
         berth.kill("node")
     eventually(lambda: not explain(berth, sender.eni, f"{task.eni}:9000")["differ"], 60, "the maps are not repaired")
     assert sender.curl(f"http://{task.ip}:9000/") == 0

@@ -1,7 +1,8 @@
-"""`berth up --hosts 3`: simulated hosts, each with a network namespace of its own, run what real ones run.
+# SPDX-License-Identifier: Apache-2.0
+"""`berth up --hosts 3`: simulated hosts, each with its own network namespace, run the same programs as real ones.
 
-They are an installation of their own beside the session's. Between hosts there is no way yet: that packets are dropped,
-and said to be, is asserted here until there is one.
+They are a separate installation next to the session's. There is no path between hosts yet; until there is one, these tests
+assert that packets are dropped with the right reason.
 """
 
 import contextlib
@@ -36,6 +37,7 @@ class Hosts(Berth):
     def up(self, hosts=3):
         done = self.berth(
             "up", "--detach", "--hosts", hosts, "--listen", f"127.0.0.1:{self.port}", "--cluster", CLUSTER,
+            "--admin-listen", "127.0.0.1:0",
             "--mirror", f"docker.io={self.mirror}", "--cpu", CPU, "--memory", MEMORY, "--enis", 40,
             "--prepared-namespaces", 2,
         )  # fmt: skip
@@ -70,7 +72,7 @@ class Hosts(Berth):
         return next(n for n in HOSTS if self.arn(n) == task.describe()["containerInstanceArn"])
 
     def kill_supervisor(self):
-        """The end of `berth up` ends server and nodes, and nothing else."""
+        """The end of `berth up` ends only server and nodes."""
         status = self.status()
         pids = [*status["processes"].values(), *(host["node"] for host in status["hosts"])]
         os.kill(status["processes"]["up"], signal.SIGKILL)
@@ -106,7 +108,7 @@ def vpc(hosts):
 
 @pytest.fixture(scope="module")
 def web(hosts):
-    """A web server that also says something."""
+    """A web server that also writes a log line."""
     return register(hosts)
 
 
@@ -190,7 +192,7 @@ def test_no_host_takes_two_tasks_that_ask_for_distinct_instances(hosts, vpc, web
     )  # fmt: skip
     runner.started += [Task(hosts, CLUSTER, task["taskArn"]) for task in answer["tasks"]]
     assert {task["containerInstanceArn"] for task in answer["tasks"]} == {hosts.arn(number) for number in HOSTS}
-    # As from AWS, each instance that was looked at in vain is a failure.
+    # As on AWS, each instance that was tried in vain is a failure.
     assert answer["failures"] and len(answer["tasks"]) == 3
 
 
@@ -220,7 +222,7 @@ def test_a_killed_node_comes_back_and_finds_its_tasks(hosts, vpc, web, runner, o
     after = hosts.here(2)
     assert (after["host"], after["containerd"]) == (before["host"], before["containerd"])
     assert {number: task.pid() for number, task in one_each.items()} == pids
-    # It manages what it found, and takes what is new.
+    # It manages the tasks it found, and accepts new ones.
     again = on(runner, hosts, vpc, web, 2)
     assert again.curl(f"http://{one_each[2].ip}/") == 0
 
@@ -313,7 +315,7 @@ def left_of(installation):
 
 
 def links():
-    """Links of this namespace but for the pairs on the bridge of the session's Berth, which come and go."""
+    """Links of this namespace except the pairs on the bridge of the session's Berth, which change."""
     rows = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, text=True, check=True).stdout)
     return sorted(row["ifname"] for row in rows if row.get("master") != "ecs-bridge")
 
@@ -332,7 +334,7 @@ def test_down_removes_all_hosts_also_those_of_a_larger_start(berth, tmp_path):
         installation.kill_supervisor()
         done = installation.up(2)
         assert "host 3 is left" in done.stderr
-        # Its task runs on, without a node.
+        # Its task continues without a node.
         assert installation.here(3)["node"] is None and pathlib.Path(f"/proc/{pids[2]}").exists()
         assert left_of(installation)
     finally:

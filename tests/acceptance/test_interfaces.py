@@ -1,4 +1,5 @@
-"""Network interfaces of tasks: what they are, who may touch them, where they come from and go to."""
+# SPDX-License-Identifier: Apache-2.0
+"""Network interfaces of tasks: their attributes, permissions, creation and removal."""
 
 import ipaddress
 import json
@@ -21,7 +22,6 @@ def drops(berth, eni):
 
 
 def test_an_interface_has_subnet_groups_and_address(ec2, vpc, pair):
-    """Item 104."""
     task = pair[0]
     eni = ec2.describe_network_interfaces(NetworkInterfaceIds=[task.eni])["NetworkInterfaces"][0]
     assert (eni["SubnetId"], eni["VpcId"]) == (vpc.pria, vpc.id)
@@ -34,7 +34,7 @@ def test_an_interface_has_subnet_groups_and_address(ec2, vpc, pair):
 def test_fifty_tasks_start_with_a_working_network_and_addresses_of_their_own(
     berth, ec2, vpc, pair, runner, fargate_cluster, register
 ):
-    """Items 105 and 156: the very first commands of each container need the network."""
+    """The very first commands of each container need the network."""
     target = pair[0].ip
     script = f"ip -4 addr show dev eth1 && timeout 5 wget -q -O - http://{target}:80/ && echo network-works; exec /bin/whoami idle"
     first = register("first-action", container("first", command=["sh", "-c", script]))
@@ -60,7 +60,6 @@ def test_fifty_tasks_start_with_a_working_network_and_addresses_of_their_own(
 
 
 def test_a_host_of_the_vpc_reaches_a_task_in_another_zone_untranslated(berth, vpc, runner, fargate_cluster, td_ports):
-    """Item 106."""
     task = runner.one(fargate_cluster, td_ports, vpc.prib, [vpc.sgall])
     done = berth.seat(vpc.puba, [vpc.sgall], "sh", "-c", f"echo $BERTH_ADDRESS; curl -sS --max-time 5 http://{task.ip}/")
     assert done.returncode == 0, done.stderr
@@ -72,13 +71,13 @@ def test_a_host_of_the_vpc_reaches_a_task_in_another_zone_untranslated(berth, vp
 
 
 def test_an_address_outside_the_subnet_is_refused(ec2, vpc):
-    """Item 107, the interface."""
+    """The interface."""
     code, _ = refusal(ec2.create_network_interface, SubnetId=vpc.pria, PrivateIpAddress="10.0.99.9")
     assert code == "InvalidParameterValue"
 
 
 def test_a_packet_with_a_foreign_source_reaches_nobody(berth, pair):
-    """Item 107, the packets: an address taken by hand, and a frame made by hand."""
+    """The packets: an address set by hand, and a hand-made frame."""
     sender, receiver = pair
     before = drops(berth, sender.eni)
     with recorded(receiver, "src host 10.0.10.99", receiver.device) as packets, peer_in(sender) as peer:
@@ -88,16 +87,16 @@ def test_a_packet_with_a_foreign_source_reaches_nobody(berth, pair):
         frame = udp_frame(sender.mac, receiver.mac, "10.0.10.99", receiver.ip)
         peer.must("frame", sender.device, frame)
         sender.net("ip", "addr", "del", "10.0.10.99/32", "dev", sender.device)
-        # The sender may still be asking for the receiver's hardware address in the name of the foreign one.
+        # The sender may still request the receiver's hardware address with the foreign one as sender.
         sender.net("ip", "neigh", "flush", "to", receiver.ip, "dev", sender.device)
-        # A request that is answered comes after the others: what has not arrived by now never will.
+        # A request that is answered comes after the others: packets that have not arrived by then never will.
         assert sender.curl(f"http://{receiver.ip}/") == 0
     assert packets == []
     assert drops(berth, sender.eni) > before
 
 
 def test_many_copies_run_on_one_instance_until_its_slots_are_used(ecs, ec2_cluster, vpc, runner, berth):
-    """Item 112: all on port 80 without mapping; then RESOURCE:ENI."""
+    """All on port 80 without mapping; then RESOURCE:ENI."""
     ecs.register_task_definition(
         family="copies-112", networkMode="awsvpc",
         containerDefinitions=[container("web", command=["whoami", "80"], ports=[80], memory=32)],
@@ -120,7 +119,7 @@ def test_many_copies_run_on_one_instance_until_its_slots_are_used(ecs, ec2_clust
 
 
 def test_only_the_port_of_the_group_is_open(berth, vpc, runner, fargate_cluster, td_ports):
-    """Items 117 and 118: the others time out although somebody listens; no other group was touched."""
+    """The others time out although there is a listener; no other group was changed."""
     others = [vpc.sgall, vpc.sgnone]
     before = berth.ec2.describe_security_groups(GroupIds=others)["SecurityGroups"]
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.sg80])
@@ -134,7 +133,6 @@ def test_only_the_port_of_the_group_is_open(berth, vpc, runner, fargate_cluster,
 
 
 def test_an_interface_is_made_on_demand(ecs, ec2, vpc, runner, fargate_cluster, td_idle):
-    """Item 123."""
     subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.123.0/24")["Subnet"]["SubnetId"]
 
     def there():
@@ -156,7 +154,7 @@ def test_an_interface_is_made_on_demand(ecs, ec2, vpc, runner, fargate_cluster, 
 
 @pytest.mark.parametrize("launch_type", ["FARGATE", "EC2"])
 def test_nothing_is_left_of_a_stopped_task(berth, ecs, ec2, vpc, runner, clusters, td_web, launch_type):
-    """Item 124 and the end of the walk-through: no interface, link, namespace, process, mount, cgroup or address."""
+    """The end of the walk-through leaves no interface, link, namespace, process, mount, cgroup or address."""
     third = {"FARGATE": 124, "EC2": 125}[launch_type]
     if launch_type == "EC2":
         eventually(lambda: ecs.list_container_instances(cluster=CLUSTER)["containerInstanceArns"], 30)
@@ -202,7 +200,6 @@ def process_lives(pid):
 
 
 def test_a_user_cannot_detach_or_delete_the_interface_of_a_task(ec2, pair):
-    """Item 125."""
     eni = ec2.describe_network_interfaces(NetworkInterfaceIds=[pair[0].eni])["NetworkInterfaces"][0]
     code, _ = refusal(ec2.detach_network_interface, AttachmentId=eni["Attachment"]["AttachmentId"])
     assert code == "OperationNotPermitted"
@@ -212,7 +209,7 @@ def test_a_user_cannot_detach_or_delete_the_interface_of_a_task(ec2, pair):
 
 
 def test_addresses_are_never_the_reserved_ones(ec2, vpc):
-    """The five addresses of each subnet that AWS keeps."""
+    """The five addresses of each subnet that AWS reserves."""
     for address in ["10.0.10.0", "10.0.10.1", "10.0.10.2", "10.0.10.3", "10.0.10.255"]:
         assert ipaddress.ip_address(address) in ipaddress.ip_network(vpc.cidrs[vpc.pria])
         assert refusal(ec2.create_network_interface, SubnetId=vpc.pria, PrivateIpAddress=address)[0] in (

@@ -1,4 +1,5 @@
-"""Two VPCs with the same addresses, and a task that pretends to be somebody else: no packet crosses."""
+# SPDX-License-Identifier: Apache-2.0
+"""Two VPCs with the same addresses, and a task that impersonates another one: no packet crosses."""
 
 import pytest
 from conftest import TIMED_OUT, Vpc
@@ -18,7 +19,7 @@ def twins(ec2, shared, fargate_cluster, td_ports):
 
 
 def test_equal_addresses_in_two_vpcs_are_two_tasks(twins):
-    """Must-show 3: each client reaches the server of its own VPC."""
+    """Each client reaches the server of its own VPC."""
     (_, one, client_one), (_, two, client_two) = twins
     assert one.ip == two.ip and client_one.ip == client_two.ip
     own = [task.ask("http://127.0.0.1:80/")["id"] for task in (one, two)]
@@ -27,7 +28,7 @@ def test_equal_addresses_in_two_vpcs_are_two_tasks(twins):
 
 
 def test_no_packet_crosses_between_equal_vpcs(vpc, twins, shared, fargate_cluster, td_ports):
-    """Must-show 3: requests to all ports in one VPC are not seen in the other, nor in a third."""
+    """Requests to all ports in one VPC are not seen in the other, nor in a third."""
     (_, one, client_one), (_, two, _) = twins
     stranger = shared.one(fargate_cluster, td_ports, vpc.pria, [vpc.sgall])
     with recorded(two, f"host {client_one.ip} or arp") as other_side:
@@ -38,7 +39,7 @@ def test_no_packet_crosses_between_equal_vpcs(vpc, twins, shared, fargate_cluste
 
 
 def test_a_foreign_hardware_address_reaches_nobody(twins):
-    """Must-show 3: a frame with the MAC of another is dropped at the port, wherever it is sent."""
+    """A frame with the MAC of another interface is dropped at the port, whatever its destination."""
     (_, server, client), _ = twins
     foreign = "02:de:ad:be:ef:01"
     with recorded(server, f"ether src {foreign}") as packets, peer_in(client) as peer:
@@ -49,7 +50,7 @@ def test_a_foreign_hardware_address_reaches_nobody(twins):
 
 
 def test_a_false_arp_answer_reaches_nobody(twins):
-    """Must-show 3: a task cannot make itself the owner of another address."""
+    """A task cannot make itself the owner of another address."""
     (_, server, client), _ = twins
     with recorded(server, "arp") as packets, peer_in(client) as peer:
         for claimed in ["10.77.10.1", "10.77.10.200"]:
@@ -63,7 +64,7 @@ def test_a_false_arp_answer_reaches_nobody(twins):
 
 
 def test_no_frame_leaves_with_an_address_of_the_other_vpc(ec2, twins):
-    """Must-show 3: an address that exists only in the other VPC times out."""
+    """An address that exists only in the other VPC times out."""
     (_, _, client), (other, two, _) = twins
     eni = ec2.create_network_interface(SubnetId=other.puba, Groups=[other.sgall])["NetworkInterface"]
     assert client.curl(f"http://{eni['PrivateIpAddress']}/") == TIMED_OUT

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launch types, clusters and compatibilities."""
 
 import pytest
@@ -21,7 +22,6 @@ def without(definition, *names):
 
 
 def test_a_fargate_task_runs_in_a_cluster_without_instances(ecs, vpc, fargate_cluster, runner):
-    """Item 2."""
     ecs.register_task_definition(**NGINX_FARGATE)
     task = runner.one(fargate_cluster, "nginx-fargate", vpc.puba, [vpc.sg80])
     described = task.describe()
@@ -32,7 +32,6 @@ def test_a_fargate_task_runs_in_a_cluster_without_instances(ecs, vpc, fargate_cl
 
 
 def test_a_task_needs_a_cluster_that_exists(ecs, vpc, td_web):
-    """Item 3."""
     network = {"awsvpcConfiguration": {"subnets": [vpc.puba]}}
     code, message = refusal(
         ecs.run_task, cluster="nosuch", taskDefinition=td_web, launchType="FARGATE", networkConfiguration=network
@@ -41,7 +40,6 @@ def test_a_task_needs_a_cluster_that_exists(ecs, vpc, td_web):
 
 
 def test_fargate_is_given_only_to_definitions_with_network_mode_awsvpc(ecs):
-    """Item 7."""
     definition = ecs.register_task_definition(**NGINX_FARGATE | {"family": "nginx-fargate-7"})["taskDefinition"]
     assert (definition["status"], definition["revision"]) == ("ACTIVE", 1)
     code, message = refusal(ecs.register_task_definition, **without(NGINX_FARGATE, "networkMode"))
@@ -51,14 +49,12 @@ def test_fargate_is_given_only_to_definitions_with_network_mode_awsvpc(ecs):
 
 @pytest.mark.parametrize("asked", [["EC2"], ["FARGATE"], ["EC2", "FARGATE"]])
 def test_a_definition_can_ask_for_either_launch_type_or_both(ecs, asked):
-    """Item 8."""
     definition = ecs.register_task_definition(**NGINX_FARGATE | {"requiresCompatibilities": asked})["taskDefinition"]
     assert definition["requiresCompatibilities"] == asked
     assert {"EC2", "FARGATE"} <= set(definition["compatibilities"])
 
 
 def test_a_definition_need_not_ask_for_a_launch_type(ecs, vpc, fargate_cluster, runner):
-    """Item 9."""
     definition = without(NGINX_FARGATE, "requiresCompatibilities") | {"family": "nginx-any"}
     registered = ecs.register_task_definition(**definition)["taskDefinition"]
     assert "requiresCompatibilities" not in registered

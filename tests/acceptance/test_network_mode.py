@@ -1,4 +1,5 @@
-"""Network mode awsvpc: every task its own interface, ports without conflicts, one namespace for its containers."""
+# SPDX-License-Identifier: Apache-2.0
+"""Network mode awsvpc: every task has its own interface, ports without conflicts, one namespace for its containers."""
 
 import ipaddress
 import os
@@ -27,7 +28,6 @@ def wordpress(shared, vpc, fargate_cluster, register):
 
 @pytest.mark.parametrize("mode", ["host", "none"])
 def test_fargate_refuses_other_network_modes(ecs, mode):
-    """Item 12."""
     code, message = refusal(
         ecs.register_task_definition, family="mode", networkMode=mode, requiresCompatibilities=["FARGATE"], cpu="256",
         memory="512", containerDefinitions=[container("web")],
@@ -37,7 +37,6 @@ def test_fargate_refuses_other_network_modes(ecs, mode):
 
 
 def test_each_task_gets_an_interface_and_an_address_of_its_own(vpc, copies):
-    """Item 14."""
     for name in ["networkInterfaceId", "macAddress", "privateIPv4Address"]:
         assert len({task.detail(name) for task in copies}) == len(copies)
     block = ipaddress.ip_network(vpc.cidrs[vpc.pria])
@@ -48,7 +47,6 @@ def test_each_task_gets_an_interface_and_an_address_of_its_own(vpc, copies):
 
 
 def test_two_applications_listen_on_the_same_port(vpc, shared, copies, fargate_cluster, register):
-    """Item 15."""
     other = register("other-on-80", container("other", "api", ["whoami", "--name", "other", "80"], [80]))
     second = shared.one(fargate_cluster, other, vpc.pria, [vpc.sg80])
     asking = copies[0]
@@ -57,7 +55,6 @@ def test_two_applications_listen_on_the_same_port(vpc, shared, copies, fargate_c
 
 
 def test_copies_of_one_application_all_answer_on_the_same_port(vpc, berth, copies):
-    """Item 16."""
     addresses = [task.ip for task in copies]
     assert len(set(addresses)) == 5
     script = " && ".join(f"curl -sS --fail --max-time 5 http://{address}/" for address in addresses)
@@ -67,14 +64,12 @@ def test_copies_of_one_application_all_answer_on_the_same_port(vpc, berth, copie
 
 
 def test_a_task_is_placed_in_the_subnet_asked_for(vpc, runner, fargate_cluster, td_idle):
-    """Item 17."""
     task = runner.start(fargate_cluster, td_idle, vpc.prib, [vpc.sgnone])[0]
     assert task.wait().describe()["availabilityZone"] == "us-west-2b"
     assert ipaddress.ip_address(task.ip) in ipaddress.ip_network("10.0.11.0/24")
 
 
 def test_tasks_of_one_definition_have_different_security_groups(vpc, berth, shared, copies, fargate_cluster, td_web):
-    """Item 18."""
     closed = shared.one(fargate_cluster, td_web, vpc.pria, [vpc.sgnone])
     curl = ["curl", "-s", "-o", "/dev/null", "--max-time", "3"]
     assert berth.seat(vpc.puba, [], *curl, f"http://{copies[0].ip}/").returncode == 0
@@ -82,7 +77,6 @@ def test_tasks_of_one_definition_have_different_security_groups(vpc, berth, shar
 
 
 def test_a_host_port_follows_the_container_port(ecs):
-    """Item 19."""
     answer = ecs.register_task_definition(
         family="ports-19", networkMode="awsvpc", containerDefinitions=[container("app", ports=[3000], memory=64)]
     )
@@ -91,7 +85,6 @@ def test_a_host_port_follows_the_container_port(ecs):
 
 
 def test_a_host_port_must_equal_the_container_port(ecs):
-    """Item 20."""
 
     def register(host_port):
         web = container("web", memory=64) | {"portMappings": [{"containerPort": 80, "hostPort": host_port}]}
@@ -104,12 +97,10 @@ def test_a_host_port_must_equal_the_container_port(ecs):
 
 
 def test_a_container_port_is_reached_at_the_address_of_the_interface(copies, wordpress):
-    """Item 21."""
     assert copies[0].ask(f"http://{wordpress.ip}:3000/")["local"] == f"{wordpress.ip}:3000"
 
 
 def test_container_ports_of_a_definition_are_unique_for_each_protocol(ecs):
-    """Item 22."""
 
     def register(second):
         containers = [container("a", ports=[80], memory=64), container("b", memory=64) | {"portMappings": [second]}]
@@ -122,7 +113,6 @@ def test_container_ports_of_a_definition_are_unique_for_each_protocol(ecs):
 
 
 def test_links_have_no_place_in_awsvpc(ecs):
-    """Item 23."""
 
     def register(mode):
         containers = [container("app", memory=64, links=["db"]), container("db", memory=64)]
@@ -134,7 +124,7 @@ def test_links_have_no_place_in_awsvpc(ecs):
 
 
 def test_containers_of_a_task_share_a_namespace_and_its_loopback(wordpress):
-    """Items 24, 25 and 160: by address and by name."""
+    """By address and by name."""
     for name in ["127.0.0.1", "localhost"]:
         done = wordpress.tx("app", "nc", "-w", "3", name, "3306", "-e", "true")
         assert done.returncode == 0, f"{name}: {done.stderr}"
@@ -143,6 +133,5 @@ def test_containers_of_a_task_share_a_namespace_and_its_loopback(wordpress):
 
 
 def test_the_environment_of_the_definition_reaches_the_container(wordpress):
-    """Item 26."""
     with open(f"/proc/{wordpress.pid('app')}/environ") as file:
         assert "WORDPRESS_DB_HOST=127.0.0.1:3306" in file.read().split("\0")

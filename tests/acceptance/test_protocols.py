@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the wire: unknown operations, bad signatures, malformed bodies, in the protocol of each service."""
 
 import json
@@ -41,7 +42,6 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
 
 
 def test_an_unknown_operation_of_ecs_is_refused_in_json(berth):
-    """Item 168."""
     status, body, headers = post(berth, "ecs", "{}", ecs_headers("MakeCoffee"))
     assert status == 400
     assert json.loads(body)["__type"].endswith("UnknownOperationException")
@@ -50,7 +50,6 @@ def test_an_unknown_operation_of_ecs_is_refused_in_json(berth):
 
 @pytest.mark.parametrize("service, version", [("ec2", "2016-11-15"), ("sts", "2011-06-15")])
 def test_an_unknown_action_is_refused_in_xml(berth, service, version):
-    """Item 168."""
     status, body, _ = post(berth, service, f"Action=MakeCoffee&Version={version}", FORM)
     assert status == 400
     codes = [node.text for node in xml.fromstring(body).iter() if node.tag.endswith("Code")]
@@ -66,7 +65,6 @@ def test_an_unknown_action_is_refused_in_xml(berth, service, version):
     ],
 )
 def test_a_wrong_secret_is_refused(berth, service, operation, expected):
-    """Item 168."""
     client = berth.client(service, aws_secret_access_key="wrong")
     assert refusal(getattr(client, operation))[0] == expected
 
@@ -80,13 +78,11 @@ def test_a_wrong_secret_is_refused(berth, service, operation, expected):
     ],
 )
 def test_an_unknown_key_is_refused(berth, service, operation, expected):
-    """Item 168."""
     client = berth.client(service, aws_access_key_id="AKIAIOSFODNN7EXAMPLE")
     assert refusal(getattr(client, operation))[0] == expected
 
 
 def test_a_request_signed_long_ago_is_refused(berth):
-    """Item 168."""
     past = datetime.now(timezone.utc) - timedelta(minutes=30)
     with mock.patch("botocore.auth.get_current_datetime", lambda *_, **__: past.replace(tzinfo=None)):
         status, body, _ = post(berth, "ecs", "{}", ecs_headers("ListClusters"))
@@ -95,21 +91,19 @@ def test_a_request_signed_long_ago_is_refused(berth):
 
 
 def test_a_signature_for_another_region_is_refused(berth):
-    """Item 168."""
     status, body, _ = post(berth, "ecs", "{}", ecs_headers("ListClusters"), region="eu-central-1")
     assert status in (400, 403)
     assert "scope" in json.loads(body)["message"].lower()
 
 
 def test_a_malformed_body_is_refused(berth):
-    """Item 168."""
     status, body, _ = post(berth, "ecs", "{not json", ecs_headers("ListClusters"))
     assert status == 400
     assert json.loads(body)["__type"].endswith("SerializationException")
 
 
 def test_numbers_may_come_as_strings_on_the_wire(berth):
-    """Item 57, first half: the post's sample has strings where numbers are due."""
+    """The post's sample has strings in place of numbers."""
     sample = {
         "family": "strings", "networkMode": "awsvpc",
         "containerDefinitions": [
@@ -135,3 +129,22 @@ def test_pages_give_every_item_once(ecs, td_web, td_pair, td_idle):
     pages = ecs.get_paginator("list_task_definitions").paginate(PaginationConfig={"PageSize": 1})
     arns = [arn for page in pages for arn in page["taskDefinitionArns"]]
     assert len(arns) == len(set(arns)) >= 3
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "code"),
+    [
+        ("logs", lambda client: client.describe_log_groups(), "UnknownOperationException"),
+        ("lambda", lambda client: client.list_functions(), "UnknownOperationException"),
+        ("s3", lambda client: client.list_buckets(), "UnknownOperationException"),
+        ("cloudwatch", lambda client: client.list_metrics(), "UnknownOperationException"),
+        ("elbv2", lambda client: client.describe_load_balancers(), "InvalidAction"),
+        ("ec2", lambda client: client.describe_images(), "InvalidAction"),
+        ("ecs", lambda client: client.list_services(), "UnknownOperationException"),
+    ],
+)
+def test_services_and_operations_that_are_not_there_are_refused_so_that_clients_read_it(berth, service, call, code):
+    """The message says that Berth does not have it, and gives the location of the list."""
+    refused, message = refusal(call, client=berth.client(service))
+    assert refused == code
+    assert "Berth does not have" in message and "docs/coverage.md" in message

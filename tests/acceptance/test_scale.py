@@ -1,4 +1,5 @@
-"""Many tasks at once: 300 interfaces on this machine, all reachable whatever is killed, and nothing left of them."""
+# SPDX-License-Identifier: Apache-2.0
+"""Many tasks at once: 300 interfaces on this machine, all reachable whatever is killed, and removed without remains."""
 
 import os
 import pathlib
@@ -13,7 +14,7 @@ PER_CALL = 10
 
 @pytest.fixture
 def slots_for_all(berth):
-    """Started anew with more interface slots, on the same data."""
+    """Restarts Berth with more interface slots, on the same data."""
     berth.berth("down")
     berth.up(enis=COUNT + 20)
     yield
@@ -54,7 +55,7 @@ def test_three_hundred_tasks_at_once(slots_for_all, berth, ec2, vpc, runner, reg
 
 
 def wait_until_all_run(berth, cluster, arns, limit_s=240):
-    """Asks seldom, and only for those that do not run yet: the machine is to start tasks, not to answer."""
+    """Asks rarely, and only about tasks that do not run yet, so that the machine spends its time on starts."""
     waiting, end = set(arns), time.monotonic() + limit_s
     while waiting:
         assert time.monotonic() < end, f"{len(waiting)} of {len(arns)} tasks do not run after {limit_s} s"
@@ -76,7 +77,7 @@ def address(task):
 
 
 def kill_everything(berth):
-    """Server, node and containerd at once: the next ones have all tasks to find again, and end none."""
+    """Kills server, node and containerd at once: the next ones must find all tasks again, and end none."""
     before = berth.container_pids()
     for pid in [berth.containerd(), berth.pid("node"), berth.pid("server")]:
         os.kill(pid, signal.SIGKILL)
@@ -87,7 +88,7 @@ def kill_everything(berth):
 
 
 def must_all_answer(berth, vpc, subnet, addresses):
-    """Asks each of them from one seat."""
+    """Sends a request to each of them from one seat."""
     curl = "curl -s --retry 5 --retry-connrefused --max-time 20"
     script = f"for a in {' '.join(addresses)}; do {curl} http://$a/; done"
     done = berth.seat(subnet, [vpc.sgall], "sh", "-c", script, timeout=240)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Security groups in the data path: rules, state, membership."""
 
 import pytest
@@ -7,12 +8,11 @@ from packets import peer_in
 
 @pytest.fixture(scope="module")
 def client(shared, vpc, fargate_cluster, td_ports):
-    """A task that asks others; it may send everything."""
+    """A client task; it may send everything."""
     return shared.one(fargate_cluster, td_ports, vpc.puba, [vpc.sgnone])
 
 
 def test_a_rule_opens_a_port_at_once(ec2, vpc, client, runner, fargate_cluster, td_ports):
-    """Item 119."""
     group = vpc.group("item-119", [tcp(80)])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     assert task.ask("http://127.0.0.1:9000/")["name"] == "web"
@@ -23,7 +23,6 @@ def test_a_rule_opens_a_port_at_once(ec2, vpc, client, runner, fargate_cluster, 
 
 
 def test_an_answer_needs_no_rule_and_a_new_flow_does(vpc, client, runner, fargate_cluster, td_ports):
-    """Item 120."""
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.group("item-120", [tcp(80)], egress=[])])
     assert client.curl(f"http://{task.ip}/") == 0
     open_task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.sgall])
@@ -31,7 +30,7 @@ def test_an_answer_needs_no_rule_and_a_new_flow_does(vpc, client, runner, fargat
 
 
 def test_a_tracked_connection_outlives_its_rule(ec2, vpc, client, runner, fargate_cluster, td_ports):
-    """Item 121, first half: the rule names a source, so the flow is tracked."""
+    """The rule names a source, so the flow is tracked."""
     rule = tcp(7000, cidr="10.0.0.0/16")
     group = vpc.group("item-121-tracked", [rule])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
@@ -45,7 +44,7 @@ def test_a_tracked_connection_outlives_its_rule(ec2, vpc, client, runner, fargat
 
 
 def test_an_untracked_connection_ends_with_its_rule(ec2, vpc, client, runner, fargate_cluster, td_ports):
-    """Item 121, second half: open to everybody in both directions, so the flow is not tracked."""
+    """Open to every address in both directions, so the flow is not tracked."""
     rule = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
     group = vpc.group("item-121-untracked", [rule])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
@@ -57,7 +56,6 @@ def test_an_untracked_connection_ends_with_its_rule(ec2, vpc, client, runner, fa
 
 
 def test_a_rule_that_names_a_group_follows_its_members(berth, vpc, runner, fargate_cluster, td_ports):
-    """Item 122."""
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.sgapp])
     curl = ["curl", "-s", "-o", "/dev/null", "--max-time", "3", f"http://{task.ip}/"]
     assert berth.seat(vpc.puba, [vpc.sgnone], *curl).returncode == TIMED_OUT
@@ -76,7 +74,6 @@ def test_a_rule_that_names_its_own_group_admits_its_members(ec2, vpc, client, ru
 
 
 def test_groups_filter_between_neighbours_on_one_host_and_subnet(vpc, runner, fargate_cluster, td_ports):
-    """Item 177."""
     one, two = runner.running(fargate_cluster, td_ports, vpc.pria, [vpc.sgnone], count=2)
     assert one.curl(f"http://{two.ip}/") == TIMED_OUT
     assert two.curl(f"http://{one.ip}/") == TIMED_OUT
@@ -84,7 +81,7 @@ def test_groups_filter_between_neighbours_on_one_host_and_subnet(vpc, runner, fa
 
 
 def test_a_range_of_ports_and_sources_is_as_wide_as_it_says(vpc, client, runner, fargate_cluster, td_ports):
-    """Item 114: only sources in PUBA, only ports 80 to 8080."""
+    """Only sources in PUBA, only ports 80 to 8080."""
     group = vpc.group("item-114", [tcp(80, cidr="10.0.0.0/24", to=8080)])
     task = runner.one(fargate_cluster, td_ports, vpc.pria, [group])
     outside = runner.one(fargate_cluster, td_ports, vpc.pria, [vpc.sgnone])

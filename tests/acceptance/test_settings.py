@@ -1,4 +1,5 @@
-"""Settings that decide for tasks: a node's size, instance metadata, how long stopped tasks are kept."""
+# SPDX-License-Identifier: Apache-2.0
+"""Settings with effects on tasks: capacity of a node, instance metadata, retention of stopped tasks."""
 
 import pytest
 from conftest import REFUSED, TIMED_OUT, Task, eventually
@@ -9,7 +10,7 @@ IMDS = "169.254.169.254"
 
 @pytest.fixture(scope="module")
 def started_anew(berth):
-    """Starts Berth with other settings on the same data, and as before in the end."""
+    """Starts Berth with other settings on the same data, and restores the earlier ones at the end."""
 
     def start(*more, **settings):
         berth.berth("down")
@@ -28,7 +29,7 @@ def ask_imds(task):
 
 
 def test_instance_metadata_is_asked_for_on_ec2_and_never_on_fargate(vpc, runner, clusters, ec2_cluster, td_idle):
-    """Item 165, the default: there is a way, though nobody answers in a host without instance metadata."""
+    """The default: packets leave, though no server answers on a host without instance metadata."""
     ec2 = runner.one(ec2_cluster, td_idle, vpc.pria, [vpc.sgall], launch_type="EC2")
     fargate = runner.one(clusters[1], td_idle, vpc.pria, [vpc.sgall])
     code, packets = ask_imds(ec2)
@@ -38,7 +39,7 @@ def test_instance_metadata_is_asked_for_on_ec2_and_never_on_fargate(vpc, runner,
 
 
 def test_instance_metadata_is_blocked_when_the_node_is_told_so(vpc, started_anew, runner, ec2_cluster, td_idle):
-    """Item 165, blocked."""
+    """Blocked."""
     started_anew("--block-imds")
     task = runner.one(ec2_cluster, td_idle, vpc.pria, [vpc.sgall], launch_type="EC2")
     assert ask_imds(task) == (REFUSED, [])
@@ -62,7 +63,7 @@ def test_stopped_tasks_are_kept_as_long_as_the_server_is_told(ecs, vpc, started_
 
 
 def test_an_instance_takes_tasks_as_long_as_its_memory_lasts(berth, ecs, vpc, started_anew, ec2_cluster, runner):
-    """Item 38: two tasks of 512 MiB on an instance that offers 700 MiB."""
+    """Two tasks of 512 MiB on an instance that offers 700 MiB."""
     started_anew(memory=700)
     ecs.register_task_definition(
         family="half-a-gib", networkMode="awsvpc", memory="512",

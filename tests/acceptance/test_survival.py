@@ -1,4 +1,5 @@
-"""Server and node may die at any time: tasks, their packets and their connections go on, and are managed again."""
+# SPDX-License-Identifier: Apache-2.0
+"""Server and node may die at any time: tasks, their packets and their connections continue, and are managed again."""
 
 import os
 import re
@@ -20,7 +21,6 @@ def pair(shared, vpc, ec2_cluster, td_ports):
 
 @pytest.mark.parametrize("role", ["server", "node"])
 def test_tasks_and_their_connection_outlive_a_killed_process(berth, vpc, pair, runner, ec2_cluster, td_ports, role):
-    """Must-show 4."""
     one, two = pair
     pids = [task.pid() for task in pair]
     with peer_in(one) as peer:
@@ -41,7 +41,7 @@ def test_tasks_and_their_connection_outlive_a_killed_process(berth, vpc, pair, r
 
 @pytest.mark.parametrize("role", ["server", "node"])
 def test_the_end_of_a_task_while_a_process_is_away_is_noticed(berth, vpc, runner, ec2_cluster, td_ports, role):
-    """Must-show 4: what happened meanwhile is reported."""
+    """Events of the meantime are reported."""
     task = runner.one(ec2_cluster, td_ports, vpc.pria, [vpc.sgall])
     pid, process = task.pid(), berth.pid(role)
     os.kill(process, signal.SIGSTOP)
@@ -60,7 +60,6 @@ def stopped(berth, task):
 
 
 def test_no_packet_is_lost_while_the_node_restarts(berth, pair):
-    """Item 161, second half."""
     one, two = pair
     command = ["nsenter", "-t", one.pid(), "-m", "-n", "-r", "-w", "ping", "-i", "0.05", "-W", "2", two.ip]
     ping = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
@@ -74,12 +73,12 @@ def test_no_packet_is_lost_while_the_node_restarts(berth, pair):
         ping.send_signal(signal.SIGINT)
         out, _ = ping.communicate(timeout=20)
     sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) packets received", out).groups())
-    assert sent - received <= 1, out  # the last one may be on its way
+    assert sent - received <= 1, out  # the last one may be in transit
     assert received > 5
 
 
 def test_records_outlive_the_server(berth, ecs, pair, td_web):
-    """Item 173: what was answered is kept."""
+    """Answered changes are kept."""
     arn = ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"]
     berth.kill("server")
     assert ecs.describe_task_definition(taskDefinition=td_web)["taskDefinition"]["taskDefinitionArn"] == arn
@@ -87,7 +86,7 @@ def test_records_outlive_the_server(berth, ecs, pair, td_web):
 
 
 def test_a_containerd_nobody_noted_is_found(berth):
-    """As after a node that was killed right after it started one: it would keep its files locked for ever."""
+    """The state after a node was killed directly after it started one, which would keep its files locked for ever."""
     old = berth.containerd()
     assert old
     berth.berth("down")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Terraform's AWS provider, unmodified: apply, nothing to change, a change in place, destroy."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Volumes of a task definition: of the task, of the container instance, of Docker."""
 
 from conftest import container, eventually, refusal
@@ -14,7 +15,6 @@ def mount(volume, path="/data", **more):
 def test_an_empty_volume_is_shared_by_the_containers_and_gone_with_the_task(
     berth, vpc, runner, register, fargate_cluster
 ):
-    """Items 48 and 50."""
     definition = register(
         "scratch",
         sh("writer", "echo hello > /data/word; sleep 60", mountPoints=[mount("scratch")]),
@@ -29,7 +29,7 @@ def test_an_empty_volume_is_shared_by_the_containers_and_gone_with_the_task(
     assert "hello" in log
     berth.wait_for_log(task, "refused")
     folder = berth.data / "node" / "tasks" / task.id
-    assert (folder / "volumes" / "scratch" / "word").exists()
+    assert (folder / "storage" / "volumes" / "scratch" / "word").exists()
     task.stop()
     task.wait("tasks_stopped")
     eventually(lambda: not folder.exists(), 10)
@@ -42,8 +42,8 @@ def test_an_empty_volume_is_shared_by_the_containers_and_gone_with_the_task(
 
 
 def test_ephemeral_storage_is_a_limit(berth, vpc, runner, register, fargate_cluster):
-    """What one container writes and an empty volume share the size that RunTask asks for instead of the definition's;
-    room is asked for, nothing is written."""
+    """The files of a container and an empty volume share the size of the RunTask call, which replaces the definition's;
+    space is allocated, not written."""
     reserve = "if fallocate -l {0}G {1}; then echo {1} has {0}; else rm -f {1}; echo {1} refused {0}; fi"
     lines = [reserve.format(12, "/big"), reserve.format(12, "/data/big"), reserve.format(6, "/data/small"), "sleep 60"]
     definition = register(
@@ -95,7 +95,6 @@ def test_a_shared_docker_volume_outlives_the_task(berth, vpc, runner, register, 
 
 
 def test_fargate_has_only_empty_volumes(ecs):
-    """Item 49."""
     base = {
         "family": "volumes", "networkMode": "awsvpc", "cpu": "256", "memory": "512",
         "requiresCompatibilities": ["FARGATE"], "containerDefinitions": [container("app")],

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The walk-through of "Introducing Cloud Native Networking for Amazon ECS", typed with the aws CLI as printed there."""
 
 import json
@@ -44,12 +45,10 @@ def walk(berth, vpc, tmp_path_factory):
 
 
 def test_the_cluster_is_active(walk):
-    """Item 131."""
     assert (walk["cluster"]["clusterName"], walk["cluster"]["status"]) == (CLUSTER, "ACTIVE")
 
 
 def test_the_definition_differs_only_in_its_network_mode(walk):
-    """Items 132 and 133."""
     definition = walk["definition"]
     assert (definition["family"], definition["networkMode"]) == ("nginx-awsvpc", "awsvpc")
     assert definition["revision"] >= 1
@@ -60,7 +59,6 @@ def test_the_definition_differs_only_in_its_network_mode(walk):
 
 
 def test_subnets_must_be_given(berth, walk):
-    """Item 135."""
     done = berth.aws_raw("ecs", "run-task", "--cluster", CLUSTER, "--task-definition", "nginx-awsvpc")
     assert done.returncode != 0
     assert "InvalidParameterException" in done.stderr
@@ -68,7 +66,6 @@ def test_subnets_must_be_given(berth, walk):
 
 
 def test_run_task_answers_with_a_precreated_attachment(vpc, walk):
-    """Item 137."""
     assert walk["run"]["failures"] == []
     (task,) = walk["run"]["tasks"]
     (attachment,) = task["attachments"]
@@ -77,7 +74,6 @@ def test_run_task_answers_with_a_precreated_attachment(vpc, walk):
 
 
 def test_describe_tasks_shows_the_interface(walk):
-    """Item 138."""
     task = walk["described"]
     assert task["group"] == "family:nginx-awsvpc"
     (attachment,) = task["attachments"]
@@ -93,20 +89,17 @@ def test_describe_tasks_shows_the_interface(walk):
 
 
 def test_the_query_of_the_post_gives_the_address(walk):
-    """Item 139."""
     details = {pair["name"]: pair["value"] for pair in walk["described"]["attachments"][0]["details"]}
     assert walk["address"] == details["privateIPv4Address"]
 
 
 def test_the_page_is_served_at_the_address(berth, vpc, walk):
-    """Item 140."""
     done = berth.seat(vpc.puba, [vpc.sgnone], "curl", "-sS", "--max-time", "5", f"http://{walk['address']}/")
     assert done.returncode == 0, done.stderr
     assert "Welcome to nginx!" in done.stdout
 
 
 def test_ingress_is_open_on_port_80_only(berth, vpc, walk):
-    """Item 141."""
     curl = "curl -s -o /dev/null --max-time 3"
     script = "; ".join(f"{curl} http://{walk['address']}:{port}/; echo $?" for port in [80, 443, 22])
     done = berth.seat(vpc.puba, [vpc.sgnone], "sh", "-c", script)
@@ -114,7 +107,7 @@ def test_ingress_is_open_on_port_80_only(berth, vpc, walk):
 
 
 def test_the_interface_was_made_for_the_user_not_by_the_user(ec2, walk):
-    """Item 142: the walk-through calls no operation on interfaces, yet there is one, and it is not the user's."""
+    """The walk-through calls no operation on interfaces, yet there is one, and it is not the user's."""
     eni = ec2.describe_network_interfaces(NetworkInterfaceIds=[walk["task"].eni])["NetworkInterfaces"][0]
     assert eni["PrivateIpAddress"] == walk["address"]
     assert eni["Attachment"]["Status"] == "attached"
@@ -122,7 +115,6 @@ def test_the_interface_was_made_for_the_user_not_by_the_user(ec2, walk):
 
 
 def test_a_second_copy_runs_beside_it_on_the_same_port(berth, vpc, walk, runner):
-    """Must-show 1."""
     second = runner.one(CLUSTER, "nginx-awsvpc", vpc.pria, [vpc.sg80], launch_type="EC2")
     curl = "curl -sS --fail -o /dev/null --max-time 5"
     script = f"{curl} http://{walk['address']}/ && {curl} http://{second.ip}/"
@@ -131,7 +123,7 @@ def test_a_second_copy_runs_beside_it_on_the_same_port(berth, vpc, walk, runner)
 
 
 def test_env_points_the_tools_at_berth(berth):
-    """`eval "$(berth env)"` is all a user needs."""
+    """`eval "$(berth env)"` is sufficient for a user."""
     done = berth.berth("env").stdout
     identity = berth.aws("sts", "get-caller-identity")
     assert "export AWS_ENDPOINT_URL='http://127.0.0.1:4566'" in done

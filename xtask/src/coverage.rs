@@ -1,55 +1,58 @@
-//! `docs/coverage.md`: what of the AWS APIs is answered here.
+// SPDX-License-Identifier: Apache-2.0
+//! `docs/coverage.md`: the AWS operations and members that Berth supports.
 //!
-//! Made of two tables: `operations.toml`, which also drives dispatch, and `coverage.toml`, the fields that are accepted
-//! although they have no effect yet. A field that is in neither place acts, or the call is refused.
+//! Made from the folder `operations`, from which the doors are made too, and `coverage.toml`, the fields that are
+//! accepted although they have no effect yet. A field in neither place has an effect, or its call is refused.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{gen_operations, repository};
+use crate::gen_operations::{self, Service};
 
-/// Writes the document, or with `only_check` fails if it is not up to date.
-pub fn run(only_check: bool) -> Result<()> {
-    let file = repository().join("docs/coverage.md");
-    let text = document()?;
+/// Writes the document; with `only_check`, fails if it is not up to date.
+pub fn run(root: &Path, only_check: bool) -> Result<()> {
+    let file = root.join("docs/coverage.md");
+    let text = document(root)?;
     if fs::read_to_string(&file).unwrap_or_default() == text {
         return Ok(());
     }
     if only_check {
         bail!("docs/coverage.md is not up to date; run `cargo xtask gen`");
     }
-    fs::create_dir_all(repository().join("docs"))?;
+    fs::create_dir_all(root.join("docs"))?;
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
+
+/// The key of `coverage.toml` with features that are not planned.
+const NOT_PLANNED: &str = "not-planned";
 
 struct Field {
     field: String,
     note: String,
 }
 
-fn document() -> Result<String> {
-    let rows = gen_operations::read(&repository().join("operations.toml"))?;
-    let operations: Vec<String> = rows.iter().map(|row| format!("{}.{}", row.service, row.name)).collect();
-    let fields = accepted_without_effect(&operations)?;
+fn document(root: &Path) -> Result<String> {
+    let services = gen_operations::read(&root.join("operations"))?;
+    let names = |service: &Service| service.operations.keys().map(|name| format!("{}.{name}", service.name)).collect();
+    let operations: Vec<String> = services.iter().flat_map(|service| -> Vec<String> { names(service) }).collect();
+    let table = table(root)?;
+    let fields = accepted_without_effect(&table, &operations)?;
 
     let mut out = String::from(
-        "# Coverage\n\nMade by `cargo xtask gen` from `operations.toml` and `coverage.toml`. Do not edit.\n\n\
+        "# Coverage\n\nMade by `cargo xtask gen` from `operations/` and `coverage.toml`. Do not edit.\n\n\
          Every operation listed here is answered in AWS's own protocol. A member of a request either acts, is refused \
          with AWS's error, or stands in the last column of this page's second table.\n\n## Operations\n\n",
     );
-    let mut services: BTreeMap<&str, Vec<&gen_operations::Row>> = BTreeMap::new();
-    for row in &rows {
-        services.entry(&row.service).or_default().push(row);
-    }
-    for (service, rows) in &services {
-        writeln!(out, "### {service} ({})\n", rows.len())?;
-        for row in rows {
+    for service in &services {
+        writeln!(out, "### {} ({})\n", service.name, service.operations.len())?;
+        for (name, row) in &service.operations {
             match &row.refuses {
-                Some(reason) => writeln!(out, "- {} (refused: {reason})", row.name)?,
-                None => writeln!(out, "- {}", row.name)?,
+                Some(reason) => writeln!(out, "- {name} (refused: {reason})")?,
+                None => writeln!(out, "- {name}")?,
             }
         }
         writeln!(out)?;
@@ -60,20 +63,27 @@ fn document() -> Result<String> {
             writeln!(out, "| {operation} | `{field}` | {note} |")?;
         }
     }
+    writeln!(out, "\n## Not planned\n")?;
+    for (what, why) in table.get(NOT_PLANNED).and_then(toml::Value::as_table).into_iter().flatten() {
+        writeln!(out, "- {what}: {}", why.as_str().with_context(|| format!("{what}: the reason is not text"))?)?;
+    }
     Ok(out)
 }
 
-/// The rows of `coverage.toml` by operation.
-fn accepted_without_effect(operations: &[String]) -> Result<BTreeMap<String, Vec<Field>>> {
-    let file = repository().join("coverage.toml");
+fn table(root: &Path) -> Result<toml::Table> {
+    let file = root.join("coverage.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let table: toml::Table = text.parse().context("coverage.toml is not TOML")?;
+    text.parse().context("coverage.toml is not TOML")
+}
+
+/// The rows of `coverage.toml` by operation.
+fn accepted_without_effect(table: &toml::Table, operations: &[String]) -> Result<BTreeMap<String, Vec<Field>>> {
     let mut found: BTreeMap<String, Vec<Field>> = BTreeMap::new();
-    for (service, members) in &table {
+    for (service, members) in table.iter().filter(|(service, _)| *service != NOT_PLANNED) {
         for (name, fields) in members.as_table().with_context(|| format!("[{service}] is not a table"))? {
             let operation = format!("{service}.{name}");
             if !operations.contains(&operation) {
-                bail!("coverage.toml names {operation}, which operations.toml does not");
+                bail!("coverage.toml names {operation}, which operations/{service}.toml does not");
             }
             for (field, note) in fields.as_table().with_context(|| format!("[{operation}] is not a table"))? {
                 let note = note.as_str().with_context(|| format!("{operation} {field}: the note is not text"))?;
@@ -90,6 +100,6 @@ mod tests {
 
     #[test]
     fn the_coverage_document_is_up_to_date() {
-        super::run(true).unwrap();
+        super::run(crate::checkout::repository(), true).unwrap();
     }
 }

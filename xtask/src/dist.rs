@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask dist`: the release as a tar file with the programs, the systemd units and the licence.
 
 use std::fs::{self, File};
 
 use anyhow::{Context, Result};
 
-use crate::repository;
+use crate::checkout::repository;
 use crate::suites::cargo;
 
 /// Builds and packs.

@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `cargo xtask fuzz`: the targets of the crate `fuzz`, guided by coverage.
 //!
-//! libFuzzer does the work. Its coverage is an LLVM pass, which a stable compiler runs, too, when told so by flags; they
-//! go with a build folder and a profile of their own. What is learnt stays in `target/fuzz/TARGET/corpus`, inputs that
-//! break a law in `target/fuzz/TARGET/found`. Not here: the fixed seeds of the tests (`fuzz/tests/seeds.rs`).
+//! Uses libFuzzer. Its coverage is an LLVM pass that flags enable in the stable compiler too; the flags need a separate
+//! build folder and profile. The corpus is kept in `target/fuzz/TARGET/corpus`, inputs that break a law in
+//! `target/fuzz/TARGET/found`. Not here: the fixed seeds of the tests (`fuzz/tests/seeds.rs`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,9 +13,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
-use crate::repository;
+use crate::checkout::repository;
 
-/// What `cargo fuzz` passes, without the sanitizers, which need a nightly compiler.
+/// Flags of `cargo fuzz`, without the sanitizers, which need a nightly compiler.
 const FLAGS: [&str; 7] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -25,13 +26,13 @@ const FLAGS: [&str; 7] = [
     "--cfg=fuzzing",
 ];
 
-/// Longest input, as in `fuzz/src/mutate.rs`.
+/// Maximum length of an input in bytes, as in `fuzz/src/mutate.rs`.
 const BYTES_MAX: usize = 16 * 1024;
 
-/// An input that takes longer is a finding.
+/// Maximum run time of an input; a longer one is a finding.
 const INPUT_S_MAX: u32 = 10;
 
-/// An input that needs more memory is a finding.
+/// Maximum memory of an input; a larger one is a finding.
 const MEMORY_MIB_MAX: u32 = 2048;
 
 struct Asked {
@@ -80,7 +81,7 @@ fn read(args: &[&str]) -> Result<Asked> {
     Ok(asked)
 }
 
-/// Every target has a folder of inputs.
+/// All targets: the names of the folders of inputs.
 fn known() -> Result<BTreeSet<String>> {
     names(&repository().join("fuzz/corpus"))
 }
@@ -110,7 +111,7 @@ fn build() -> Result<PathBuf> {
     Ok(folder.join(host).join("fuzz/berth-fuzz"))
 }
 
-/// The machine this compiler compiles for.
+/// Default target triple of the compiler.
 fn host() -> Result<String> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let output = Command::new(rustc).arg("-vV").output().context("cannot run rustc -vV")?;
@@ -119,7 +120,7 @@ fn host() -> Result<String> {
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
-/// Runs one target; the inputs found are those that were not there before.
+/// Runs one target and returns the new inputs that broke a law.
 fn fuzz(program: &Path, target: &str, asked: &Asked) -> Result<Vec<PathBuf>> {
     let folder = repository().join("target/fuzz").join(target);
     let (learnt, found) = (folder.join("corpus"), folder.join("found"));

@@ -1,26 +1,29 @@
-//! Service models as botocore keeps them, and the part of them that the listed operations reach.
+// SPDX-License-Identifier: Apache-2.0
+//! Service models of botocore, and their part that the listed operations reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// One service's model.
 pub struct Model {
-    /// The name botocore files the service under, such as `ec2`.
+    /// Botocore's name of the service, such as `ec2`.
     pub service: String,
     document: Value,
 }
 
 impl Model {
-    /// Reads `data/<service>/<newest version>/service-2.json[.gz]`.
-    pub fn read(data: &Path, service: &str) -> Result<Model> {
-        let folder = data.join(service);
+    /// Reads `<service>/<newest version>/service-2.json[.gz]` in the first of the folders that has the service.
+    pub fn read(folders: &[PathBuf], service: &str) -> Result<Model> {
+        let mut places = folders.iter().map(|folder| folder.join(service));
+        let folder = places
+            .find(|place| place.is_dir())
+            .with_context(|| format!("there is no model of {service} in the folders {folders:?}"))?;
         let mut versions: Vec<PathBuf> = std::fs::read_dir(&folder)
-            .with_context(|| format!("botocore keeps no service in {}", folder.display()))?
+            .with_context(|| format!("cannot read {}", folder.display()))?
             .map(|entry| Ok(entry?.path()))
             .collect::<Result<_>>()?;
         versions.sort();
@@ -30,9 +33,9 @@ impl Model {
         Ok(Model { service: service.to_owned(), document })
     }
 
-    /// The protocol word: `json`, `query` or `ec2`.
-    pub fn protocol(&self) -> &str {
-        self.document["metadata"]["protocol"].as_str().unwrap_or_default()
+    /// A metadata value of the service, such as `protocol`; empty if the model does not have it.
+    pub fn metadata(&self, key: &str) -> &str {
+        self.document["metadata"][key].as_str().unwrap_or_default()
     }
 
     /// The operation with this name.
@@ -91,7 +94,7 @@ impl Model {
         Ok(structures)
     }
 
-    /// True when a value of structure `from` can hold a `to` without a list or map between them.
+    /// True if a value of structure `from` can contain a `to` without a list or map between them.
     pub fn embeds(&self, from: &str, to: &str) -> bool {
         let mut todo = vec![from];
         let mut seen = BTreeSet::new();
@@ -112,7 +115,7 @@ impl Model {
     }
 }
 
-/// The shape a member, list item or operation end refers to.
+/// The shape to which a member, list item, input or output refers.
 pub fn shape_name(reference: &Value) -> Option<&str> {
     reference["shape"].as_str()
 }
@@ -127,17 +130,25 @@ pub fn required(shape: &Value) -> BTreeSet<&str> {
     shape["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
-/// The folder of botocore's models: `BOTOCORE_DATA`, else where python finds botocore.
-pub fn data_folder() -> Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("BOTOCORE_DATA") {
-        return Ok(folder.into());
-    }
-    let script = "import botocore,os;print(os.path.dirname(botocore.__file__))";
-    let output = Command::new("python3").args(["-c", script]).output().context("could not run python3")?;
-    if !output.status.success() {
-        bail!("python3 has no botocore; install it (pip install botocore) or set BOTOCORE_DATA to its data folder");
-    }
-    Ok(Path::new(String::from_utf8(output.stdout)?.trim()).join("data"))
+/// The list of packages that `scripts/prepare` installs into `target/venv`.
+const TOOLS: &str = "scripts/python-tools.txt";
+
+/// The folder of botocore's models in `target/venv`. Fails unless botocore is installed there in the listed version:
+/// the generated files must not depend on the machine.
+pub fn data_folder(root: &Path) -> Result<PathBuf> {
+    let list = std::fs::read_to_string(root.join(TOOLS)).with_context(|| format!("could not read {TOOLS}"))?;
+    let version = version_of("botocore", &list).with_context(|| format!("{TOOLS} lists no version of botocore"))?;
+    let python = std::fs::read_dir(root.join("target/venv/lib")).into_iter().flatten().flatten();
+    python
+        .map(|entry| entry.path().join("site-packages"))
+        .find(|packages| packages.join(format!("botocore-{version}.dist-info")).is_dir())
+        .map(|packages| packages.join("botocore/data"))
+        .with_context(|| format!("target/venv has no botocore {version}; run scripts/prepare"))
+}
+
+/// The version after `name==` in a list of packages.
+fn version_of<'a>(name: &str, list: &'a str) -> Option<&'a str> {
+    list.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("==")).map(str::trim)
 }
 
 fn read_maybe_gzip(folder: &Path) -> Result<String> {
@@ -150,4 +161,16 @@ fn read_maybe_gzip(folder: &Path) -> Result<String> {
             .with_context(|| format!("{} holds no service-2.json", folder.display()))?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_a_package_is_read_from_the_list() {
+        let list = "# botocore==1\nbotocore-stubs==2\nboto3==3\nbotocore==1.44.8\n";
+        assert_eq!(version_of("botocore", list), Some("1.44.8"));
+        assert_eq!(version_of("pytest", list), None);
+    }
 }

@@ -1,4 +1,5 @@
-//! Names of the service models as Rust spells them.
+// SPDX-License-Identifier: Apache-2.0
+//! Rust names for the names of the service models.
 
 /// `EnableResourceNameDnsAAAARecord` -> `enable_resource_name_dns_aaaa_record`, without keyword escapes.
 pub fn snake_case(name: &str) -> String {

@@ -1,135 +1,168 @@
-//! `operations.toml`, and the generated table and dispatch macro made from it.
+// SPDX-License-Identifier: Apache-2.0
+//! `operations/SERVICE.toml`: the operations of a service, with the facts that names and service models do not give.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
 
-use crate::gen_model::{Model, required, shape_name};
-use crate::gen_names::capitalised;
-use crate::gen_shapes::HEADER;
+use crate::gen_names::{capitalised, snake_case};
 
-/// One row of `operations.toml`.
-pub struct Row {
-    /// The service, such as `ecs`.
-    pub service: String,
-    /// The operation, such as `RunTask`.
+/// The file of one service.
+pub struct Service {
+    /// Botocore's name of the service, such as `ecs`; the name of the file.
     pub name: String,
-    action: String,
-    also: Vec<String>,
-    handler: String,
-    since: String,
-    rate: Option<String>,
-    /// Why the operation answers with an error, whatever it is asked; it acts when absent.
+    /// The crate of its rules, a folder of `crates/domain`.
+    pub rules: String,
+    /// True if each operation has a bucket of its own; otherwise the operations of a group share one.
+    pub has_bucket_per_operation: bool,
+    /// Groups of operations by name: burst of calls, and calls per second.
+    pub rates: BTreeMap<String, [u32; 2]>,
+    /// Operations by name.
+    pub operations: BTreeMap<String, Row>,
+}
+
+/// The line of one operation.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Access of its rule to the records.
+    pub access: Access,
+    /// The group of operations that share a rate limit, without the service's name; never throttled if absent.
+    pub rate: Option<String>,
+    /// Further permissions it checks.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// The kinds of resources on which its permission is decided.
+    #[serde(default)]
+    pub on: Vec<String>,
+    /// The reason why it always answers with an error; absent for an operation that can succeed.
     pub refuses: Option<String>,
+    /// The first release that supports it.
+    #[serde(default = "first_release")]
+    pub since: String,
 }
 
-impl Row {
-    /// The variant of `OperationId`, such as `EcsRunTask`.
+/// Access of a rule to the records.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// It reads a snapshot.
+    Read,
+    /// It changes records.
+    Write,
+    /// It has effects other than records.
+    Io,
+}
+
+fn first_release() -> String {
+    "0.1".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rules: String,
+    #[serde(default)]
+    buckets: Buckets,
+    #[serde(default)]
+    rates: BTreeMap<String, [u32; 2]>,
+    operations: BTreeMap<String, Row>,
+}
+
+#[derive(Default, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Buckets {
+    #[default]
+    Group,
+    Operation,
+}
+
+impl Service {
+    /// The variant of `Service`, such as `Ecs`.
     pub fn variant(&self) -> String {
-        format!("{}{}", capitalised(&self.service), self.name)
+        capitalised(&self.name)
     }
-}
 
-/// Reads the table; rows come out by service, then by name.
-pub fn read(path: &Path) -> Result<Vec<Row>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("could not read {}", path.display()))?;
-    let table: toml::Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
-    let mut rows = Vec::new();
-    for (service, operations) in &table {
-        let operations = operations.as_table().with_context(|| format!("{service} is not a table"))?;
-        for (name, row) in operations {
-            rows.push(row_of(service, name, row).with_context(|| format!("row [{service}.{name}]"))?);
+    /// The variant of `OperationId`, such as `EcsRunTask`.
+    pub fn operation_variant(&self, operation: &str) -> String {
+        format!("{}{operation}", self.variant())
+    }
+
+    /// The name of a group of operations, unique over all services, such as `ecs-cluster-read`.
+    pub fn group(&self, rate: &str) -> String {
+        format!("{}-{rate}", self.name)
+    }
+
+    fn read(name: &str, text: &str) -> Result<Self> {
+        let File { rules, buckets, rates, operations } = toml::from_str(text)?;
+        for (operation, row) in &operations {
+            if let Some(rate) = row.rate.as_ref().filter(|rate| !rates.contains_key(*rate)) {
+                bail!("{operation} is in the group {rate:?}, which [rates] does not have");
+            }
         }
+        if let Some(unused) = rates.keys().find(|rate| operations.values().all(|row| row.rate.as_ref() != Some(rate))) {
+            bail!("[rates] has the group {unused:?}, in which there is no operation");
+        }
+        let has_bucket_per_operation = buckets == Buckets::Operation;
+        Ok(Self { name: name.to_owned(), rules, has_bucket_per_operation, rates, operations })
     }
-    Ok(rows)
 }
 
-fn row_of(service: &str, name: &str, row: &toml::Value) -> Result<Row> {
-    let row = row.as_table().context("is not a table")?;
-    if let Some(odd) =
-        row.keys().find(|key| !["action", "also", "handler", "rate", "refuses", "since"].contains(&key.as_str()))
-    {
-        bail!("has an unknown key {odd}");
-    }
-    let text = |key: &str| {
-        row.get(key).and_then(toml::Value::as_str).map(str::to_owned).with_context(|| format!("lacks {key}"))
-    };
-    let also = row.get("also").and_then(toml::Value::as_array).into_iter().flatten();
-    Ok(Row {
-        service: service.to_owned(),
-        name: name.to_owned(),
-        action: text("action")?,
-        also: also.filter_map(toml::Value::as_str).map(str::to_owned).collect(),
-        handler: text("handler")?,
-        since: text("since")?,
-        rate: row.get("rate").and_then(toml::Value::as_str).map(str::to_owned),
-        refuses: row.get("refuses").and_then(toml::Value::as_str).map(str::to_owned),
-    })
+/// The function of an operation in the crate of its service's rules: `RunTask` is `run_task`.
+pub fn rule(operation: &str) -> String {
+    snake_case(operation)
 }
 
-/// The text of `operations.rs`.
-pub fn file(models: &[Model], rows: &[Row]) -> Result<String> {
-    let mut out = String::from(HEADER);
-    writeln!(out, "//! The table of operations.\n\nuse crate::{{Operation, Protocol, Service}};\n")?;
-    writeln!(out, "#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]\npub enum OperationId {{")?;
-    for row in rows {
-        writeln!(out, "{},", row.variant())?;
+/// Reads every file of the folder; services and operations are sorted by name.
+pub fn read(folder: &Path) -> Result<Vec<Service>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("could not read {}", folder.display()))?;
+    let mut services = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        services.push(Service::read(&name, &text).with_context(|| format!("in {}", path.display()))?);
     }
-    writeln!(out, "}}\n\nimpl OperationId {{\n/// The operation's row.")?;
-    writeln!(out, "pub const fn row(self) -> &'static Operation {{ &OPERATIONS[self as usize] }}\n}}\n")?;
-    writeln!(out, "/// Every operation, in the order of [`OperationId`].\npub static OPERATIONS: &[Operation] = &[")?;
-    for row in rows {
-        writeln!(out, "{},", table_row(model_of(models, row)?, row)?)?;
-    }
-    writeln!(out, "];\n")?;
-    dispatch_macro(&mut out, models, rows)?;
-    Ok(out)
+    ensure!(!services.is_empty(), "{} holds no service", folder.display());
+    services.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(services)
 }
 
-fn table_row(model: &Model, row: &Row) -> Result<String> {
-    let operation = model.operation(&row.name)?;
-    let protocol = match model.protocol() {
-        "json" => "AwsJson11",
-        "query" => "AwsQuery",
-        "ec2" => "Ec2Query",
-        other => bail!("{} speaks {other}, which the generator does not know", row.service),
-    };
-    let input = shape_name(&operation["input"]).with_context(|| format!("{} has no input", row.name))?;
-    let needed: Vec<&str> = required(model.shape(input)?).into_iter().collect();
-    Ok(format!(
-        "Operation {{ id: OperationId::{}, service: Service::{}, name: {:?}, protocol: Protocol::{protocol}, \
-         action: {:?}, also: &{:?}, handler: {:?}, since: {:?}, rate: {:?}, required_members: &{needed:?}, \
-         result_wrapper: {:?}, has_output: {} }}",
-        row.variant(),
-        capitalised(&row.service),
-        row.name,
-        row.action,
-        row.also,
-        row.handler,
-        row.since,
-        row.rate.as_deref().unwrap_or_default(),
-        operation["output"]["resultWrapper"].as_str().unwrap_or_default(),
-        operation["output"].is_object(),
-    ))
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
 
-fn dispatch_macro(out: &mut String, models: &[Model], rows: &[Row]) -> Result<()> {
-    writeln!(
-        out,
-        "/// Calls `$with! {{ (id, service module, input, handler path) ... }}` with one row per operation, so that"
-    )?;
-    writeln!(out, "/// dispatch is written once and never lists operations a second time.")?;
-    writeln!(out, "#[macro_export]\nmacro_rules! for_each_operation {{ ($with:ident) => {{ $with! {{")?;
-    for row in rows {
-        let operation = model_of(models, row)?.operation(&row.name)?;
-        let input = capitalised(shape_name(&operation["input"]).unwrap_or_default());
-        writeln!(out, "({}, {}, {input}, {})", row.variant(), row.service, row.handler)?;
+    fn refusal(text: &str) -> String {
+        format!("{:#}", Service::read("ecs", text).err().unwrap())
     }
-    writeln!(out, "}} }} }}")?;
-    Ok(())
-}
 
-fn model_of<'a>(models: &'a [Model], row: &Row) -> Result<&'a Model> {
-    models.iter().find(|model| model.service == row.service).with_context(|| format!("no model of {}", row.service))
+    #[test]
+    fn a_line_says_only_what_cannot_be_derived() {
+        let text =
+            "rules = 'ecs'\n[rates]\nread = [2, 1]\n[operations]\nListTasks = { access = 'read', rate = 'read' }";
+        let service = Service::read("ecs", text).unwrap();
+        let row = &service.operations["ListTasks"];
+        assert!(row.access == Access::Read && row.also.is_empty() && row.on.is_empty() && row.since == "0.1");
+        assert_eq!(
+            (service.operation_variant("ListTasks"), rule("ListTasks")),
+            ("EcsListTasks".into(), "list_tasks".into())
+        );
+        assert_eq!(service.group("read"), "ecs-read");
+    }
+
+    #[test]
+    fn a_line_with_a_mistake_is_refused() {
+        let unknown = refusal("rules = 'ecs'\n[operations]\nListTasks = { access = 'read', action = 'ecs:ListTasks' }");
+        assert!(unknown.contains("unknown field `action`"), "{unknown}");
+        let group = refusal("rules = 'ecs'\n[operations]\nListTasks = { access = 'read', rate = 'read' }");
+        assert!(group.contains("the group \"read\", which [rates] does not have"), "{group}");
+        let unused = refusal("rules = 'ecs'\n[rates]\nread = [2, 1]\n[operations]\nListTasks = { access = 'read' }");
+        assert!(unused.contains("\"read\", in which there is no operation"), "{unused}");
+    }
 }

@@ -1,30 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Development tasks, run as `cargo xtask TASK`. `cargo xtask help` lists them.
 
+mod checkout;
 mod coverage;
 mod dist;
+mod edges;
 mod fuzz;
+mod gen_doors;
+mod gen_file;
 mod gen_model;
 mod gen_names;
 mod gen_operations;
 mod gen_shapes;
+mod gen_table;
+mod generated;
+mod knots;
+mod licences;
+mod modules;
+mod names;
+mod quiet;
+mod soak;
+mod soak_service;
+mod sources;
 mod suites;
 mod tidy;
+mod unbounded;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use crate::checkout::repository;
+
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
-  check                    format, lints, tidy rules, generated files: what must hold before a commit
+  check                    format, lints, tidy rules, generated files: the checks before a commit
   test [SUITE...]          the test suites: fast, kernel, acceptance (all when none is named; the last two need root)
-  gen [--check]            generate shapes, operation table and docs/coverage.md from operations.toml and coverage.toml
+  gen [--check]            generate shapes, operation table and docs/coverage.md from operations/ and coverage.toml
   image NAME --out FILE    make a container image of the test kit as an OCI archive: nginx, busybox, web, api
   bench [SUITE...]         measure this machine (root): units, datapath, cni, launch, api; see docs/performance.md
   fuzz [TARGET] [--minutes N] [--seed S]
                            look for inputs that break a law (one target or all, N minutes each; 1 if not said)
+  soak [CASE...]           tests that take too long to run for each change: service, upgrade (root)
   dist                     build the release and pack it into target/dist/
 ";
 
@@ -44,14 +63,15 @@ fn run() -> Result<()> {
     match words.as_slice() {
         ["check"] => suites::check(),
         ["test", suites @ ..] => suites::test(suites),
-        ["gen"] => gen_shapes::run(false).and_then(|()| coverage::run(false)),
-        ["gen", "--check"] => gen_shapes::run(true).and_then(|()| coverage::run(true)),
+        ["gen"] => generated::run(false),
+        ["gen", "--check"] => generated::run(true),
         ["image", name, "--out", file] | ["image", "--out", file, name] => {
             testkit::images::make(name, repository(), &PathBuf::from(file))
                 .with_context(|| format!("cannot make the image {name}"))
         }
         ["bench", rest @ ..] => suites::bench(rest),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["soak", cases @ ..] => soak::run(cases),
         ["dist"] => dist::run(),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
@@ -59,9 +79,4 @@ fn run() -> Result<()> {
         }
         _ => bail!("unknown task: {}\n{USAGE}", args.join(" ")),
     }
-}
-
-/// The root of the checkout.
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }

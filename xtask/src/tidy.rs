@@ -1,51 +1,21 @@
-//! Rules about the house that no compiler checks: who may depend on whom, what the pure rooms may not know, names and
-//! sizes of files, modules without cycles.
+// SPDX-License-Identifier: Apache-2.0
+//! Rules that no compiler checks: dependencies between crates, words forbidden in pure crates, names and sizes of
+//! files, modules without cycles.
 //!
-//! Everything is read from `Cargo.toml` files and sources as text; a finding names file and rule.
+//! Everything is read from `Cargo.toml` files and sources as text; a finding names file and rule. The dependencies
+//! between crates are in `edges`, the cycles of modules in `knots`.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-/// Rooms and the rooms each may know.
-const EDGES: &[(&str, &[&str])] = &[
-    ("berth", &["control", "node", "fabric", "shim", "types"]),
-    ("control", &["wire", "domain", "store", "shapes", "types"]),
-    ("node", &["fabric", "shim", "types"]),
-    ("domain", &["shapes", "types"]),
-    ("wire", &["shapes"]),
-    ("store", &["types"]),
-    ("fabric", &["types"]),
-    ("shim", &["types"]),
-    ("shapes", &[]),
-    ("types", &[]),
-];
+use crate::edges::{self, Crate};
+use crate::modules::Modules;
+use crate::sources::{is_test_file, relative, sources, without_tests};
+use crate::{knots, licences, unbounded};
 
-/// Rooms that decide and translate: equal input, equal output.
-const PURE: &[&str] = &["types", "shapes", "wire", "domain"];
-
-/// What a pure room may not depend on.
-const IMPURE_CRATES: &[&str] = &[
-    "tokio",
-    "tokio-util",
-    "tokio-stream",
-    "rand",
-    "getrandom",
-    "uuid",
-    "libc",
-    "nix",
-    "rustix",
-    "aya",
-    "netlink-sys",
-    "netlink-packet-route",
-    "hyper",
-    "tonic",
-    "redb",
-];
-
-/// What a pure room may not say.
+/// Words forbidden in a pure crate.
 const IMPURE_WORDS: &[&str] = &[
     "Instant::now",
     "SystemTime::now",
@@ -58,270 +28,86 @@ const IMPURE_WORDS: &[&str] = &[
     "std::env::var",
 ];
 
-/// Names that say nothing.
+/// File names that name no feature.
 const EMPTY_NAMES: &[&str] = &["utils.rs", "util.rs", "helpers.rs", "common.rs", "manager.rs", "service.rs", "misc.rs"];
+
+/// Attribute required in the root of a pure crate; `clippy.toml` lists the methods.
+const DENIES_CLOCKS: &str = "#![deny(clippy::disallowed_methods)]";
 
 const LINES_MAX: usize = 900;
 
-/// Written by `cargo xtask gen`; of any length.
-const GENERATED_FOLDER: &str = "crates/shapes/src";
-
-/// A crate of the workspace.
-pub struct Crate {
-    /// Package name.
-    pub name: String,
-    /// Folder with its `Cargo.toml`.
-    pub folder: PathBuf,
-}
-
-/// Every crate of the workspace.
-pub fn crates(root: &Path) -> Result<Vec<Crate>> {
-    let mut folders: Vec<PathBuf> = ["testkit", "bench", "fuzz", "xtask"].iter().map(|name| root.join(name)).collect();
-    for entry in fs::read_dir(root.join("crates"))? {
-        folders.push(entry?.path());
-    }
-    folders.sort();
-    folders.retain(|folder| folder.join("Cargo.toml").is_file());
-    folders
-        .into_iter()
-        .map(|folder| {
-            let name = manifest(&folder)?["package"]["name"].as_str().context("a package has a name")?.to_owned();
-            Ok(Crate { name, folder })
-        })
-        .collect()
-}
+/// Beginning of one of the first two lines of a file written by `cargo xtask gen`; such a file may be of any length.
+const GENERATED: &str = "// @generated";
 
 /// Fails with all findings, one line each.
 pub fn check(root: &Path) -> Result<()> {
     let findings = findings(root)?;
-    if findings.is_empty() { Ok(()) } else { bail!("the house is not tidy:\n  {}", findings.join("\n  ")) }
+    if findings.is_empty() { Ok(()) } else { bail!("tidy rules are broken:\n  {}", findings.join("\n  ")) }
 }
 
 fn findings(root: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    for (room, allowed) in EDGES {
-        let folder = root.join("crates").join(room);
-        let dependencies = dependencies(&folder)?;
-        found.extend(edges_outside(room, allowed, &dependencies));
-        if PURE.contains(room) {
-            found.extend(
-                dependencies
-                    .iter()
-                    .filter(|name| IMPURE_CRATES.contains(&name.as_str()))
-                    .map(|name| format!("crates/{room} depends on {name}, which a pure room may not know")),
-            );
-        }
-        let sources = sources(&folder.join("src"))?;
-        if PURE.contains(room) {
-            found.extend(impure_words(root, &sources)?);
-        }
-        found.extend(cycles(room, &module_uses(&folder.join("src"), &sources)?));
+    let read = |file: &str| fs::read_to_string(root.join(file)).with_context(|| format!("cannot read {file}"));
+    let crates = edges::crates(root)?;
+    let table = edges::table(&read(edges::TABLE)?)?;
+    let mut found = edges::findings(&crates, &table);
+    let mut all_knots = Vec::new();
+    for krate in &crates {
+        let is_pure = table.get(&krate.name).is_some_and(edges::Row::is_pure);
+        found.extend(findings_in(root, krate, is_pure)?);
+        all_knots.extend(knots::knots(&krate.name, &Modules::read(&krate.folder.join("src"))?));
     }
-    for krate in crates(root)? {
-        for file in sources(&krate.folder)? {
-            found.extend(file_findings(root, &file)?);
+    found.extend(licences::findings(root)?);
+    found.extend(knots::differences(&all_knots, &knots::read(&read(knots::LIST)?)?));
+    Ok(found)
+}
+
+fn findings_in(root: &Path, krate: &Crate, is_pure: bool) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    if is_pure && !fs::read_to_string(krate.folder.join("src/lib.rs"))?.contains(DENIES_CLOCKS) {
+        found.push(format!("{} is pure; its lib.rs must say {DENIES_CLOCKS}", krate.name));
+    }
+    for file in sources(&krate.folder)? {
+        let text = fs::read_to_string(&file)?;
+        let shown = relative(root, &file);
+        found.extend(file_findings(&shown, &text));
+        if is_test_file(&file) || !file.starts_with(krate.folder.join("src")) {
+            continue;
+        }
+        if is_pure {
+            found.extend(impure_words(&shown, &text));
+        }
+        if unbounded::CRATES.contains(&krate.name.as_str()) {
+            found.extend(unbounded::findings(&shown, &without_tests(&text)));
         }
     }
     Ok(found)
 }
 
-fn manifest(folder: &Path) -> Result<toml::Table> {
-    let file = folder.join("Cargo.toml");
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    text.parse().with_context(|| format!("{} is not TOML", file.display()))
+fn impure_words(shown: &str, text: &str) -> Vec<String> {
+    let text = without_tests(text);
+    let words = IMPURE_WORDS.iter().filter(|word| text.contains(**word));
+    words.map(|word| format!("{shown}: {word} has no place in a pure crate")).collect()
 }
 
-/// Names of what a crate needs to run (not of what its tests need).
-fn dependencies(folder: &Path) -> Result<Vec<String>> {
-    let manifest = manifest(folder)?;
-    Ok(manifest
-        .get("dependencies")
-        .and_then(toml::Value::as_table)
-        .into_iter()
-        .flat_map(|table| table.keys().cloned())
-        .collect())
-}
-
-fn edges_outside(room: &str, allowed: &[&str], dependencies: &[String]) -> Vec<String> {
-    dependencies
-        .iter()
-        .filter_map(|name| name.strip_prefix("berth-"))
-        .filter(|other| !allowed.contains(other))
-        .map(|other| format!("crates/{room} depends on crates/{other}: not an edge of the house"))
-        .collect()
-}
-
-fn impure_words(root: &Path, sources: &[PathBuf]) -> Result<Vec<String>> {
+fn file_findings(shown: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for file in sources.iter().filter(|file| !is_test_file(file)) {
-        let text = without_tests(&fs::read_to_string(file)?);
-        for word in IMPURE_WORDS.iter().filter(|word| text.contains(**word)) {
-            found.push(format!("{}: {word} has no place in a pure room", relative(root, file)));
-        }
+    let path = Path::new(shown);
+    if path.file_name().is_some_and(|name| EMPTY_NAMES.contains(&name.to_string_lossy().as_ref())) {
+        found.push(format!("{shown}: the name describes no feature; rename the file"));
     }
-    Ok(found)
-}
-
-fn file_findings(root: &Path, file: &Path) -> Result<Vec<String>> {
-    let mut found = Vec::new();
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let shown = relative(root, file);
-    if EMPTY_NAMES.contains(&name.as_ref()) {
-        found.push(format!("{shown}: the name says nothing; name the feature"));
+    if text.lines().take(2).any(|line| line.starts_with(GENERATED)) {
+        return found;
     }
-    let text = fs::read_to_string(file)?;
     let lines = text.lines().count();
-    if lines > LINES_MAX && !shown.starts_with(GENERATED_FOLDER) {
+    if lines > LINES_MAX {
         found.push(format!("{shown}: {lines} lines; split it by feature (at most {LINES_MAX})"));
     }
-    if !text.starts_with("//!") && !is_test_file(file) && !shown.starts_with(GENERATED_FOLDER) {
-        found.push(format!("{shown}: the first line does not say what the file is (`//! ...`)"));
-    }
-    Ok(found)
-}
-
-/// Which file of a crate names which file of another top module. Files of one top module may know each other freely;
-/// `mod.rs` and `lib.rs` only gather, so what is named through them counts for them alone.
-fn module_uses(src: &Path, sources: &[PathBuf]) -> Result<BTreeMap<String, BTreeSet<String>>> {
-    let files: Vec<&PathBuf> = sources.iter().filter(|file| !is_test_file(file)).collect();
-    let names: BTreeSet<String> = files.iter().filter_map(|file| module_of(src, file)).collect();
-    let mut modules = BTreeMap::new();
-    for file in files {
-        let Some(module) = module_of(src, file) else { continue };
-        let text = without_tests(&fs::read_to_string(file)?);
-        let mut uses: BTreeSet<String> = crate_paths(&text).iter().filter_map(|path| nearest(&names, path)).collect();
-        uses.retain(|other| top(other) != top(&module));
-        modules.insert(module, uses);
-    }
-    Ok(modules)
-}
-
-/// `a::b` for `src/a/b.rs` and for `src/a/b/mod.rs`; nothing for roots of crates.
-fn module_of(src: &Path, file: &Path) -> Option<String> {
-    let path = file.strip_prefix(src).ok()?.with_extension("");
-    let mut parts: Vec<String> = path.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    if parts.last().is_some_and(|part| part == "mod") {
-        parts.pop();
-    }
-    (!matches!(parts.first()?.as_str(), "lib" | "main" | "bin")).then(|| parts.join("::"))
-}
-
-/// The module a path leads to, as deep as there is a file.
-fn nearest(names: &BTreeSet<String>, path: &str) -> Option<String> {
-    let parts: Vec<&str> = path.split("::").collect();
-    (1..=parts.len()).rev().map(|length| parts[..length].join("::")).find(|name| names.contains(name))
-}
-
-fn top(module: &str) -> &str {
-    module.split("::").next().unwrap_or(module)
-}
-
-/// The paths after `crate::`, those inside braces written out.
-fn crate_paths(text: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
-    let code = code.join(" ");
-    for (at, _) in code.match_indices("crate::") {
-        expand("", &code[at + "crate::".len()..], &mut found);
+    let is_licence = |line: &&str| line.starts_with("// SPDX-License-Identifier:") || line.is_empty();
+    let begins_with_header = text.lines().find(|line| !is_licence(line)).is_some_and(|line| line.starts_with("//!"));
+    if !begins_with_header && !is_test_file(path) {
+        found.push(format!("{shown}: does not begin with a description of the file (`//! ...`)"));
     }
     found
-}
-
-/// Reads one path of a `use` or an expression, after `prefix`.
-fn expand(prefix: &str, text: &str, found: &mut BTreeSet<String>) {
-    let word: String = text.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
-    let path = format!("{prefix}{word}");
-    if let Some(group) = text[word.len()..].strip_prefix('{').filter(|_| word.is_empty() || word.ends_with("::")) {
-        for name in top_names(group) {
-            expand(&path, &name, found);
-        }
-    } else {
-        found.insert(path.trim_end_matches(':').to_owned());
-    }
-}
-
-/// The names at the outermost level of `a::b, c::{d, e}, f}`.
-fn top_names(group: &str) -> Vec<String> {
-    let (mut depth, mut names, mut name) = (0, Vec::new(), String::new());
-    for c in group.chars() {
-        match c {
-            '}' if depth == 0 => break,
-            ',' if depth == 0 => names.push(std::mem::take(&mut name)),
-            _ => {
-                depth += i32::from(c == '{') - i32::from(c == '}');
-                name.push(c);
-            }
-        }
-    }
-    names.push(name);
-    names.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
-}
-
-fn cycles(room: &str, uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let mut left = uses.clone();
-    loop {
-        let ends: Vec<String> = left.iter().filter(|(_, uses)| uses.is_empty()).map(|(name, _)| name.clone()).collect();
-        if ends.is_empty() {
-            break;
-        }
-        for end in ends {
-            left.remove(&end);
-            left.values_mut().for_each(|uses| {
-                uses.remove(&end);
-            });
-        }
-    }
-    // What only leads into a cycle is no part of it.
-    loop {
-        let used: BTreeSet<String> = left.values().flatten().cloned().collect();
-        let before = left.len();
-        left.retain(|name, _| used.contains(name));
-        if left.len() == before {
-            break;
-        }
-    }
-    if left.is_empty() {
-        return Vec::new();
-    }
-    let knot: Vec<String> = left
-        .iter()
-        .map(|(name, uses)| {
-            let uses: Vec<&str> = uses.iter().filter(|other| left.contains_key(*other)).map(String::as_str).collect();
-            format!("{name} -> {}", uses.join(" + "))
-        })
-        .collect();
-    vec![format!("crates/{room}: modules use each other in a circle: {}", knot.join("; "))]
-}
-
-fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(found) };
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            if path.file_name().is_some_and(|name| name != "target") {
-                found.extend(sources(&path)?);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn is_test_file(file: &Path) -> bool {
-    file.components().any(|part| matches!(part.as_os_str().to_string_lossy().as_ref(), "tests" | "tests.rs"))
-        || file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("_tests"))
-}
-
-/// The text up to its test module, which by custom ends the file.
-fn without_tests(text: &str) -> String {
-    text.split("#[cfg(test)]\nmod ").next().unwrap_or_default().to_owned()
-}
-
-fn relative(root: &Path, file: &Path) -> String {
-    file.strip_prefix(root).unwrap_or(file).display().to_string()
 }
 
 #[cfg(test)]
@@ -331,44 +117,24 @@ mod tests {
 
     #[test]
     fn the_house_is_tidy() {
-        check(crate::repository()).unwrap();
+        check(crate::checkout::repository()).unwrap();
     }
 
     #[test]
-    fn an_edge_that_is_not_drawn_is_found() {
-        let dependencies = ["berth-types".to_owned(), "berth-store".to_owned(), "serde".to_owned()];
+    fn generated_files_may_be_long_and_others_say_what_they_are() {
+        let long = "x\n".repeat(LINES_MAX + 1);
+        assert!(file_findings("a.rs", "// SPDX-License-Identifier: Apache-2.0\n\n//! Words.\n").is_empty());
+        assert!(file_findings("a.rs", &format!("{GENERATED}\n{long}")).is_empty());
+        assert_eq!(file_findings("a.rs", &long).len(), 2);
         assert_eq!(
-            edges_outside("domain", &["shapes", "types"], &dependencies),
-            ["crates/domain depends on crates/store: not an edge of the house"]
+            file_findings("a/utils.rs", "//! Words.\n"),
+            ["a/utils.rs: the name describes no feature; rename the file"]
         );
     }
 
     #[test]
-    fn a_circle_of_modules_is_found_and_what_leads_to_it_is_not_blamed() {
-        let uses = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-        let mut graph = BTreeMap::from([
-            ("door".to_owned(), uses(&["ring"])),
-            ("ring".to_owned(), uses(&["chain"])),
-            ("chain".to_owned(), uses(&["ring", "leaf"])),
-            ("leaf".to_owned(), uses(&[])),
-        ]);
-        assert_eq!(cycles("x", &graph), ["crates/x: modules use each other in a circle: chain -> ring; ring -> chain"]);
-        graph.insert("chain".to_owned(), uses(&["leaf"]));
-        assert!(cycles("x", &graph).is_empty());
-    }
-
-    #[test]
-    fn paths_after_crate_are_read_inside_braces_too() {
-        let text = "use crate::{state::{Snapshot, vpc::Vpc}, env};\n// crate::comment\nlet x = crate::page::next();";
-        let names: Vec<String> = crate_paths(text).into_iter().collect();
-        assert_eq!(names, ["env", "page::next", "state::Snapshot", "state::vpc::Vpc"]);
-    }
-
-    #[test]
-    fn a_path_leads_to_the_deepest_file() {
-        let names = BTreeSet::from(["vpc".to_owned(), "vpc::record".to_owned()]);
-        assert_eq!(nearest(&names, "vpc::record::Eni").as_deref(), Some("vpc::record"));
-        assert_eq!(nearest(&names, "vpc::Eni").as_deref(), Some("vpc"));
-        assert_eq!(nearest(&names, "Snapshot"), None);
+    fn a_clock_in_a_pure_crate_is_found_outside_its_tests() {
+        let text = "fn f() { Instant::now(); }\n#[cfg(test)]\nmod tests { std::fs::read(x) }";
+        assert_eq!(impure_words("a.rs", text), ["a.rs: Instant::now has no place in a pure crate"]);
     }
 }

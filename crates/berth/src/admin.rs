@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Questions to a running server over its Unix socket.
 
 use std::io::{ErrorKind, Read, Write};
@@ -7,11 +8,11 @@ use anyhow::{Context, Result, bail};
 use berth_types::admin::{Reply, Request, Status};
 use berth_types::link::{FRAME_BYTES_MAX, ToNode, ToServer};
 
-use crate::place::Place;
+use crate::installation::Installation;
 
-/// Asks and waits for the answer.
-pub fn ask(place: &Place, request: Request) -> Result<Reply> {
-    let socket = place.socket();
+/// Sends a question and waits for the answer.
+pub fn ask(installation: &Installation, request: Request) -> Result<Reply> {
+    let socket = installation.socket();
     let mut stream = match UnixStream::connect(&socket) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
@@ -31,11 +32,11 @@ pub fn ask(place: &Place, request: Request) -> Result<Reply> {
     stream.read_exact(&mut length).context("the server closed the connection without an answer; see its log")?;
     let length = u32::from_be_bytes(length) as usize;
     if length > FRAME_BYTES_MAX {
-        bail!("the server's answer has {length} bytes; it speaks another protocol");
+        bail!("the server's answer has {length} bytes; it uses another protocol");
     }
     let mut frame = vec![0; length];
     stream.read_exact(&mut frame).context("the server closed the connection within its answer")?;
-    match serde_json::from_slice(&frame).context("the server speaks another version of the protocol")? {
+    match serde_json::from_slice(&frame).context("the server uses another version of the protocol")? {
         ToNode::Admin(Ok(reply)) => Ok(reply),
         ToNode::Admin(Err(reason)) | ToNode::Refused { reason } => bail!("{reason}"),
         ToNode::Intent { .. } | ToNode::Patch(_) => bail!("the server took this for a node's connection"),
@@ -43,9 +44,9 @@ pub fn ask(place: &Place, request: Request) -> Result<Reply> {
 }
 
 /// The server's state.
-pub fn status(place: &Place) -> Result<Status> {
-    match ask(place, Request::Status)? {
+pub fn status(installation: &Installation) -> Result<Status> {
+    match ask(installation, Request::Status)? {
         Reply::Status(status) => Ok(status),
-        other => bail!("the server answered {other:?} to a question for its status"),
+        other => bail!("the server answered {other:?} to a question about its status"),
     }
 }

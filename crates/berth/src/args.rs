@@ -1,13 +1,18 @@
-//! The command line: words, options, environment variables and the help that teaches them.
+// SPDX-License-Identifier: Apache-2.0
+//! The command line: commands, options, environment variables and their help texts.
 //!
-//! Only what can be said; what it does is in `command/`.
+//! This module only parses; the commands are in `command/`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use berth_control::Transport;
+use berth_node::ImageLimits;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Amazon ECS with task networking, made real on Linux hosts.
+use crate::server_names;
+
+/// Amazon ECS with task networking, on your own Linux hosts.
 #[derive(Debug, Parser)]
 #[command(
     name = "berth",
@@ -18,26 +23,26 @@ Start here:
   berth up                       run everything on this machine (root)
   eval \"$(berth env)\"            point the aws CLI, boto3, Terraform at it
   aws ecs create-cluster         ... and use them as with AWS
-  berth down                     stop and clean everything away
+  berth down                     stop everything and clean up
 
 `berth COMMAND --help` explains a command with examples."
 )]
 pub struct Berth {
-    /// Where data, sockets and names of this installation are.
+    /// Data, sockets and names of this installation.
     #[command(flatten)]
-    pub place: PlaceArgs,
-    /// What to do.
+    pub installation: InstallationArgs,
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Which installation on this machine is meant.
+/// Selects an installation on this machine.
 #[derive(Clone, Debug, Args)]
-pub struct PlaceArgs {
-    /// Folder of lasting data: records, images, logs, the administrator's key
+pub struct InstallationArgs {
+    /// Folder of persistent data: records, images, logs, the administrator's key
     #[arg(long, global = true, env = "BERTH_DATA", default_value = "/var/lib/berth", value_name = "DIR")]
     pub data: PathBuf,
-    /// Folder of sockets and namespaces, gone after a reboot
+    /// Folder of sockets and namespaces, removed by a reboot
     #[arg(long, global = true, env = "BERTH_RUN", default_value = "/run/berth", value_name = "DIR")]
     pub run: PathBuf,
     /// Name of the installation; several may run side by side, each in a network namespace of its own
@@ -45,7 +50,7 @@ pub struct PlaceArgs {
     pub instance: String,
 }
 
-/// What to do.
+/// The command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything on this machine: server and node, restarted when they die
@@ -57,25 +62,25 @@ pub enum Command {
     /// Run the node only: containers and packets of this host
     #[command(after_help = NODE_HELP)]
     Node(NodeArgs),
-    /// Stop tasks and processes and remove all they made in the kernel
+    /// Stop tasks and processes and remove everything they created in the kernel
     #[command(after_help = DOWN_HELP)]
     Down(DownArgs),
     /// Print the environment that points AWS tools at Berth
     #[command(after_help = ENV_HELP)]
     Env(EnvArgs),
-    /// Show what runs
+    /// Show the running processes, server and hosts
     #[command(after_help = STATUS_HELP)]
     Status(ShowArgs),
-    /// Say what this machine lacks, with the cure
+    /// Report missing requirements of this machine, with remedies
     #[command(after_help = DOCTOR_HELP)]
     Doctor(ShowArgs),
-    /// Run a command from a fresh network interface inside a VPC
+    /// Run a command from a new network interface inside a VPC
     #[command(after_help = SHELL_HELP)]
     Shell(ShellArgs),
-    /// Say why a packet arrives or does not: each gate with the rule that decides
+    /// Report why a packet arrives or does not: each gate with the rule that decides
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
-    /// Show what the containers of a task have written
+    /// Show the output of a task's containers
     #[command(after_help = LOGS_HELP)]
     Logs(LogsArgs),
     /// Container images on this machine's hosts
@@ -92,20 +97,34 @@ pub struct ServerOptions {
     /// Address of the AWS API
     #[arg(long, env = "BERTH_LISTEN", default_value = "127.0.0.1:4566", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
-    /// Region it serves
+    /// Serve HTTPS, with a certificate of the installation's own authority (DATA/ca/certificate.pem)
+    #[arg(long, env = "BERTH_TLS", conflicts_with = "insecure_listen")]
+    pub tls: bool,
+    /// Another name or address by which clients call the server, for its certificate; may be given several times
+    #[arg(long, env = "BERTH_TLS_NAME", requires = "tls", value_delimiter = ',', value_name = "NAME",
+        value_parser = server_names::name)]
+    pub tls_name: Vec<String>,
+    /// Serve plain HTTP on an address other machines reach; they can read every answer unless something in front of the
+    /// server encrypts
+    #[arg(long, env = "BERTH_INSECURE_LISTEN")]
+    pub insecure_listen: bool,
+    /// Address of /_berth/health and /_berth/metrics, on loopback; by default 127.0.0.1 and the port after --listen's
+    #[arg(long, env = "BERTH_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    pub admin_listen: Option<SocketAddr>,
+    /// Region of the API
     #[arg(long, env = "BERTH_REGION", default_value = "us-west-2")]
     pub region: String,
-    /// Account it serves: 12 digits
+    /// Account of the API: 12 digits
     #[arg(long, env = "BERTH_ACCOUNT", default_value = "123456789012", value_parser = account)]
     pub account: String,
-    /// Accept any access key without looking at its signature, e.g. test/test; everybody who reaches the port is root
+    /// Accept any access key without verifying its signature, e.g. test/test; everyone who reaches the port is root
     #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
     pub trust_any_key: bool,
-    /// How long stopped tasks can be described
+    /// Time for which stopped tasks can be described
     #[arg(long, env = "BERTH_KEEP_STOPPED_TASKS", default_value_t = 60, value_name = "MINUTES")]
     pub keep_stopped_tasks: u32,
-    /// Limit how often operations are called: off, aws (the rates AWS documents), or GROUP=BURST/PER_SECOND on top of
-    /// either, such as ecs-cluster-modify=20/1; may be given several times. Who calls too often gets AWS's errors
+    /// Rate limits of operations: off, aws (the rates AWS documents), or GROUP=BURST/PER_SECOND on top of either, such
+    /// as ecs-cluster-modify=20/1; may be given several times. Calls above a limit get AWS's errors
     #[arg(long, env = "BERTH_THROTTLE", value_delimiter = ',', default_value = "off", value_name = "RATE")]
     pub throttle: Vec<String>,
 }
@@ -116,11 +135,12 @@ pub struct NodeOptions {
     /// ECS cluster this host joins as a container instance, as soon as the cluster exists
     #[arg(long, env = "BERTH_CLUSTER", default_value = "default", value_name = "NAME")]
     pub cluster: String,
-    /// Ask another address for images of a registry; may be given several times
+    /// Use another address for the images of a registry; may be given several times. A registry on this machine is used
+    /// only if it is named here: 127.0.0.1:5000=http://127.0.0.1:5000
     #[arg(long, env = "BERTH_MIRROR", value_delimiter = ',', value_name = "REGISTRY=URL")]
     pub mirror: Vec<String>,
-    /// When images are pulled: default (always, and the cached one is used when that fails), always, once, or
-    /// prefer-cached (and never cleaned up)
+    /// When images are pulled: default (always; the cached one is used when that fails), always, once, or prefer-cached
+    /// (and never cleaned up)
     #[arg(long, env = "BERTH_IMAGE_PULL_BEHAVIOR", default_value = "default", value_name = "WHEN")]
     pub image_pull_behavior: String,
     /// Minutes between two clean-ups of images
@@ -129,13 +149,26 @@ pub struct NodeOptions {
     /// Images used within this time are not cleaned up
     #[arg(long, env = "BERTH_IMAGE_MINIMUM_CLEANUP_AGE", default_value_t = 60, value_name = "MINUTES")]
     pub image_minimum_cleanup_age: u64,
-    /// Images taken away in one clean-up
+    /// Maximum number of images removed in one clean-up
     #[arg(long, env = "BERTH_NUM_IMAGES_DELETE_PER_CYCLE", default_value_t = 5, value_name = "COUNT")]
     pub num_images_delete_per_cycle: usize,
+    /// Limits of one image.
+    #[command(flatten)]
+    pub image_limits: ImageLimitOptions,
+    /// Hours after which the logs of a stopped task are removed
+    #[arg(long, env = "BERTH_STOPPED_LOGS_MAX_AGE", default_value_t = 168, value_name = "HOURS")]
+    pub stopped_logs_max_age: u32,
+    /// Maximum size of the logs of all stopped tasks; the oldest are removed first
+    #[arg(long, env = "BERTH_STOPPED_LOGS_MAX_SIZE", default_value_t = 1024, value_name = "MIB")]
+    pub stopped_logs_max_size: u32,
+    /// New tasks are placed here only while this part of the data folder's file system is free
+    #[arg(long, env = "BERTH_FREE_SPACE_MIN", default_value_t = 10, value_name = "PERCENT",
+        value_parser = clap::value_parser!(u8).range(0..=99))]
+    pub free_space_min: u8,
     /// Socket of a running containerd; by default Berth starts one of its own
     #[arg(long, env = "BERTH_CONTAINERD", value_name = "SOCKET")]
     pub containerd: Option<PathBuf>,
-    /// What runs containers, crun or runc; by default crun, unless only runc is installed
+    /// OCI runtime, crun or runc; by default crun, unless only runc is installed
     #[arg(long, env = "BERTH_OCI_RUNTIME", value_name = "NAME", value_parser = berth_shim::PROGRAMS)]
     pub oci_runtime: Option<String>,
     /// CPU units this host offers to tasks (1024 for each core); measured by default
@@ -144,22 +177,55 @@ pub struct NodeOptions {
     /// Memory this host offers to tasks; measured by default
     #[arg(long, env = "BERTH_MEMORY", value_name = "MIB")]
     pub memory: Option<u32>,
-    /// Task interfaces this host offers at the same time
+    /// Maximum number of task interfaces on this host
     #[arg(long, env = "BERTH_ENIS", value_name = "COUNT")]
     pub enis: Option<u32>,
-    /// Folder with the plugins ecs-eni, ecs-bridge and ecs-ipam; by default links to berth-cni, which lies beside this
-    /// program
+    /// Folder with the plugins ecs-eni, ecs-bridge and ecs-ipam; by default links to berth-cni, which is in the folder
+    /// of this program
     #[arg(long, env = "BERTH_CNI", value_name = "DIR")]
     pub cni: Option<PathBuf>,
-    /// Namespaces kept ready for Fargate tasks; half as many are for the EC2 launch type
+    /// Number of namespaces kept ready for Fargate tasks; half as many are kept for the EC2 launch type
     #[arg(long, env = "BERTH_PREPARED_NAMESPACES", default_value_t = 8, value_name = "COUNT")]
     pub prepared_namespaces: usize,
-    /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do
+    /// Maximum number of processes and threads of a task, or none for no limit
+    #[arg(long, env = "BERTH_TASK_PIDS_LIMIT", default_value_t = berth_node::TASK_PIDS.to_string(), value_name = "COUNT")]
+    pub task_pids_limit: String,
+    /// Log refused system calls of containers to the kernel's log (`dmesg`, lines with type=1326): shows why a program
+    /// fails with "Operation not permitted"
+    #[arg(long, env = "BERTH_LOG_REFUSED_CALLS")]
+    pub log_refused_calls: bool,
+    /// Tasks of launch type EC2 cannot reach the instance metadata address 169.254.169.254; those of Fargate never can
     #[arg(long, env = "BERTH_BLOCK_IMDS")]
     pub block_imds: bool,
 }
 
-/// More hosts than a machine has use for; a larger number is a slip.
+/// Limits of one image.
+#[derive(Clone, Debug, Args)]
+pub struct ImageLimitOptions {
+    /// Maximum number of layers
+    #[arg(long, env = "BERTH_IMAGE_LAYERS_MAX", default_value_t = 127, value_name = "COUNT")]
+    pub image_layers_max: usize,
+    /// Maximum size of the fetched layers
+    #[arg(long, env = "BERTH_IMAGE_GIB_MAX", default_value_t = 20, value_name = "GIB")]
+    pub image_gib_max: u32,
+    /// Maximum size of the unpacked files
+    #[arg(long, env = "BERTH_IMAGE_UNPACKED_GIB_MAX", default_value_t = 50, value_name = "GIB")]
+    pub image_unpacked_gib_max: u32,
+}
+
+impl ImageLimitOptions {
+    /// The limits in the form the node takes.
+    pub fn limits(&self) -> ImageLimits {
+        let bytes = |gib: u32| u64::from(gib) << 30;
+        ImageLimits {
+            layers: self.image_layers_max,
+            fetched_bytes: bytes(self.image_gib_max),
+            unpacked_bytes: bytes(self.image_unpacked_gib_max),
+        }
+    }
+}
+
+/// Maximum number of simulated hosts; a larger number is probably a mistake.
 const HOSTS_MAX: u32 = 64;
 
 /// `berth up`.
@@ -171,8 +237,8 @@ pub struct UpArgs {
     /// The node's options.
     #[command(flatten)]
     pub node: NodeOptions,
-    /// Hosts to run: more than one are simulated, each a node with a network namespace, folders and a containerd of its
-    /// own; tasks of one VPC on different hosts do not reach each other yet
+    /// Number of hosts: more than one are simulated, each a node with its own network namespace, folders and
+    /// containerd; tasks of one VPC on different hosts do not reach each other yet
     #[arg(long, env = "BERTH_HOSTS", default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(HOSTS_MAX)))]
     pub hosts: u32,
@@ -195,14 +261,14 @@ pub struct NodeArgs {
     /// Its options.
     #[command(flatten)]
     pub node: NodeOptions,
-    /// Region told to tasks
+    /// Region shown to tasks
     #[arg(long, env = "BERTH_REGION", default_value = "us-west-2")]
     pub region: String,
     /// The server's Unix socket; by default the one in the run folder
     #[arg(long, env = "BERTH_SERVER_SOCKET", value_name = "SOCKET")]
     pub server_socket: Option<PathBuf>,
-    /// Network namespace that counts as the host's; by default the one this program is started in, from which images are
-    /// pulled in either case
+    /// Network namespace used as the host's; by default the one this program is started in. Images are always pulled
+    /// from the latter
     #[arg(long, value_name = "FILE")]
     pub netns: Option<PathBuf>,
     /// Availability zone of this host; by default the region's first
@@ -221,12 +287,12 @@ pub struct DownArgs {
 /// `berth env`.
 #[derive(Debug, Args)]
 pub struct EnvArgs {
-    /// Form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = EnvFormat::Shell)]
     pub output: EnvFormat,
 }
 
-/// Form of `berth env`.
+/// Output format of `berth env`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EnvFormat {
     /// `export` lines for a shell.
@@ -235,7 +301,7 @@ pub enum EnvFormat {
     Json,
 }
 
-/// Form of an answer.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people.
@@ -244,15 +310,15 @@ pub enum Format {
     Json,
 }
 
-/// The form of the answer.
+/// The option for the output format.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ShowArgs {
-    /// Form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub output: Format,
 }
 
-/// Which of several hosts of this machine is meant.
+/// Selects one of several hosts of this machine.
 #[derive(Clone, Debug, Args)]
 pub struct OnHost {
     /// Only this host of `berth up --hosts`, by number or container instance id
@@ -263,7 +329,7 @@ pub struct OnHost {
 /// `berth shell`.
 #[derive(Debug, Args)]
 pub struct ShellArgs {
-    /// Host the interface is made on, by number or container instance id; the one with most room when absent
+    /// Host for the interface, by number or container instance id; the one with most free capacity when absent
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
     /// Subnet of the interface; a default subnet when absent
@@ -280,16 +346,16 @@ pub struct ShellArgs {
 /// `berth explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Who sends: an address, an interface (eni-...), the id or ARN of a task
+    /// Sender: an address, an interface (eni-...), the id or ARN of a task
     #[arg(value_name = "A")]
     pub from: String,
-    /// Who receives, named in the same ways, and its port; of ICMP a type or TYPE/CODE, an echo request when absent
+    /// Receiver, named in the same ways, and its port; for ICMP a type or TYPE/CODE, an echo request when absent
     #[arg(value_name = "B:PORT")]
     pub to: String,
-    /// IP protocol; -1 asks for what only rules for all protocols admit
+    /// IP protocol; -1 tests a protocol that no rule names, which only rules for all protocols admit
     #[arg(long, value_enum, default_value_t = IpProtocol::Tcp, allow_negative_numbers = true)]
     pub protocol: IpProtocol,
-    /// VPC of the addresses; when absent that of the other end, else the default VPC
+    /// VPC of the addresses; when absent that of the other end, otherwise the default VPC
     #[arg(long, value_name = "VPC-ID")]
     pub vpc: Option<String>,
     /// Form of the answer
@@ -306,7 +372,7 @@ pub enum IpProtocol {
     Udp,
     /// ICMP.
     Icmp,
-    /// Any that no rule names.
+    /// A protocol that no rule names.
     #[value(name = "-1")]
     All,
 }
@@ -341,10 +407,10 @@ pub struct LogsArgs {
     /// Only this container
     #[arg(long, short, value_name = "NAME")]
     pub container: Option<String>,
-    /// Go on with what is written from now on
+    /// Continue with new output
     #[arg(long, short)]
     pub follow: bool,
-    /// Form of the answer
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub output: Format,
 }
@@ -352,14 +418,14 @@ pub struct LogsArgs {
 /// `berth image`.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Take images out of an OCI archive or a docker archive
+    /// Load images from an OCI archive or a docker archive
     Load(LoadArgs),
-    /// List the images this machine's hosts hold
+    /// List the images on this machine's hosts
     Ls {
         /// Where.
         #[command(flatten)]
         on: OnHost,
-        /// Form of the answer
+        /// Output format
         #[command(flatten)]
         show: ShowArgs,
     },
@@ -373,6 +439,12 @@ pub struct LoadArgs {
     /// Name of the image when the archive holds one image and no name
     #[arg(long)]
     pub name: Option<String>,
+    /// Folder for the files of the archive while they are loaded; by default tmp/ in the data folder
+    #[arg(long, value_name = "DIR")]
+    pub tmp: Option<PathBuf>,
+    /// Limits for an image and for the files of the archive.
+    #[command(flatten)]
+    pub limits: ImageLimitOptions,
     /// Where; on every host when absent.
     #[command(flatten)]
     pub on: OnHost,
@@ -381,7 +453,7 @@ pub struct LoadArgs {
 /// `berth eni`.
 #[derive(Debug, Subcommand)]
 pub enum EniCommand {
-    /// Packets and bytes of each interface, and what was dropped and why
+    /// Packets and bytes of each interface, and drops with their reasons
     #[command(after_help = ENI_STATS_HELP)]
     Stats {
         /// Only this interface
@@ -389,10 +461,30 @@ pub enum EniCommand {
         /// Where.
         #[command(flatten)]
         on: OnHost,
-        /// Form of the answer
+        /// Output format
         #[command(flatten)]
         show: ShowArgs,
     },
+}
+
+impl ServerOptions {
+    /// Address of the instance's own pages.
+    pub fn admin_listen(&self) -> SocketAddr {
+        let port = match self.listen.port() {
+            0 => 0,
+            port => port.checked_add(1).unwrap_or(port - 1),
+        };
+        self.admin_listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// Protection of the AWS API in transit.
+    pub fn transport(&self) -> Transport {
+        match (self.tls, self.insecure_listen) {
+            (true, _) => Transport::Tls(server_names::of(self.listen.ip(), &self.tls_name)),
+            (false, true) => Transport::PlainAnywhere,
+            (false, false) => Transport::Plain,
+        }
+    }
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -405,33 +497,35 @@ fn account(text: &str) -> Result<String, String> {
 
 const UP_HELP: &str = "\
 Examples:
-  berth up                                     stay in the foreground; Ctrl-C stops server and node, tasks live on
+  berth up                                     stay in the foreground; Ctrl-C stops server and node, tasks continue
   berth up --detach                            return when ready
   berth up --cluster web                       the host joins the cluster `web` (create it with aws ecs create-cluster)
   berth up --mirror docker.io=http://127.0.0.1:5000
                                                pull Docker Hub's images from a mirror
   berth up --hosts 3                           three simulated hosts, to see placement, draining and the loss of a host
+  berth up --tls --listen 0.0.0.0:4566         HTTPS for other machines; give them DATA/ca/certificate.pem
   berth up --throttle aws,ecs-cluster-resource-modify=10/2
-                                               AWS's rates, and a lower one for RunTask and its like
+                                               AWS's rates, and a lower one for RunTask and related operations
 
-Simulated hosts run what real ones run. Each is a container instance of the cluster, in the region's zones a, b, c in
-turn, and offers what --cpu, --memory and --enis say, or its share of this machine. It has its own images: `berth image
-load` loads into all, pulls are made from the namespace `berth up` is called in. The hosts' own namespaces lead nowhere:
-a packet to a task on another host is dropped (other_host), and ports of tasks in network mode bridge or host are
-reached with `nsenter --net=RUN/hosts/N/network`. A later start with another N leaves the hosts that are too many as
-they are; `berth down` removes them, and their container instances stay in the cluster until they are deregistered.
+Simulated hosts run the same programs as real ones. Each is a container instance of the cluster, in the region's zones
+a, b, c in turn, and has the capacity of --cpu, --memory and --enis, or its share of this machine. It has its own
+images: `berth image load` loads into all; pulls are made from the namespace `berth up` is called in. The hosts' own
+namespaces have no route to the outside: a packet to a task on another host is dropped (other_host), and ports of tasks
+in network mode bridge or host are reached with `nsenter --net=RUN/hosts/N/network`. A later start with a smaller N
+keeps the surplus hosts; `berth down` removes them, and their container instances stay in the cluster until they are
+deregistered.
 
-The first start makes a default VPC with a subnet in three zones and an administrator's access key, which only root can
-read (DATA/credentials). A second `berth up` on the same data goes on where the first ended.";
+The first start creates a default VPC with a subnet in three zones and an administrator's access key, which only root
+can read (DATA/credentials). A second `berth up` on the same data continues where the first ended.";
 
 const SERVER_HELP: &str = "\
 Serves the AWS API on --listen and nodes on RUN/server.sock. `berth up` runs it for you; the systemd unit
-berth-server.service does the same.";
+berth-server.service does the same. Health and metrics are on --admin-listen, which `berth status` shows.";
 
 const NODE_HELP: &str = "\
-Runs tasks on this host for the server at RUN/server.sock. Needs root. The network namespace it is started in counts as
-the host's, or the one named with --netns. Tasks and their packets go on when this process ends; `berth down`, called in
-that namespace, ends them.";
+Runs tasks on this host for the server at RUN/server.sock. Needs root. The network namespace it is started in is used
+as the host's, or the one named with --netns. Tasks and their packets continue when this process ends; `berth down`,
+called in that namespace, ends them.";
 
 const DOWN_HELP: &str = "\
 Stops every task of this machine's hosts, then nodes, server and containerd, and removes interfaces, namespaces, cgroups
@@ -441,7 +535,10 @@ unless --purge is given.";
 const ENV_HELP: &str = "\
 Examples:
   eval \"$(berth env)\"                   for this shell
-  berth env --output json | jq .         for other programs";
+  berth env --output json | jq .         for other programs
+
+With `berth up --tls` it names the authority's certificate, DATA/ca/certificate.pem, in AWS_CA_BUNDLE. Only its owner can
+read the data folder: other users and machines need a copy.";
 
 const STATUS_HELP: &str = "\
 Exit code 0 when the server answers and a host is connected (of simulated hosts: all that are up), 1 otherwise.";
@@ -467,14 +564,14 @@ Examples:
   berth explain $TASK_ARN eni-0123456789abcdef0:53 --protocol udp
   berth explain 10.0.0.4 10.0.0.9 --protocol icmp --vpc vpc-0a1b
 
-Each gate of the data path is asked about the first packet of a connection: by the records, and by the maps the kernel
-holds; a warning tells where they differ. Exit code 0 when the packet arrives, 1 when it is dropped (with the reason as
-`berth eni stats` names it), 2 when nothing could be said. Run it on the machine of the sender's host.";
+Evaluates each gate of the data path for the first packet of a connection: from the records, and from the maps in the
+kernel; a warning shows where they differ. Exit code 0 when the packet arrives, 1 when it is dropped (with the reason as
+in `berth eni stats`), 2 when there is no answer. Run it on the machine of the sender's host.";
 
 const LOGS_HELP: &str = "\
 Examples:
   berth logs 9f3c                          a task whose id begins with 9f3c
-  berth logs $TASK_ARN -c web -f           one container, going on";
+  berth logs $TASK_ARN -c web -f           one container, with new output";
 
 const IMAGE_HELP: &str = "\
 Examples:
@@ -485,4 +582,6 @@ const ENI_STATS_HELP: &str = "\
 Example:
   berth eni stats eni-0123456789abcdef0
 
-A packet refused by the receiver's security groups is counted at the receiver; all else at the sender.";
+A packet refused by the receiver's security groups is counted at the receiver, any other at the sender. Ports of the
+host's bridges follow, each with its leased address: packets of containers to the metadata endpoint, and drops on the
+way.";

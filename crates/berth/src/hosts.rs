@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The hosts of an installation on this machine: one in the namespace `berth up` is called in, or the several of
 //! `berth up --hosts N`.
 //!
-//! A simulated host is an ordinary node with a place of its own (`<data>/hosts/N`, `<run>/hosts/N`, instance `NAME-N`)
-//! and a network namespace that counts as the host's, kept by a mount at `<run>/hosts/N/network`. What there is is read
-//! from the folders, so that hosts of an earlier, larger N are found as well. Not here: what a node does.
+//! A simulated host is an ordinary node with its own place (`<data>/hosts/N`, `<run>/hosts/N`, instance `NAME-N`) and a
+//! network namespace used as the host's, kept by a mount at `<run>/hosts/N/network`. The list of hosts is read from the
+//! folders, so that hosts of an earlier, larger N are found as well. Not here: the work of a node.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,9 +15,9 @@ use berth_fabric::kernel::{Namespace, sysctl};
 use berth_types::HostId;
 use berth_types::link::Capacity;
 
-use crate::place::Place;
+use crate::installation::Installation;
 
-/// Zones of every region, over which hosts are spread.
+/// Zones of every region; hosts are spread over them.
 const ZONES: [char; 3] = ['a', 'b', 'c'];
 
 /// A host of this machine.
@@ -24,43 +25,44 @@ const ZONES: [char; 3] = ['a', 'b', 'c'];
 pub struct LocalHost {
     /// Its number among the simulated ones; none for the machine itself.
     pub number: Option<u32>,
-    /// Where its things are.
-    pub place: Place,
+    /// Its folders.
+    pub installation: Installation,
 }
 
 impl LocalHost {
     /// The simulated host with this number.
-    pub fn simulated(place: &Place, number: u32) -> Self {
-        Self { number: Some(number), place: place.of_host(number) }
+    pub fn simulated(installation: &Installation, number: u32) -> Self {
+        Self { number: Some(number), installation: installation.of_host(number) }
     }
 
-    /// File of the namespace that counts as the host's; none where that is the one Berth is called in.
+    /// File of the namespace used as the host's; none where that is the caller's namespace.
     pub fn namespace(&self) -> Option<PathBuf> {
-        self.number.map(|_| self.place.run.join("network"))
+        self.number.map(|_| self.installation.run.join("network"))
     }
 
     /// True while the host has a data path, whether or not its node runs.
     pub fn is_up(&self) -> bool {
-        self.place.run.join("netns/fabric").exists()
+        self.installation.run.join("netns/fabric").exists()
     }
 
-    /// True while there may be something to take down: it ran since the last time, or taking it down failed.
+    /// True while the host may have objects to remove: it has run since the last removal, or the removal failed.
     pub fn has_remains(&self) -> bool {
-        self.place.run.exists() || berth_node::journal_file(&self.place.data).exists()
+        self.installation.run.exists() || berth_node::journal_file(&self.installation.data).exists()
     }
 
     /// Its container instance, if its node has ever run.
     pub fn id(&self) -> Result<Option<HostId>> {
-        Ok(berth_node::identity(&self.place.data)?.map(|identity| identity.host))
+        Ok(berth_node::identity(&self.installation.data)?.map(|identity| identity.host))
     }
 
-    /// Makes its namespace, with `lo` up, unless it is there.
+    /// Creates its namespace, with `lo` up, unless it exists.
     pub fn make_namespace(&self) -> Result<()> {
         let Some(path) = self.namespace() else { return Ok(()) };
         let make = || {
             let namespace = Namespace::create(&path)?;
             let mut inside = namespace.netlink()?;
-            // The node in it could not reach the machine's list of what tasks may choose; here it can be extended.
+            // The node inside could not reach the machine's list of allowed congestion controls; here it can be
+            // extended.
             if let Err(cause) = sysctl::set_congestion_control(&namespace, "cubic") {
                 eprintln!("{self}: tasks keep the machine's congestion control, see `berth doctor`: {cause}");
             }
@@ -69,7 +71,7 @@ impl LocalHost {
                 None => Ok(()),
             }
         };
-        make().with_context(|| format!("cannot make the network namespace of {self}"))
+        make().with_context(|| format!("cannot create the network namespace of {self}"))
     }
 
     fn is_called(&self, name: &str) -> Result<bool> {
@@ -87,10 +89,10 @@ impl fmt::Display for LocalHost {
     }
 }
 
-/// Every host of which something is on this machine: the machine itself first, then the simulated ones by number.
-pub fn local(place: &Place) -> Result<Vec<LocalHost>> {
+/// Every host with traces on this machine: the machine itself first, then the simulated ones by number.
+pub fn local(installation: &Installation) -> Result<Vec<LocalHost>> {
     let mut numbers = BTreeSet::new();
-    for folder in [place.run.join("hosts"), place.data.join("hosts")] {
+    for folder in [installation.run.join("hosts"), installation.data.join("hosts")] {
         match std::fs::read_dir(&folder) {
             Ok(entries) => {
                 for entry in entries {
@@ -101,20 +103,20 @@ pub fn local(place: &Place) -> Result<Vec<LocalHost>> {
             Err(error) => return Err(error).with_context(|| format!("cannot list {}", folder.display())),
         }
     }
-    let machine = LocalHost { number: None, place: place.clone() };
-    let is_machine = machine.place.data.join("node").exists() || machine.is_up();
-    let simulated = numbers.into_iter().map(|number| LocalHost::simulated(place, number));
+    let machine = LocalHost { number: None, installation: installation.clone() };
+    let is_machine = machine.installation.data.join("node").exists() || machine.is_up();
+    let simulated = numbers.into_iter().map(|number| LocalHost::simulated(installation, number));
     Ok(is_machine.then_some(machine).into_iter().chain(simulated).collect())
 }
 
 /// The hosts that have a data path.
-pub fn up(place: &Place) -> Result<Vec<LocalHost>> {
-    Ok(local(place)?.into_iter().filter(LocalHost::is_up).collect())
+pub fn up(installation: &Installation) -> Result<Vec<LocalHost>> {
+    Ok(local(installation)?.into_iter().filter(LocalHost::is_up).collect())
 }
 
-/// The hosts that are up, or the one of them that is named by its number or its container instance's id or ARN.
-pub fn chosen(place: &Place, name: Option<&str>) -> Result<Vec<LocalHost>> {
-    let mut up = up(place)?;
+/// The hosts that are up, or the one of them with this number or container instance id or ARN.
+pub fn chosen(installation: &Installation, name: Option<&str>) -> Result<Vec<LocalHost>> {
+    let mut up = up(installation)?;
     let Some(name) = name else { return Ok(up) };
     let id = name.rsplit('/').next().unwrap_or(name);
     for at in 0..up.len() {
@@ -126,8 +128,8 @@ pub fn chosen(place: &Place, name: Option<&str>) -> Result<Vec<LocalHost>> {
 }
 
 /// The host with this id, if it is one of this machine.
-pub fn with_id(place: &Place, id: &HostId) -> Result<Option<LocalHost>> {
-    for host in local(place)? {
+pub fn with_id(installation: &Installation, id: &HostId) -> Result<Option<LocalHost>> {
+    for host in local(installation)? {
         if host.id()?.as_ref() == Some(id) {
             return Ok(Some(host));
         }
@@ -135,7 +137,7 @@ pub fn with_id(place: &Place, id: &HostId) -> Result<Option<LocalHost>> {
     Ok(None)
 }
 
-/// What one of several hosts offers when the machine is divided among them.
+/// Capacity of one of several hosts that share the machine.
 pub fn share_of(machine: Capacity, hosts: u32) -> Capacity {
     Capacity {
         cpu_units: machine.cpu_units / hosts,
@@ -160,8 +162,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn place(folder: &std::path::Path) -> Place {
-        Place { data: folder.join("data"), run: folder.join("run"), instance: "lab".into() }
+    fn installation(folder: &std::path::Path) -> Installation {
+        Installation { data: folder.join("data"), run: folder.join("run"), instance: "lab".into() }
     }
 
     #[test]
@@ -180,10 +182,10 @@ mod tests {
 
     #[test]
     fn a_simulated_host_has_folders_and_a_name_of_its_own() {
-        let host = LocalHost::simulated(&place(std::path::Path::new("/x")), 2);
-        assert_eq!(host.place.data, PathBuf::from("/x/data/hosts/2"));
-        assert_eq!(host.place.run, PathBuf::from("/x/run/hosts/2"));
-        assert_eq!(host.place.instance, "lab-2");
+        let host = LocalHost::simulated(&installation(std::path::Path::new("/x")), 2);
+        assert_eq!(host.installation.data, PathBuf::from("/x/data/hosts/2"));
+        assert_eq!(host.installation.run, PathBuf::from("/x/run/hosts/2"));
+        assert_eq!(host.installation.instance, "lab-2");
         assert_eq!(host.namespace(), Some(PathBuf::from("/x/run/hosts/2/network")));
         assert_eq!(LocalHost { number: None, ..host }.namespace(), None);
     }
@@ -191,8 +193,8 @@ mod tests {
     #[test]
     fn hosts_are_found_by_their_folders_and_by_their_names() {
         let folder = tempfile::tempdir().unwrap();
-        let place = place(folder.path());
-        let numbers = || local(&place).unwrap().iter().map(|host| host.number).collect::<Vec<_>>();
+        let installation = installation(folder.path());
+        let numbers = || local(&installation).unwrap().iter().map(|host| host.number).collect::<Vec<_>>();
         assert!(numbers().is_empty());
         for path in ["data/node", "data/hosts/10/node", "data/hosts/2", "run/hosts/2/netns/fabric", "run/hosts/02"] {
             std::fs::create_dir_all(folder.path().join(path)).unwrap();
@@ -202,8 +204,8 @@ mod tests {
         let identity = serde_json::json!({ "host": id, "instance": "i-0123456789abcdef0" });
         std::fs::create_dir_all(folder.path().join("data/hosts/2/node")).unwrap();
         std::fs::write(folder.path().join("data/hosts/2/node/identity.json"), identity.to_string()).unwrap();
-        assert_eq!(with_id(&place, &id).unwrap().unwrap().number, Some(2));
-        let chosen = |name: Option<&str>| chosen(&place, name).map(|hosts| hosts.len());
+        assert_eq!(with_id(&installation, &id).unwrap().unwrap().number, Some(2));
+        let chosen = |name: Option<&str>| chosen(&installation, name).map(|hosts| hosts.len());
         let arn = format!("arn:aws:ecs:us-west-2:123456789012:container-instance/default/{id}");
         for name in [None, Some("2"), Some(id.as_str()), Some(arn.as_str())] {
             assert_eq!(chosen(name).unwrap(), 1, "{name:?}");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Answers as tables for people and as JSON for programs.
 
 use anyhow::Result;

@@ -1,29 +1,30 @@
-//! The only place of the server that asks the clock and the random generator, and makes each rule's `Env` of them.
+// SPDX-License-Identifier: Apache-2.0
+//! The only module of the server that reads the clock and the random generator. It makes the `Env` of each rule.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use berth_domain::Env;
+use berth_state::{Caller, Env};
 use berth_types::{TimestampMs, ids::uuid_text};
 
-/// Who acts when no caller does: reconcilers and reports of hosts.
+/// The identity of the server itself, for reconcilers and reports of hosts.
 const SERVICE: &str = "ecs.amazonaws.com";
 
-/// Where this server is, for `Env`.
+/// Region and account of this server, for `Env`.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Locality {
     pub(crate) region: String,
     pub(crate) account: String,
 }
 
-impl Place {
-    /// An environment for a rule asked for by `caller` (an ARN).
-    pub(crate) fn env(&self, caller: &str) -> Env {
+impl Locality {
+    /// The environment of a rule called by `caller`.
+    pub(crate) fn env(&self, caller: Caller) -> Env {
         Env::new(now(), &self.region, &self.account, caller, rand::random())
     }
 
-    /// An environment for a rule nobody asked for.
+    /// The environment of a rule without a caller.
     pub(crate) fn service_env(&self) -> Env {
-        self.env(SERVICE)
+        self.env(Caller::service(SERVICE))
     }
 }
 

@@ -1,53 +1,62 @@
-//! The commit loop: one thread owns the state; everybody else sends it rules.
+// SPDX-License-Identifier: Apache-2.0
+//! The commit loop: one thread owns the state; all other threads send it rules.
 //!
-//! A rule is a function of the snapshot. The loop takes what has queued up, applies one rule after the other to a
-//! growing copy, stores all their writes in one durable batch, publishes the copy and only then answers. A refused
-//! rule leaves no trace and disturbs no other. When the store fails, nothing is published and every rule of the group
-//! is answered with the fault: also the refused ones, because they may have been decided on what was not stored.
+//! A rule is a function of the snapshot. The loop takes the queued rules, applies one after the other to a growing
+//! copy, stores all their writes in one durable batch, publishes the copy and only then answers. A refused rule changes
+//! nothing and affects no other. When the store fails, nothing is published and every rule of the group is answered
+//! with the fault, also the refused ones, because they may have been decided on changes that were not stored.
+//!
+//! While the disk is full, changes that add a record are refused, unless they carry a report that must not be lost; the
+//! remaining space is for stops and deletes. After a failure the next group is written even when it changes nothing, to
+//! show whether the store works again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use berth_domain::state::{Undecodable, Write};
-use berth_domain::{Change, Env, Record, Refusal, Snapshot};
+use berth_state::{Change, Env, Record, Refusal, Snapshot, Undecodable, Write};
 use berth_store::{Op, Store, StoreFault, StoredRecord};
 use berth_types::{FaultPoints, steps};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use named::Named;
 
 use crate::publish::Published;
 
-/// Rules waiting to be decided; more are answered with "throttled".
+/// Maximum number of queued rules; further ones are answered with "throttled".
 pub const QUEUE_MAX: usize = 8192;
-/// Rules decided for one durable write. Bounds how long the first one waits for the last one.
+/// Maximum number of rules in one durable write. Bounds how long the first one waits for the last one.
 pub const GROUP_MAX: usize = 1024;
 
 steps! {
-    /// How far a group with writes is, for a test that kills the server there (`tests/crashes.rs`).
+    /// Progress of a group with writes, for a test that kills the server there (`tests/crashes.rs`).
     pub enum CommitStep {
         /// It is decided; nothing is stored.
         Decided,
-        /// It is durable; nobody can read it yet.
+        /// It is durable; no reader sees it yet.
         Stored,
-        /// Readers see it; nobody is answered yet.
+        /// Readers see it; no caller is answered yet.
         Published,
-        /// Everybody is answered.
+        /// All callers are answered.
         Answered,
     }
 }
 
-/// Why a rule changed nothing.
+/// Reason why a rule changed nothing.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CommitFault {
-    /// The rule said no.
+    /// The rule refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// Too many rules are waiting.
     #[error("{QUEUE_MAX} changes are waiting already")]
     Overloaded,
-    /// The store failed; the log says why.
-    #[error("the change could not be stored")]
+    /// The store failed; the cause is in the log.
+    #[error("the change could not be stored; the server's log says why")]
     Store,
+    /// The disk is full and the change adds a record.
+    #[error("the disk of the data folder is full; until there is space only changes that add no record are stored")]
+    Full,
     /// The server is stopping.
     #[error("the server is stopping")]
     Stopped,
@@ -62,12 +71,28 @@ pub struct CommitStats {
     pub changes: AtomicU64,
     /// Rules that were refused.
     pub refused: AtomicU64,
-    /// Rules turned away because the queue was full.
+    /// Rules refused because the queue was full.
     pub overloaded: AtomicU64,
     /// Durable writes that failed.
     pub failed: AtomicU64,
-    /// The last durable write failed.
-    pub is_failing: AtomicBool,
+    /// The last durable write failed, or the disk is full.
+    failing: watch::Sender<bool>,
+}
+
+impl CommitStats {
+    /// True while some or all changes are not stored.
+    pub fn is_failing(&self) -> bool {
+        *self.failing.borrow()
+    }
+
+    /// Changes when the store begins to fail, and when it works again.
+    pub fn failing(&self) -> watch::Receiver<bool> {
+        self.failing.subscribe()
+    }
+
+    fn set_failing(&self, is_failing: bool) {
+        self.failing.send_if_modified(|known| std::mem::replace(known, is_failing) != is_failing);
+    }
 }
 
 /// Sends rules to the loop. The loop ends when the last one is dropped.
@@ -78,9 +103,14 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Has the rule decided and stored; refuses at once when the queue is full. For callers that can try again.
-    pub async fn commit<T: Send + 'static>(&self, env: Env, rule: impl Rule<T>) -> Result<T, CommitFault> {
-        let (command, answer) = Pending::queued(env, rule);
+    /// Decides and stores the rule; refuses at once when the queue is full. For callers that can retry.
+    pub async fn commit<T: Send + 'static>(
+        &self,
+        named: impl Into<Named>,
+        env: Env,
+        rule: impl Rule<T>,
+    ) -> Result<T, CommitFault> {
+        let (command, answer) = Pending::queued(named.into(), env, rule, Urgency::CanWait);
         self.queue.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
                 self.stats.overloaded.fetch_add(1, Ordering::Relaxed);
@@ -91,10 +121,15 @@ impl Committer {
         answer.await.unwrap_or(Err(CommitFault::Stopped))
     }
 
-    /// Waits for room in the queue and gives back the answer to come. For callers whose news must not be lost.
-    /// Rules sent one after the other are decided in that order.
-    pub async fn send<T: Send + 'static>(&self, env: Env, rule: impl Rule<T>) -> Result<Answer<T>, CommitFault> {
-        let (command, answer) = Pending::queued(env, rule);
+    /// Waits for room in the queue and returns a future of the answer. For callers whose report must not be lost. Rules
+    /// sent one after the other are decided in that order.
+    pub async fn send<T: Send + 'static>(
+        &self,
+        named: impl Into<Named>,
+        env: Env,
+        rule: impl Rule<T>,
+    ) -> Result<Answer<T>, CommitFault> {
+        let (command, answer) = Pending::queued(named.into(), env, rule, Urgency::News);
         self.queue.send(command).await.map_err(|_| CommitFault::Stopped)?;
         Ok(answer)
     }
@@ -105,19 +140,19 @@ impl Committer {
     }
 }
 
-/// Where a rule's answer arrives; an error means that the loop ended.
+/// The receiver of a rule's answer; an error means that the loop ended.
 pub type Answer<T> = oneshot::Receiver<Result<T, CommitFault>>;
 
-/// What the loop decides: a rule with everything it needs except snapshot and environment.
+/// The input of the loop: a rule with everything it needs except snapshot and environment.
 pub trait Rule<T>: FnOnce(&Snapshot, &Env) -> Result<Change<T>, Refusal> + Send + 'static {}
 
 impl<T, F: FnOnce(&Snapshot, &Env) -> Result<Change<T>, Refusal> + Send + 'static> Rule<T> for F {}
 
-/// A rule in the queue, its type of answer hidden.
+/// A rule in the queue, with its answer type erased.
 trait Command: Send {
-    /// Decides and gives the writes with their form in the store.
-    fn decide(&mut self, snapshot: &Snapshot) -> Decided;
-    /// Hands out the answer, or the fault of the group.
+    /// Decides, and returns the writes in the form of the store.
+    fn decide(&mut self, snapshot: &Snapshot, is_full: bool) -> Decided;
+    /// Delivers the answer, or the fault of the group.
     fn answer(self: Box<Self>, fault: Option<CommitFault>);
 }
 
@@ -128,7 +163,18 @@ struct Decided {
     is_refused: bool,
 }
 
+/// Whether a change may be refused while the disk is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    /// Its caller can retry.
+    CanWait,
+    /// It reports an event that has happened.
+    News,
+}
+
 struct Pending<T, R> {
+    named: Arc<Named>,
+    urgency: Urgency,
     env: Env,
     rule: Option<R>,
     outcome: Result<T, CommitFault>,
@@ -136,54 +182,71 @@ struct Pending<T, R> {
 }
 
 impl<T: Send + 'static, R: Rule<T>> Pending<T, R> {
-    fn queued(env: Env, rule: R) -> (Box<dyn Command>, Answer<T>) {
+    fn queued(named: Named, env: Env, rule: R, urgency: Urgency) -> (Box<dyn Command>, Answer<T>) {
         let (sender, receiver) = oneshot::channel();
-        let pending = Self { env, rule: Some(rule), outcome: Err(CommitFault::Stopped), answer: sender };
-        (Box::new(pending), receiver)
+        let (named, outcome) = (Arc::new(named), Err(CommitFault::Stopped));
+        (Box::new(Self { named, urgency, env, rule: Some(rule), outcome, answer: sender }), receiver)
+    }
+
+    fn refused(&mut self, fault: CommitFault) -> Decided {
+        self.outcome = Err(fault);
+        Decided { is_refused: true, ..Decided::default() }
     }
 }
 
 impl<T: Send + 'static, R: Rule<T>> Command for Pending<T, R> {
-    fn decide(&mut self, snapshot: &Snapshot) -> Decided {
+    fn decide(&mut self, snapshot: &Snapshot, is_full: bool) -> Decided {
         let Some(rule) = self.rule.take() else { return Decided::default() };
-        match rule(snapshot, &self.env) {
-            Ok(change) => match change.writes.iter().map(op).collect::<Result<Vec<Op>, _>>() {
-                Ok(ops) => {
-                    self.outcome = Ok(change.reply);
-                    Decided { writes: change.writes, ops, is_refused: false }
-                }
-                Err(cause) => {
-                    tracing::error!(%cause, "a record could not be encoded; its change was dropped");
-                    self.outcome = Err(CommitFault::Store);
-                    Decided { is_refused: true, ..Decided::default() }
-                }
-            },
-            Err(refusal) => {
-                self.outcome = Err(refusal.into());
-                Decided { is_refused: true, ..Decided::default() }
+        let change = match self.named.while_deciding(|| rule(snapshot, &self.env)) {
+            Ok(change) => change,
+            Err(refusal) => return self.refused(refusal.into()),
+        };
+        if is_full && self.urgency == Urgency::CanWait && adds_record(snapshot, &change.writes) {
+            return self.refused(CommitFault::Full);
+        }
+        match change.writes.iter().map(op).collect::<Result<Vec<Op>, _>>() {
+            Ok(ops) => {
+                self.outcome = Ok(change.reply);
+                Decided { writes: change.writes, ops, is_refused: false }
+            }
+            Err(cause) => {
+                tracing::error!(rule = self.named.rule, %cause, "a record could not be encoded; its change was dropped");
+                self.refused(CommitFault::Store)
             }
         }
     }
 
     fn answer(self: Box<Self>, fault: Option<CommitFault>) {
-        // Nobody listens any more when the caller went away; the change stands.
+        // The caller may have disconnected; the change stands.
         let _ = self.answer.send(fault.map_or(self.outcome, Err));
     }
 }
 
+fn adds_record(snapshot: &Snapshot, writes: &[Write]) -> bool {
+    writes.iter().any(|write| match write {
+        Write::Put(record) => !snapshot.contains(&record.key()),
+        Write::Delete(_) => false,
+    })
+}
+
 fn op(write: &Write) -> Result<Op, serde_json::Error> {
     Ok(match write {
-        Write::Put(record) => Op::Put(StoredRecord {
-            kind: record.kind().to_owned(),
-            key: record.key().text(),
-            version: record.version(),
-            body: record.encode()?,
-        }),
+        Write::Put(record) => Op::Put(stored(record)?),
         Write::Delete(key) => Op::Delete { kind: key.kind().to_owned(), key: key.text() },
     })
 }
 
-/// Reads everything stored into a snapshot.
+/// The form of a record in the store.
+pub(crate) fn stored(record: &Record) -> Result<StoredRecord, serde_json::Error> {
+    Ok(StoredRecord {
+        kind: record.kind().to_owned(),
+        key: record.key().text(),
+        version: record.version(),
+        body: record.encode()?,
+    })
+}
+
+/// Loads all stored records into a snapshot.
 pub fn load(store: &dyn Store) -> Result<Snapshot, LoadFault> {
     let (revision, records) = store.load()?;
     let mut snapshot = Snapshot::default();
@@ -206,7 +269,7 @@ pub enum LoadFault {
     Record(#[from] Undecodable),
 }
 
-/// Starts the loop on a thread of its own; `published` holds what `store` holds.
+/// Starts the loop on its own thread; `published` must hold the content of `store`.
 pub(crate) fn start(
     store: Box<dyn Store>,
     published: Published,
@@ -216,11 +279,12 @@ pub(crate) fn start(
     let (ended, has_ended) = oneshot::channel();
     let stats = Arc::new(CommitStats::default());
     let state = published.snapshot().as_ref().clone();
-    let mut owner = Loop { store, state, published, stats: stats.clone(), fault_points };
+    named::name_panics();
+    let mut owner = Loop { store, is_full: false, state, published, stats: stats.clone(), fault_points };
     thread::Builder::new().name("berth-commit".to_owned()).spawn(move || {
         owner.run(commands);
         drop(owner);
-        // The store is closed by now; whoever waits may open it again.
+        // The store is closed here; a waiting thread may open it again.
         let _ = ended.send(());
     })?;
     Ok((Committer { queue, stats }, has_ended))
@@ -228,6 +292,8 @@ pub(crate) fn start(
 
 struct Loop {
     store: Box<dyn Store>,
+    /// The form in the log.
+    is_full: bool,
     state: Snapshot,
     published: Published,
     stats: Arc<CommitStats>,
@@ -253,8 +319,9 @@ impl Loop {
         let mut draft = self.state.clone();
         let mut batch = Vec::new();
         let mut refused = 0;
+        self.look_at_space();
         for command in group.iter_mut() {
-            let decided = command.decide(&draft);
+            let decided = command.decide(&draft, self.is_full);
             refused += u64::from(decided.is_refused);
             for write in &decided.writes {
                 draft.apply(write);
@@ -274,17 +341,34 @@ impl Loop {
         }
     }
 
-    /// Dies here, as by SIGKILL, if a test wants it.
+    fn look_at_space(&mut self) {
+        let is_full = self.store.is_full();
+        if is_full && !self.is_full {
+            tracing::error!(
+                "the disk of the data folder is full: changes that add records are refused, stops and deletes \
+                 continue; free some space"
+            );
+            self.stats.set_failing(true);
+        }
+        if !is_full && self.is_full {
+            tracing::info!("the disk of the data folder has space again");
+        }
+        self.is_full = is_full;
+    }
+
+    /// Ends the process here, as by SIGKILL, if a test requests it.
     fn pass(&self, step: CommitStep) {
         if self.fault_points.is_due(&step) {
-            tracing::error!(?step, "this server was told to die here");
+            tracing::error!(?step, "a fault point ends this server here");
             std::process::abort();
         }
     }
 
-    /// A group without writes costs no write.
+    /// A group without writes costs no write, except after a failure, when the write shows whether the store works
+    /// again.
     fn store_batch(&mut self, batch: &[Op], mut draft: Snapshot) -> Option<CommitFault> {
-        if batch.is_empty() {
+        let is_trial = self.stats.is_failing() && !self.is_full;
+        if batch.is_empty() && !is_trial {
             return None;
         }
         self.pass(CommitStep::Decided);
@@ -296,21 +380,21 @@ impl Loop {
                 self.published.publish(self.state.clone());
                 self.pass(CommitStep::Published);
                 self.stats.groups.fetch_add(1, Ordering::Relaxed);
-                self.stats.is_failing.store(false, Ordering::Relaxed);
+                self.stats.set_failing(self.is_full);
                 None
             }
             Err(fault) => {
                 tracing::error!(fault = &fault as &dyn std::error::Error, "a group of changes could not be stored");
                 self.stats.failed.fetch_add(1, Ordering::Relaxed);
-                self.stats.is_failing.store(true, Ordering::Relaxed);
+                self.stats.set_failing(true);
                 self.catch_up();
                 Some(CommitFault::Store)
             }
         }
     }
 
-    /// After a fault the store may hold what we do not (the write succeeded, the answer was lost), so the next group
-    /// must build on what is really stored.
+    /// After a fault the store may hold a change that this process does not (the write succeeded, the answer was lost),
+    /// so the next group must start from the stored state.
     fn catch_up(&mut self) {
         match load(self.store.as_ref()) {
             Ok(stored) if stored.revision != self.state.revision => {
@@ -325,5 +409,8 @@ impl Loop {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod fake_store;
+mod named;
 #[cfg(test)]
 mod tests;

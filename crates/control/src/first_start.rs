@@ -1,23 +1,25 @@
-//! What the first start makes: the administrator's access key, the default network, the default cluster.
+// SPDX-License-Identifier: Apache-2.0
+//! The records of the first start: the administrator's access key, the default network, the default cluster.
 //!
-//! Everything here is done at every start and does nothing the second time, so a first start that was cut short is
-//! finished by the next one. Streams do not outlive a server: hosts the records still show as connected are not.
+//! All of this runs at every start and changes nothing the second time, so the next start completes an interrupted one.
+//! Streams do not outlive a server: hosts that the records show as connected are marked as disconnected.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use berth_domain::sts::record::{AccessKey, AccessKeyId};
-use berth_domain::{Change, Draft, Env, Snapshot, ecs, vpc};
+use berth_ecs as ecs;
+use berth_state::iam::{AccessKey, AccessKeyId};
+use berth_state::{Change, Draft, Env, Snapshot};
 use berth_types::Arn;
+use berth_vpc as vpc;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Place;
+use crate::clock::Locality;
 use crate::commit::{CommitFault, Committer};
 use crate::fault::Fault;
+use crate::whole_file;
 
 const CREDENTIALS: &str = "credentials";
 
@@ -29,7 +31,7 @@ const KEY_ID_RANDOM_LETTERS: usize = 16;
 const USER_ID_RANDOM_LETTERS: usize = 17;
 const SECRET_RANDOM_LETTERS: usize = 40;
 
-/// The file `credentials` in the data folder: how local tools reach the API as the administrator.
+/// The file `credentials` in the data folder: the API's address and the administrator's key for local tools.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// Access key id.
@@ -40,22 +42,22 @@ pub struct Credentials {
     pub region: String,
     /// Account served.
     pub account: String,
-    /// Where the API listens, e.g. `http://127.0.0.1:4566`.
+    /// Address of the API, e.g. `http://127.0.0.1:4566`.
     pub endpoint: String,
 }
 
 impl Credentials {
-    /// Where the file is in this data folder.
+    /// Path of the file in this data folder.
     pub fn path(data_dir: &Path) -> PathBuf {
         data_dir.join(CREDENTIALS)
     }
 }
 
-/// Makes what is missing in the records.
-pub(crate) async fn ensure_records(committer: &Committer, place: &Place) -> Result<(), Fault> {
-    let fresh = fresh_key(&place.account)?;
+/// Creates the missing records.
+pub(crate) async fn ensure_records(committer: &Committer, locality: &Locality) -> Result<(), Fault> {
+    let fresh = fresh_key(&locality.account)?;
     let rule = move |snap: &Snapshot, env: &Env| Ok(first_records(snap, fresh, env));
-    let answer = committer.send(place.service_env(), rule).await.map_err(Fault::FirstStart)?;
+    let answer = committer.send("first-start", locality.service_env(), rule).await.map_err(Fault::FirstStart)?;
     answer.await.unwrap_or(Err(CommitFault::Stopped)).map_err(Fault::FirstStart)
 }
 
@@ -66,33 +68,31 @@ fn first_records(snap: &Snapshot, fresh: AccessKey, env: &Env) -> Change<()> {
     }
     let network = vpc::ensure_default_network(&draft, env);
     draft.take(network);
-    let cluster = ecs::ensure_default_cluster(&draft, env);
-    draft.take(cluster);
-    for host in snap.hosts.values().filter(|host| host.connected) {
+    for host in snap.ecs().hosts.values().filter(|host| host.connected) {
         let gone = ecs::host_disconnected(&draft, &host.id, env);
         draft.take(gone);
     }
     draft.change(())
 }
 
-/// Refuses records that were made for another region or account: both are in every ARN and zone.
-pub(crate) fn check_place(snap: &Snapshot, place: &Place, data_dir: &Path) -> Result<(), Fault> {
-    let differs = |what, found: &str, asked: &str| Fault::OtherPlace {
+/// Refuses records of another region or account: both are in every ARN and zone.
+pub(crate) fn check_locality(snap: &Snapshot, locality: &Locality, data_dir: &Path) -> Result<(), Fault> {
+    let differs = |what, found: &str, asked: &str| Fault::OtherLocality {
         path: data_dir.to_owned(),
         what,
         found: found.to_owned(),
         asked: asked.to_owned(),
     };
-    for key in snap.access_keys.values() {
+    for key in snap.iam().access_keys.values() {
         let account = key.owner_arn.parse::<Arn>().map(|arn| arn.account).unwrap_or_default();
-        if account != place.account {
-            return Err(differs("account", &account, &place.account));
+        if account != locality.account {
+            return Err(differs("account", &account, &locality.account));
         }
     }
-    for subnet in snap.subnets.values() {
+    for subnet in snap.vpc().subnets.values() {
         let region = subnet.availability_zone.trim_end_matches(|c: char| c.is_ascii_lowercase());
-        if region != place.region {
-            return Err(differs("region", region, &place.region));
+        if region != locality.region {
+            return Err(differs("region", region, &locality.region));
         }
     }
     Ok(())
@@ -101,7 +101,7 @@ pub(crate) fn check_place(snap: &Snapshot, place: &Place, data_dir: &Path) -> Re
 /// The administrator's key.
 pub(crate) fn administrator<'a>(snap: &'a Snapshot, account: &str) -> Option<&'a AccessKey> {
     let arn = administrator_arn(account);
-    snap.access_keys.values().find(|key| key.owner_arn == arn).map(AsRef::as_ref)
+    snap.iam().access_keys.values().find(|key| key.owner_arn == arn).map(AsRef::as_ref)
 }
 
 fn administrator_arn(account: &str) -> String {
@@ -117,7 +117,7 @@ fn fresh_key(account: &str) -> Result<AccessKey, Fault> {
     })
 }
 
-/// Random letters of an alphabet whose size is a power of two, so that each is equally likely.
+/// Random characters of an alphabet whose size is a power of two, so that each is equally likely.
 fn letters<const N: usize>(alphabet: &[u8; N], count: usize) -> Result<String, Fault> {
     const { assert!(N.is_power_of_two() && N <= 256) };
     let mut bytes = vec![0; count];
@@ -125,7 +125,7 @@ fn letters<const N: usize>(alphabet: &[u8; N], count: usize) -> Result<String, F
     Ok(bytes.into_iter().map(|byte| char::from(alphabet[usize::from(byte) % N])).collect())
 }
 
-/// Writes the administrator's credentials for local tools, whole or not at all, readable by the owner only.
+/// Writes the administrator's credentials for local tools atomically, readable only by the owner.
 pub(crate) fn write_credentials(data_dir: &Path, credentials: &Credentials) -> Result<(), Fault> {
     let path = Credentials::path(data_dir);
     let write = || -> io::Result<()> {
@@ -133,17 +133,7 @@ pub(crate) fn write_credentials(data_dir: &Path, credentials: &Credentials) -> R
         if std::fs::read(&path).is_ok_and(|present| present == text) {
             return Ok(());
         }
-        let beside = data_dir.join(format!("{CREDENTIALS}.new"));
-        // A leftover of a start that was cut short may have other permissions.
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &path)?;
-        File::open(data_dir)?.sync_all()
+        whole_file::write(data_dir, CREDENTIALS, &text, 0o600)
     };
     write().map_err(|cause| Fault::Credentials { path: path.clone(), cause })
 }

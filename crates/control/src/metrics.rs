@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Counters of the front door and their text for Prometheus.
 
 use std::collections::BTreeMap;
@@ -7,13 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use berth_shapes::{OPERATIONS, Operation};
+use berth_types::HostId;
+use berth_types::report::FlowTable;
 
 use crate::commit::CommitStats;
 
 /// Upper bounds of the latency histogram, in microseconds.
 const BOUNDS_US: [u64; 11] = [250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 2_500_000];
 
-/// What a request without a known operation is counted under.
+/// The label of requests without a known operation.
 const UNKNOWN: &str = "unknown";
 
 /// Counters of the front door.
@@ -21,34 +24,37 @@ const UNKNOWN: &str = "unknown";
 pub(crate) struct Metrics {
     /// One for each operation, and one for requests without a known operation.
     operations: Vec<OperationCounts>,
-    /// Open connections.
-    pub(crate) connections: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct OperationCounts {
     ok: AtomicU64,
-    /// Refusals and failures by code. Codes are a closed set, so this cannot grow without end.
+    /// Refusals and failures by code. Codes are a closed set, which bounds the map.
     errors: Mutex<BTreeMap<&'static str, u64>>,
     buckets: [AtomicU64; BOUNDS_US.len()],
     sum_us: AtomicU64,
     count: AtomicU64,
 }
 
-/// Numbers that others hold.
+/// Figures of other modules.
 pub(crate) struct Gauges<'a> {
     pub(crate) revision: u64,
     pub(crate) hosts_connected: usize,
+    pub(crate) flow_tables: Vec<(HostId, FlowTable)>,
     pub(crate) commit: &'a CommitStats,
+    pub(crate) connections: usize,
+    pub(crate) displaced: u64,
+    pub(crate) refused: u64,
+    pub(crate) unverified_bytes: usize,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let operations = (0..=OPERATIONS.len()).map(|_| OperationCounts::default()).collect();
-        Self { operations, connections: AtomicU64::new(0) }
+        Self { operations }
     }
 
-    /// Counts an answered request; `code` is the error's, if it was one.
+    /// Counts an answered request; `code` is that of its error, if any.
     pub(crate) fn answered(&self, operation: Option<&Operation>, code: Option<&'static str>, took: Duration) {
         let index = operation.map_or(OPERATIONS.len(), |operation| operation.id as usize);
         let Some(counts) = self.operations.get(index) else { return };
@@ -83,12 +89,31 @@ impl Metrics {
             ("berth_commit_failed_total", "counter", "Durable writes that failed.", read(&commit.failed)),
             ("berth_revision", "gauge", "Revision of the records.", gauges.revision),
             ("berth_hosts_connected", "gauge", "Hosts whose stream is open.", gauges.hosts_connected as u64),
-            ("berth_http_connections", "gauge", "Open connections to the API.", read(&self.connections)),
+            ("berth_http_connections", "gauge", "Open connections to the API.", gauges.connections as u64),
+            (
+                "berth_http_connections_displaced_total",
+                "counter",
+                "Idle connections closed in favour of newcomers.",
+                gauges.displaced,
+            ),
+            (
+                "berth_http_connections_refused_total",
+                "counter",
+                "Connections refused while all others had requests under way.",
+                gauges.refused,
+            ),
+            (
+                "berth_http_unverified_bytes",
+                "gauge",
+                "Bytes held for callers who are not verified yet.",
+                gauges.unverified_bytes as u64,
+            ),
         ];
         for (name, kind, help, value) in plain {
             head(&mut out, name, kind, help);
             line(&mut out, format_args!("{name} {value}"));
         }
+        flow_tables(&mut out, &gauges.flow_tables);
         out
     }
 
@@ -127,6 +152,22 @@ impl Metrics {
             let sum_s = counts.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
             line(out, format_args!("{NAME}_sum{{{labels}}} {sum_s}"));
             line(out, format_args!("{NAME}_count{{{labels}}} {count}"));
+        }
+    }
+}
+
+fn flow_tables(out: &mut String, tables: &[(HostId, FlowTable)]) {
+    type Value = fn(&FlowTable) -> u32;
+    let gauges: [(&str, &str, Value); 4] = [
+        ("berth_flows_used", "Rows of the host's flow table in use.", |table| table.used),
+        ("berth_flows_max", "Rows of the host's flow table.", |table| table.max),
+        ("berth_flows_shared_used", "Rows in use that interfaces share.", |table| table.shared_used),
+        ("berth_flows_shared_max", "Rows that interfaces share.", |table| table.shared_max),
+    ];
+    for (name, help, value) in gauges {
+        head(out, name, "gauge", help);
+        for (host, table) in tables {
+            line(out, format_args!("{name}{{host=\"{host}\"}} {}", value(table)));
         }
     }
 }

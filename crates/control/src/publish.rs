@@ -1,16 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The last published snapshot, and waiting for a value in it.
 //!
-//! Reading takes no lock: the snapshot is swapped whole behind an atomic pointer. Whoever waits is woken by the
-//! revision's number and then looks for itself; nothing here says what changed.
+//! Reading takes no lock: the snapshot is replaced whole behind an atomic pointer. Waiting threads are woken by the
+//! revision number and then read the snapshot; there is no hint about the change.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use berth_domain::Snapshot;
+use berth_state::Snapshot;
 use tokio::sync::watch;
 
-/// Where the commit loop publishes and everybody reads.
+/// Snapshots from the commit loop to all readers.
 #[derive(Clone)]
 pub(crate) struct Published {
     present: Arc<ArcSwap<Snapshot>>,
@@ -28,7 +29,7 @@ impl Published {
         self.present.load_full()
     }
 
-    /// Replaces the snapshot and wakes everybody who waits.
+    /// Replaces the snapshot and wakes all waiting threads.
     pub(crate) fn publish(&self, snapshot: Snapshot) {
         let revision = snapshot.revision;
         self.present.store(Arc::new(snapshot));
@@ -40,7 +41,7 @@ impl Published {
         self.revision.subscribe()
     }
 
-    /// Waits until `look` finds something, for at most `limit`.
+    /// Waits until `look` returns a value, for at most `limit`.
     pub(crate) async fn wait<T>(&self, limit: Duration, mut look: impl FnMut(&Snapshot) -> Option<T>) -> Option<T> {
         let mut revisions = self.revisions();
         let found = async {

@@ -1,82 +1,142 @@
-//! Reconcilers: rules that nobody asked for.
+// SPDX-License-Identifier: Apache-2.0
+//! Reconcilers: rules without a caller.
 //!
-//! A reconciler takes no hint about what changed. It is woken by every publication and by a timer (some rules wait for
-//! time to pass), looks at the present snapshot and, when it finds something to do, commits. Failures are not retried
-//! here: the next wake-up is the retry.
+//! A reconciler takes its work from an index of unsettled records, and does nothing while that index is empty. A
+//! publication, the earliest deadline of a record, and a change of the store between working and failing wake it; there
+//! is no other timer. While the store fails, and after a change that was not stored, it tries again each second.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use berth_domain::{Change, Env, Snapshot, ecs};
-use tokio::time::{Instant, MissedTickBehavior};
+use berth_ecs as ecs;
+use berth_state::{Change, Env, Snapshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Place;
-use crate::commit::{CommitFault, Committer};
+use crate::clock::Locality;
+use crate::commit::{CommitFault, Committer, Rule};
 use crate::publish::Published;
 
-/// How long a rule that waits for time to pass may be late.
-const TICK: Duration = Duration::from_secs(1);
+/// Minimum time between two removals of expired records, and between two trials after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
 
-type Rule = Arc<dyn Fn(&Snapshot, &Env) -> Change<()> + Send + Sync>;
-
-struct Reconciler {
-    name: &'static str,
-    rule: Rule,
+/// The reconcilers and their context.
+pub(crate) struct Reconcilers {
+    pub(crate) published: Published,
+    pub(crate) committer: Committer,
+    pub(crate) locality: Locality,
+    pub(crate) stopped_tasks_kept: Duration,
 }
 
-/// All of them, in the order in which they run.
-fn reconcilers(stopped_tasks_kept: Duration) -> [Reconciler; 2] {
-    let kept_ms = i64::try_from(stopped_tasks_kept.as_millis()).unwrap_or(i64::MAX);
-    [
-        Reconciler { name: "register-waiting-hosts", rule: Arc::new(ecs::register_waiting_hosts) },
-        Reconciler { name: "expire", rule: Arc::new(move |snap, env| ecs::expire(snap, kept_ms, env)) },
-    ]
+/// Deadlines of records and of the next trial.
+struct Agenda {
+    /// Moment 0 of the steady clock. `Instant` is monotonic: a jump of the wall clock removes nothing.
+    start: Instant,
+    ages: ecs::Ages,
+    /// Expired records are removed no earlier than this.
+    removal_from: Instant,
+    /// Present while the store fails, and after a change that was not stored.
+    trial_at: Option<Instant>,
 }
 
-/// Runs all reconcilers until `stop`.
-pub(crate) async fn run(
-    published: Published,
-    committer: Committer,
-    place: Place,
-    stopped_tasks_kept: Duration,
-    stop: CancellationToken,
-) {
-    let reconcilers = reconcilers(stopped_tasks_kept);
-    let mut revisions = published.revisions();
-    let mut timer = tokio::time::interval(TICK);
-    timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        let began = Instant::now();
-        revisions.borrow_and_update();
-        for reconciler in &reconcilers {
-            reconcile(reconciler, &published, &committer, &place).await;
-        }
-        // At most half of a core, however fast the records move.
-        let cost = began.elapsed();
-        let woken = async {
-            tokio::time::sleep(cost).await;
-            tokio::select! {
-                _ = timer.tick() => {}
-                _ = revisions.changed() => {}
-            }
+impl Agenda {
+    fn new(stopped_tasks_kept: Duration) -> Self {
+        let start = Instant::now();
+        Self { start, ages: ecs::Ages::new(milliseconds(stopped_tasks_kept)), removal_from: start, trial_at: None }
+    }
+
+    /// The next moment at which there may be work although no record has changed.
+    fn next(&self, has_expired: bool) -> Option<Instant> {
+        let earliest = if has_expired {
+            Some(self.removal_from)
+        } else {
+            let next = self.ages.next_ms().and_then(|ms| self.start.checked_add(Duration::from_millis(ms)));
+            next.map(|next| next.max(self.removal_from))
         };
-        tokio::select! {
-            () = woken => {}
-            () = stop.cancelled() => return,
-        }
+        [earliest, self.trial_at].into_iter().flatten().min()
     }
 }
 
-async fn reconcile(reconciler: &Reconciler, published: &Published, committer: &Committer, place: &Place) {
-    let rule = reconciler.rule.clone();
-    let has_work = !rule(&published.snapshot(), &place.service_env()).writes.is_empty();
-    if !has_work {
-        return;
+impl Reconcilers {
+    /// Runs all until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut agenda = Agenda::new(self.stopped_tasks_kept);
+        let mut revisions = self.published.revisions();
+        let mut failing = self.committer.stats().failing();
+        loop {
+            let began = Instant::now();
+            revisions.borrow_and_update();
+            failing.borrow_and_update();
+            let next = self.pass(&mut agenda).await;
+            // At most half of a core, however fast the records change.
+            let cost = began.elapsed();
+            let woken = async {
+                tokio::time::sleep(cost).await;
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    _ = revisions.changed() => {}
+                    _ = failing.changed() => {}
+                }
+            };
+            if stop.run_until_cancelled(woken).await.is_none() {
+                return;
+            }
+        }
     }
-    let decided = move |snap: &Snapshot, env: &Env| Ok(rule(snap, env));
-    match committer.commit(place.service_env(), decided).await {
-        Ok(()) | Err(CommitFault::Stopped) => {}
-        Err(fault) => tracing::warn!(reconciler = reconciler.name, %fault, "will be tried again"),
+
+    /// Does the present work; returns when there may be more although no record has changed.
+    async fn pass(&self, agenda: &mut Agenda) -> Option<Instant> {
+        let now = Instant::now();
+        let snapshot = self.published.snapshot();
+        let is_trial = agenda.trial_at.is_some_and(|at| at <= now);
+        let mut is_stored = true;
+        if snapshot.ecs().index().waiting_hosts.has_ready() {
+            let rule = |snap: &Snapshot, env: &Env| Ok(ecs::register_waiting_hosts(snap, env));
+            is_stored &= self.commit("register-waiting-hosts", rule).await;
+        }
+        let expired = agenda.ages.look(&snapshot, milliseconds(now - agenda.start));
+        let has_expired = !expired.is_empty();
+        if has_expired && agenda.removal_from <= now {
+            is_stored &= self.commit("expire", move |snap: &Snapshot, _: &Env| Ok(ecs::expire(snap, &expired))).await;
+            agenda.removal_from = now + PAUSE;
+        }
+        if is_trial && self.committer.stats().is_failing() {
+            // After a failure the commit loop tests the store with the next group, even with one that changes nothing.
+            self.commit("look-at-the-store-again", |_: &Snapshot, _: &Env| Ok(Change::none(()))).await;
+        }
+        let has_failed = !is_stored || self.committer.stats().is_failing();
+        agenda.trial_at = match agenda.trial_at {
+            Some(at) if has_failed && !is_trial => Some(at),
+            Some(_) | None => has_failed.then(|| now + PAUSE),
+        };
+        agenda.next(has_expired)
+    }
+
+    /// True if the change was stored.
+    async fn commit(&self, name: &'static str, rule: impl Rule<()>) -> bool {
+        match self.committer.commit(name, self.locality.service_env(), rule).await {
+            Ok(()) => return true,
+            Err(CommitFault::Stopped) => {}
+            // The commit loop has logged the cause once; this repeats each second.
+            Err(fault @ (CommitFault::Full | CommitFault::Store)) => {
+                tracing::debug!(reconciler = name, %fault, "will be tried again");
+            }
+            Err(fault) => tracing::warn!(reconciler = name, %fault, "will be tried again"),
+        }
+        false
     }
 }
+
+/// Never returns without a time.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

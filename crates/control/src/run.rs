@@ -1,87 +1,98 @@
-//! Starting and stopping: the order of things.
+// SPDX-License-Identifier: Apache-2.0
+//! Start and stop of the server, and their order.
 //!
-//! Start: folders, records, commit loop, first-start records, sockets, credentials file, doors, "ready". Stop: doors
-//! close, requests under way are answered, then the loop ends and closes the store.
+//! Start: folders, records, commit loop, first-start records, sockets, credentials file, doors, "ready". Stop: the
+//! doors close, requests in progress are answered, then the loop ends and closes the store.
 
 use std::fs::DirBuilder;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use berth_domain::Snapshot;
+use berth_state::Snapshot;
 use berth_store::{EmbeddedStore, Store};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Place;
+use crate::authority::{self, Authority};
+use crate::clock::Locality;
 use crate::commit::{self, LoadFault};
-use crate::config::ServerConfig;
+use crate::config::{Addresses, ServerConfig, Transport, check_listen};
 use crate::fault::Fault;
 use crate::first_start::{self, Credentials};
-use crate::front::{self, Front};
+use crate::front::{self, Budget, Connections, Entrance, Front};
 use crate::link::{self, Hosts, Link};
 use crate::metrics::Metrics;
 use crate::publish::Published;
-use crate::reconcile;
+use crate::reconcile::Reconcilers;
 use crate::throttle::Throttle;
 
 const RECORDS: &str = "state.redb";
 
-/// Runs a server until `shutdown`; returns when everything under way is answered and the records are closed.
+/// Runs a server until `shutdown`; returns when all requests in progress are answered and the records are closed.
 pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<(), Fault> {
-    let place = Place { region: config.region.clone(), account: config.account.clone() };
+    check_listen(config.listen, &config.transport, config.admin_listen)?;
+    let locality = Locality { region: config.region.clone(), account: config.account.clone() };
     private_folder(&config.data_dir)?;
     private_folder(&config.run_dir)?;
     let (store, snapshot) = open_records(config.data_dir.join(RECORDS)).await?;
-    first_start::check_place(&snapshot, &place, &config.data_dir)?;
+    first_start::check_locality(&snapshot, &locality, &config.data_dir)?;
     let published = Published::new(snapshot);
     let (committer, mut loop_ended) =
         commit::start(store, published.clone(), config.fault_points.clone()).map_err(Fault::Thread)?;
-    first_start::ensure_records(&committer, &place).await?;
+    first_start::ensure_records(&committer, &locality).await?;
 
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|cause| Fault::Listen { address: config.listen, cause })?;
-    let address = listener.local_addr().map_err(|cause| Fault::Listen { address: config.listen, cause })?;
+    let Listeners { listener, admin_listener, tls, addresses } = listen(&config).await?;
     let socket = link::bind(&config.run_dir).await?;
-    let endpoint = format!("http://{address}");
+    let endpoint = endpoint(addresses.api, tls.is_some());
     write_credentials(&config, &published.snapshot(), &endpoint)?;
     if config.trust_any_key {
         tracing::warn!(
-            "--trust-any-key is on: ANY access key is accepted as the root of account {} without a look at its \
-             signature; whoever reaches {address} owns everything",
+            "--trust-any-key is on: ANY access key is accepted as the root of account {} without verification of its \
+             signature; any caller who reaches {endpoint} has full control",
             config.account
         );
     }
 
-    // The doors stop when the server is asked to, and also when the loop is gone and no answer can be given any more.
+    // The doors stop at a shutdown, and also when the loop has ended and no answer is possible any more.
     let stop = shutdown.child_token();
     let hosts = Arc::new(Hosts::default());
     let front = Arc::new(Front {
         instance: config.instance,
-        place: place.clone(),
+        locality: locality.clone(),
         trust_any_key: config.trust_any_key,
         published: published.clone(),
         committer: committer.clone(),
         throttle: Throttle::new(config.rates),
         metrics: Metrics::new(),
         hosts: hosts.clone(),
+        limits: config.limits,
+        connections: Connections::new(config.limits),
+        unverified: Budget::new(config.limits.unverified_bytes),
     });
+    let entrance = Entrance { listener, tls, connections: front.connections.clone() };
     let link = Arc::new(Link {
-        place: place.clone(),
+        locality: locality.clone(),
         endpoint,
+        admin_endpoint: format!("http://{}", addresses.admin),
         published: published.clone(),
         committer: committer.clone(),
         hosts,
     });
+    let reconcilers = Reconcilers { published, committer, locality, stopped_tasks_kept: config.stopped_tasks_kept };
     let doors = async {
         tokio::join!(
-            front::serve(front, listener, stop.clone()),
+            front::serve_own_pages(front.clone(), admin_listener, stop.clone()),
+            front::serve(front, entrance, stop.clone()),
             link::serve(link, socket, stop.clone()),
-            reconcile::run(published, committer, place, config.stopped_tasks_kept, stop.clone()),
+            reconcilers.run(stop.clone()),
         )
     };
-    announce(config.ready, address);
+    announce(config.ready, addresses);
     tokio::pin!(doors);
     tokio::select! {
         _ = &mut doors => {}
@@ -91,19 +102,61 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
             return Err(Fault::LoopEnded);
         }
     }
-    // Everybody who held a committer is gone, so the loop ends by itself.
+    // All committers are dropped, so the loop ends by itself.
     loop_ended.await.map_err(|_| Fault::LoopEnded)
 }
 
-fn announce(ready: Option<tokio::sync::oneshot::Sender<SocketAddr>>, address: SocketAddr) {
-    tracing::info!(%address, "the AWS API is ready");
+fn announce(ready: Option<tokio::sync::oneshot::Sender<Addresses>>, addresses: Addresses) {
+    tracing::info!(address = %addresses.api, health_and_metrics = %addresses.admin, "the AWS API is ready");
     if let Some(ready) = ready {
-        // Nobody may be waiting any more.
-        let _ = ready.send(address);
+        // The receiver may have been dropped.
+        let _ = ready.send(addresses);
     }
 }
 
-/// Makes a folder only its owner may look into.
+/// The listeners of the server, and their settings.
+struct Listeners {
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    addresses: Addresses,
+}
+
+async fn listen(config: &ServerConfig) -> Result<Listeners, Fault> {
+    let fault = |cause| Fault::Listen { address: config.listen, cause };
+    let (listener, api) = bind(config.listen).await.map_err(fault)?;
+    let admin_fault = |cause| Fault::AdminListen { address: config.admin_listen, cause };
+    let (admin_listener, admin) = bind(config.admin_listen).await.map_err(admin_fault)?;
+    Ok(Listeners { listener, admin_listener, tls: acceptor(config)?, addresses: Addresses { api, admin } })
+}
+
+async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// The settings of HTTPS, if it is enabled.
+fn acceptor(config: &ServerConfig) -> Result<Option<TlsAcceptor>, Fault> {
+    let Transport::Tls(names) = &config.transport else { return Ok(None) };
+    let now = SystemTime::now();
+    let authority = Authority::open(&config.data_dir, now).map_err(Fault::Tls)?;
+    let config = authority::server_config(authority, names.clone(), now).map_err(Fault::Tls)?;
+    Ok(Some(TlsAcceptor::from(config)))
+}
+
+/// Address of the API for clients on this machine.
+fn endpoint(bound: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("{scheme}://{}", SocketAddr::new(ip, bound.port()))
+}
+
+/// Creates a folder that only its owner may read.
 fn private_folder(path: &Path) -> Result<(), Fault> {
     DirBuilder::new()
         .recursive(true)
@@ -122,7 +175,7 @@ async fn open_records(path: PathBuf) -> Result<(Box<dyn Store>, Snapshot), Fault
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(LoadFault::Store(cause))) => Err(Fault::Store(cause)),
         Ok(Err(LoadFault::Record(cause))) => Err(Fault::Record(cause)),
-        // The runtime is going away or the thread panicked.
+        // The runtime is shutting down or the thread panicked.
         Err(_) => Err(Fault::LoopEnded),
     }
 }

@@ -1,7 +1,8 @@
-//! The server dies around a durable write, at each step there is: nothing that was answered is forgotten, and what was
-//! not answered is wholly there or wholly not.
+// SPDX-License-Identifier: Apache-2.0
+//! The server dies at each step of a durable write: no answered change is lost, and a change that was not answered is
+//! stored completely or not at all.
 //!
-//! The server that dies is a process of its own: this executable, started again.
+//! The server that dies is a separate process: this executable, started again.
 #![allow(clippy::unwrap_used)]
 
 mod lab;
@@ -18,7 +19,7 @@ use lab::{LIMIT, Server, config};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// Tells this executable that it is to be a server: folder and step, each on a line.
+/// Makes this executable act as a server: folder and step, each on a line.
 const TO_BE_A_SERVER: &str = "BERTH_TEST_SERVER_TO_DIE";
 const SIGABRT: i32 = 6;
 /// The durable write at which it dies; those before it are answered.
@@ -51,16 +52,16 @@ async fn die_at(step: CommitStep) {
     let described = server.call(&ec2::DescribeVpcsRequest::default()).await;
     let there = vpcs(&described.body);
     assert!(there.is_superset(&answered), "{step:?}: {answered:?} were answered, {there:?} are there");
-    // The default VPC, and those before the last write, which is durable or not.
+    // The default VPC, and those before the last write, which may be durable or not.
     let before = 1 + LAST_WRITE as usize - 1;
     let (kept, told) = match step {
         CommitStep::Decided => (0, 0),
         CommitStep::Stored | CommitStep::Published => (1, 0),
-        // The answer may be on its way.
+        // The answer may be in transit.
         CommitStep::Answered => (1, answered.len() + 1 - LAST_WRITE as usize),
     };
     assert_eq!((there.len(), answered.len()), (before + kept, before - 1 + told), "{step:?}");
-    // A VPC comes with a main route table and a default security group.
+    // A VPC has a main route table and a default security group.
     let tables = server.call(&ec2::DescribeRouteTablesRequest::default()).await.body;
     let groups = server.call(&ec2::DescribeSecurityGroupsRequest::default()).await.body;
     for vpc in &there {
@@ -76,7 +77,7 @@ fn create_vpc(number: usize) -> ec2::CreateVpcRequest {
     ec2::CreateVpcRequest { cidr_block: Some(format!("10.{number}.0.0/16")), ..Default::default() }
 }
 
-/// The VPCs an answer names.
+/// The VPCs in an answer.
 fn vpcs(answer: &str) -> BTreeSet<String> {
     let named = answer.split("<vpcId>").skip(1).filter_map(|rest| rest.split_once("</vpcId>"));
     named.map(|(id, _)| id.to_owned()).collect()
@@ -108,7 +109,7 @@ async fn be_a_server(settings: &str) {
     let mut config = config(Path::new(folder));
     config.fault_points = FaultPoints::at(CommitStep::named(step).unwrap(), LAST_WRITE);
     let server = Server::start_with(config, Path::new(folder)).await.unwrap();
-    // After the words of the test runner, which do not end their line.
+    // Follows the text of the test runner, which does not end its line.
     println!("\nready {}", server.address);
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,5 @@
-//! The socket of hosts and command line, with a host that only pretends.
+// SPDX-License-Identifier: Apache-2.0
+//! The socket of hosts and command line, with a simulated host.
 #![allow(clippy::unwrap_used)]
 
 mod lab;
@@ -6,9 +7,9 @@ mod lab;
 use std::collections::BTreeMap;
 
 use berth_types::admin::{Reply, Request};
-use berth_types::intent::{HostIntent, Plug, apply};
+use berth_types::intent::{HostIntent, Plug, Standalone, apply};
 use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION, ToNode, ToServer};
-use berth_types::report::{EniReport, EniState};
+use berth_types::report::{EniReport, EniState, FlowTable};
 use berth_types::{EniId, HostId, InstanceId};
 use lab::{Server, Stream};
 
@@ -26,12 +27,13 @@ fn hello(enis: Vec<EniReport>) -> ToServer {
         runtime_version: "1.6.20".to_owned(),
         capacity: Capacity { cpu_units: 2048, memory_mib: 4096, enis: 10 },
         attributes: BTreeMap::new(),
+        runtime: None,
         tasks: vec![],
         enis,
     }))
 }
 
-/// A host that holds what the server sent.
+/// A host that holds the state the server sent.
 struct FakeNode {
     stream: Stream,
     generation: u64,
@@ -48,7 +50,7 @@ impl FakeNode {
         }
     }
 
-    /// Takes patches until the intent is as wanted.
+    /// Applies patches until the intent is as expected.
     async fn until(&mut self, wanted: impl Fn(&HostIntent) -> bool) {
         while !wanted(&self.intent) {
             match self.stream.next().await {
@@ -83,7 +85,7 @@ async fn a_seat_is_opened_survives_a_lost_stream_and_is_closed() {
     let plugging = async {
         node.until(|intent| !intent.enis.is_empty()).await;
         let (eni, wanted) = node.intent.enis.first_key_value().unwrap();
-        assert!(matches!(wanted.plug, Plug::Seat(_)));
+        assert!(matches!(wanted.plug, Plug::Standalone(_)));
         let eni = eni.clone();
         node.report(&eni, EniState::Attached).await;
         node.stream.send(&ToServer::Programmed { generation: node.generation }).await;
@@ -92,7 +94,7 @@ async fn a_seat_is_opened_survives_a_lost_stream_and_is_closed() {
     let (opened, eni) = tokio::join!(opening, plugging);
     let Ok(Reply::Seat(seat)) = opened else { panic!("no seat: {opened:?}") };
     assert_eq!(seat.eni, eni);
-    assert_eq!(node.intent.enis[&eni].plug, Plug::Seat(seat.netns));
+    assert_eq!(node.intent.enis[&eni].plug, Plug::Standalone(Standalone::seat(seat.netns)));
     assert_eq!(node.intent.enis[&eni].address, seat.address);
 
     let resumed = FakeNode::join(&server, vec![EniReport { eni: eni.clone(), state: EniState::Attached }]).await;
@@ -144,8 +146,10 @@ async fn status_shows_a_host_while_its_stream_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;
     let mut node = FakeNode::join(&server, vec![]).await;
+    let table = FlowTable { used: 12, max: 1000, shared_used: 3, shared_max: 500, floor: 2 };
+    node.stream.send(&ToServer::FlowTable(table)).await;
     node.stream.send(&ToServer::Programmed { generation: node.generation }).await;
-    // The stream is read in order, so a report that is stored comes after the generation was noted.
+    // The stream is read in order, so the report is stored after the generation was recorded.
     let status = loop {
         let status = server.status().await;
         if status.hosts[0].programmed == node.generation {
@@ -156,6 +160,10 @@ async fn status_shows_a_host_while_its_stream_is_open() {
     assert_eq!(status.hosts.len(), 1);
     assert_eq!((&status.hosts[0].host, status.hosts[0].connected), (&host(), true));
     assert_eq!((status.vpcs, status.tasks, status.region.as_str()), (1, 0, lab::REGION));
+    let metrics = server.get("/_berth/metrics").await;
+    for (name, value) in [("used", 12), ("max", 1000), ("shared_used", 3), ("shared_max", 500)] {
+        metrics.expect(200, &format!("berth_flows_{name}{{host=\"{}\"}} {value}\n", host()));
+    }
 
     drop(node);
     while server.status().await.hosts[0].connected {

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What the fabric answers itself: ARP for every address of the VPC, and echo requests to the subnet's router.
+ * Answers of the fabric itself: ARP for every address of the VPC, and echo requests to the subnet's router.
  */
 #ifndef BERTH_ANSWERS_H
 #define BERTH_ANSWERS_H
@@ -40,7 +41,7 @@ INLINE bool in_vpc(__u32 vni, __be32 address)
 	return map_lookup(&vpc_cidrs, &key);
 }
 
-/* Writes the hardware address that `target` has for this interface. False: nobody is there. */
+/* Writes the hardware address of `target` as this interface sees it. False: there is no such address. */
 INLINE bool resolve(const struct eni *eni, __be32 target, __u8 *mac)
 {
 	struct endpoint_key key = { .vni = eni->vni, .address = target };
@@ -101,7 +102,7 @@ NOINLINE int answer_echo(struct __sk_buff *skb, struct packet *p, struct eni *en
 		return drop(eni->slot, DROP_router);
 	__builtin_memcpy(ethernet.dst, eni->mac, 6);
 	put_router_mac(ethernet.src);
-	/* Swapping the addresses leaves the IP checksum as it is. */
+	/* Swapping the addresses does not change the IP checksum. */
 	if (skb_store(skb, 0, &ethernet, sizeof(ethernet), 0) ||
 	    skb_store(skb, ETHERNET_BYTES + 12, addresses, sizeof(addresses), 0) ||
 	    skb_store(skb, icmp, &reply, 1, 0) ||

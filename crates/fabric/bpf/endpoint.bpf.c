@@ -1,17 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
- * Leads connections to one address and port to a socket that listens elsewhere, so that the port stays free for others.
- * Asked by the kernel for each new connection to this network namespace, before listening sockets are looked for.
+ * Redirects connections for one address and port to a socket that listens elsewhere, so that the port stays free for
+ * other programs. The kernel runs it for each new connection to this network namespace, before it looks for listening
+ * sockets.
  */
 #include "kernel.h"
 
-/* Of sys/socket.h and netinet/in.h, which do not go with this target. */
+/* From sys/socket.h and netinet/in.h, which are not available for this target. */
 enum { AF_INET = 2, IPPROTO_TCP = 6 };
 
 /* Set before loading. */
 volatile const __be32 ADDRESS;
 volatile const __u32 PORT;
 
-/* The kernel takes the socket out when it is closed. */
+/* The kernel removes the socket when it is closed. */
 struct {
 	uint(type, BPF_MAP_TYPE_SOCKMAP);
 	uint(max_entries, 1);
@@ -32,7 +34,7 @@ SECTION("sk_lookup") int endpoint(struct bpf_sk_lookup *c)
 	if (c->family != AF_INET || c->protocol != IPPROTO_TCP || c->local_ip4 != ADDRESS || c->local_port != PORT)
 		return SK_PASS;
 	listener = map_lookup(&endpoint_socket, &first);
-	/* Nobody else may answer in its place. */
+	/* No other socket may answer in its place. */
 	if (!listener)
 		return SK_DROP;
 	refused = sk_assign(c, listener, 0);

@@ -1,15 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * Records of flows: opening, touching, judging again after a change, and the ring that bounds what one interface owns.
+ * Records of flows: creation, update, a new decision after a change, and the ring that bounds the flows of an
+ * interface.
  */
 #ifndef BERTH_FLOWS_H
 #define BERTH_FLOWS_H
 
 #include "gates.h"
 
-/* Rows of the ring that are tried before it grows. Oldest first, so the first one is nearly always free. */
+/* Number of ring rows tried before the ring grows. Oldest first, so the first one is nearly always free. */
 #define RING_PROBES 4
+/* Number of ring rows tried for an unanswered flow, when the ring may not grow. */
+#define LAST_PROBES 12
 
-#define UPDATE_ANY 0
+enum { UPDATE_ANY = 0, UPDATE_MISSING = 1 /* BPF_NOEXIST */ };
+enum { ERROR_EXISTS = -17 /* EEXIST */ };
 
 /* The fabric-side device of one end. */
 INLINE __u32 device_of(const struct flow *f, bool high)
@@ -22,50 +27,143 @@ INLINE bool opens_flow(const struct packet *p)
 	return p->proto != PROTO_ICMP || icmp_kind(p->icmp_type) == ICMP_REQUEST;
 }
 
-/* True if the flow of this row is not alive or not this row's any more; a dead one is removed. */
-INLINE bool ring_row_is_free(const struct ring_key *row, const struct flow_key *key, __u64 now_ns)
+/* A search for a row of the ring. */
+struct claim {
+	struct flow_key flow;
+	struct ring_key row; /* the one that is tried */
+	__u64 now_ns;
+	__u32 floor, shared_max;
+};
+
+enum { ROW_TAKEN, ROW_MISSING, ROW_HELD, ROW_FAILED };
+
+/*
+ * True if the flow of this row is dead, belongs to another row, or (with `unanswered_too`) has no answer yet. Such a
+ * flow is removed from the table.
+ */
+INLINE bool row_is_free(const struct claim *c, const struct flow_key *key, bool unanswered_too)
 {
 	struct flow_key copy = *key;
 	struct flow *f = map_lookup(&flows, &copy);
 
-	if (!f || f->owner != row->slot || f->ring_index != row->index)
+	if (!f || f->owner != c->row.slot || f->ring_index != c->row.index)
 		return true;
-	if (!flow_reclaimable(now_ns, f->seen_ns, f->state, copy.vni_proto & 0xff))
+	if (!flow_reclaimable(c->now_ns, f->seen_ns, f->state, copy.vni_proto & 0xff) &&
+	    !(unanswered_too && flow_unanswered(f->state)))
 		return false;
 	map_delete(&flows, &copy);
 	return true;
 }
 
-/* Finds a row of `slot` for a new flow, and writes its index. Returns why there is none, or NOT_DROPPED. */
+/* Assigns an existing row to the new flow. */
+INLINE int reuse_row(const struct claim *c, bool unanswered_too)
+{
+	struct ring_key row = c->row;
+	struct flow_key *key = map_lookup(&flow_ring, &row);
+
+	if (!key)
+		return ROW_MISSING;
+	if (!row_is_free(c, key, unanswered_too))
+		return ROW_HELD;
+	*key = c->flow;
+	return ROW_TAKEN;
+}
+
+/* Number of shared rows that a slot holds; for slot 0, the sum. */
+INLINE __s32 shared_rows_of(__u32 slot)
+{
+	struct ring *ring = map_lookup(&rings, &slot);
+	struct returned *returned = map_lookup(&returns, &slot);
+
+	return ring && returned ? (__s32)(ring->made_shared - returned->shared) : 0;
+}
+
+INLINE void count_row(__u32 slot, bool shared)
+{
+	struct ring *ring = map_lookup(&rings, &slot);
+
+	if (!ring)
+		return;
+	__sync_fetch_and_add(&ring->made, 1);
+	if (shared)
+		__sync_fetch_and_add(&ring->made_shared, 1);
+}
+
+/* Creates the row for the new flow, if the slot may have it. */
+NOINLINE int make_row(const struct claim *c)
+{
+	bool shared = c->row.index >= c->floor;
+	struct ring_key row = c->row;
+	struct flow_key flow = c->flow;
+	long failed;
+
+	if (shared && !may_share(shared_rows_of(row.slot), shared_rows_of(0), c->shared_max))
+		return ROW_HELD;
+	failed = map_update(&flow_ring, &row, &flow, UPDATE_MISSING);
+	if (failed)
+		return failed == ERROR_EXISTS ? ROW_HELD : ROW_FAILED;
+	count_row(row.slot, shared);
+	count_row(0, shared);
+	return ROW_TAKEN;
+}
+
+/* The reason why a slot gets no row: it holds most of the shared rows itself, or the others do. */
+INLINE int why_no_row(__u32 slot)
+{
+	__s32 own = shared_rows_of(slot), all = shared_rows_of(0);
+
+	return all - own > own ? DROP_flow_table_crowded : DROP_flow_quota;
+}
+
+/* Finds a row of `slot` for a new flow, and writes its index. Returns the reason for a failure, or NOT_DROPPED. */
 GLOBAL int claim_row(__u32 slot, const struct flow_key *flow, __u64 now_ns, __u32 *index)
 {
-	struct ring_key row = { .slot = slot };
-	struct flow_key *key, copy;
+	struct claim c = { .row.slot = slot, .now_ns = now_ns };
+	struct returned *returned;
+	struct shares *now;
 	struct ring *ring;
-	__u32 rows;
+	__u32 zero = 0, end;
+	int done = ROW_HELD;
 
 	if (!flow || !index)
 		return DROP_flow_quota;
-	copy = *flow;
-	ring = map_lookup(&rings, &row.slot);
-	if (!ring)
+	c.flow = *flow;
+	ring = map_lookup(&rings, &slot);
+	returned = map_lookup(&returns, &slot);
+	now = map_lookup(&shares, &zero);
+	if (!ring || !returned || !now)
 		return DROP_flow_quota;
-	rows = ring->rows;
-	for (int probe = 0; probe < RING_PROBES && rows; probe++) {
-		*index = row.index = __sync_fetch_and_add(&ring->cursor, 1) % rows;
-		key = map_lookup(&flow_ring, &row);
-		if (key && ring_row_is_free(&row, key, now_ns)) {
-			*key = copy;
-			return NOT_DROPPED;
-		}
-		if (!key)
-			goto add;
+	c.floor = now->floor;
+	c.shared_max = now->shared_max;
+	end = ring->end - returned->shrunk;
+	for (int probe = 0; probe < RING_PROBES && end; probe++) {
+		c.row.index = __sync_fetch_and_add(&ring->cursor, 1) % end;
+		done = reuse_row(&c, false);
+		if (done == ROW_MISSING)
+			done = make_row(&c);
+		if (done == ROW_TAKEN)
+			goto taken;
 	}
-	if (rows >= FLOWS_PER_ENI)
-		return DROP_flow_quota;
-	*index = row.index = __sync_fetch_and_add(&ring->rows, 1);
-add:
-	return map_update(&flow_ring, &row, &copy, UPDATE_ANY) ? DROP_flow_table_full : NOT_DROPPED;
+	for (int probe = 0; probe < RING_PROBES; probe++) {
+		c.row.index = end;
+		if (end >= c.floor && !may_share(shared_rows_of(slot), shared_rows_of(0), c.shared_max))
+			break;
+		c.row.index = __sync_fetch_and_add(&ring->end, 1) - returned->shrunk;
+		done = make_row(&c);
+		if (done == ROW_TAKEN)
+			goto taken;
+		if (done == ROW_FAILED)
+			return DROP_flow_table_full;
+	}
+	for (int probe = 0; probe < LAST_PROBES && end; probe++) {
+		c.row.index = __sync_fetch_and_add(&ring->cursor, 1) % end;
+		if (reuse_row(&c, true) == ROW_TAKEN)
+			goto taken;
+	}
+	return why_no_row(slot);
+taken:
+	*index = c.row.index;
+	return NOT_DROPPED;
 }
 
 INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c, const struct endpoint *to)
@@ -86,7 +184,7 @@ INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct cr
 	}
 }
 
-/* Remembers an admitted flow; an older one of the same key is replaced. False: c->reason says why not. */
+/* Stores an admitted flow in place of an older one with the same key. False: the reason is in c->reason. */
 INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoint *to, __u32 admitted)
 {
 	struct flow *old = map_lookup(&flows, &c->key);
@@ -108,7 +206,7 @@ INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoi
 	return !map_update(&flows, &c->key, &f, UPDATE_ANY);
 }
 
-/* Moves the clock and the state. Bits are only ever set, so two processors cannot undo each other. */
+/* Updates time and state. Bits are only ever set, so two processors cannot undo each other. */
 INLINE void touch_flow(struct crossing *c, struct flow *f, __u32 state)
 {
 	__u32 after = flow_step(state, c->from_high, c->packet.proto, c->packet.tcp_flags);
@@ -118,18 +216,17 @@ INLINE void touch_flow(struct crossing *c, struct flow *f, __u32 state)
 		__sync_fetch_and_or(&f->state, after);
 }
 
-/* Asks the gate again that admitted this end's packets by rule, in the direction in which it did. */
-INLINE int ask_again(struct crossing *c, __u32 own, __u32 to, __u8 gate, __u32 state)
+/* Asks the gate that admitted this end's packets by rule again, in the direction of its first decision. */
+INLINE int ask_again(struct crossing *c, const struct ends *ends, __u8 gate, __u32 state)
 {
 	bool high = gate == EGRESS ? c->from_high : !c->from_high;
-	__u8 direction = state & ingress_bit(high) ? INGRESS : EGRESS;
 	struct question q = {};
 
 	if (!(state & untracked_bit(high)))
 		return GATE_ADMITS;
-	question_of(&q, c, own, to, gate);
-	q.direction = direction;
-	name_port(&q, &c->packet, direction != gate);
+	question_of(&q, &c->packet, ends, gate);
+	q.direction = direction_of_end(state, high);
+	name_port(&q, &c->packet, q.direction != gate);
 	return ask(&q);
 }
 
@@ -139,22 +236,22 @@ INLINE bool is_denial(int answer)
 }
 
 /*
- * Policy or membership changed since the flow was last judged. Tracked ends keep their decision, untracked ones are
- * asked again and cut when the rule is gone. False: the flow is not between these interfaces any more.
+ * Policy or membership changed since the last decision on the flow. Tracked ends keep their decision, untracked ones
+ * are evaluated again and cut when the rule is gone. False: the flow is no longer between these interfaces.
  */
 NOINLINE int judge_again(struct crossing *c, struct flow *f)
 {
 	struct endpoint *to = find_receiver(c);
-	__u32 state = f->state, own, to_group_set, kept;
+	__u32 state = f->state, kept;
+	struct ends ends;
 	int mine, theirs;
 
 	if (!to || to->ifindex != device_of(f, !c->from_high))
 		return false;
 	if (state & (FLOW_UNTRACKED_LOW | FLOW_UNTRACKED_HIGH)) {
-		own = own_group_set(c);
-		to_group_set = group_set_of(to, c->side);
-		mine = ask_again(c, own, to_group_set, EGRESS, state);
-		theirs = ask_again(c, own, to_group_set, INGRESS, state);
+		ends = ends_of(c, to);
+		mine = ask_again(c, &ends, EGRESS, state);
+		theirs = ask_again(c, &ends, INGRESS, state);
 		kept = state & ~(__u32)FLOW_CUT;
 		if (is_denial(mine) || is_denial(theirs))
 			f->state = state | FLOW_CUT;
@@ -197,35 +294,49 @@ GLOBAL int related_to_flow(struct __sk_buff *skb, const struct packet *p, __u32 
 	return f && !(f->state & FLOW_CUT) && flow_alive(now_ns, f->seen_ns, f->state, inner.proto);
 }
 
-INLINE struct fragment_key fragment_key_of(const struct crossing *c)
+/* The row for a fragmented datagram among those of its sender. */
+INLINE struct fragment *fragment_row(const struct crossing *c)
 {
-	return (struct fragment_key){ .src = c->packet.src, .dst = c->packet.dst, .vni = c->eni->vni,
-				      .ip_id = c->packet.ip_id, .proto = c->packet.proto };
+	__u32 mixed = (c->packet.ip_id ^ c->packet.dst ^ c->packet.proto) * 0x9e3779b1u;
+	__u32 row = c->slot * FRAGMENTS_PER_ENI + mixed / (0xffffffffu / FRAGMENTS_PER_ENI + 1);
+
+	return map_lookup(&fragments, &row);
 }
 
-/* Keeps the ports of a first fragment that passed, for the later ones. */
+/* Keeps the ports of an admitted first fragment for the later ones. */
 NOINLINE int remember_fragment(struct crossing *c)
 {
-	struct fragment_key key = fragment_key_of(c);
-	struct fragment_ports ports = { c->packet.sport, c->packet.dport, c->packet.icmp_id, c->packet.icmp_type,
-					c->packet.icmp_code };
+	struct fragment *row = fragment_row(c);
 
-	return map_update(&fragments, &key, &ports, UPDATE_ANY);
+	if (!row)
+		return false;
+	*row = (struct fragment){
+		.src = c->packet.src,
+		.dst = c->packet.dst,
+		.ip_id = c->packet.ip_id,
+		.proto = c->packet.proto,
+		.sport = c->packet.sport,
+		.dport = c->packet.dport,
+		.icmp_id = c->packet.icmp_id,
+		.icmp_type = c->packet.icmp_type,
+		.icmp_code = c->packet.icmp_code,
+	};
+	return true;
 }
 
-/* Gives a later fragment the ports of the first one. */
+/* Copies the ports of the first fragment to a later one. */
 NOINLINE int recall_fragment(struct crossing *c)
 {
-	struct fragment_key key = fragment_key_of(c);
-	struct fragment_ports *ports = map_lookup(&fragments, &key);
+	struct fragment *row = fragment_row(c);
 
-	if (!ports)
+	if (!row || row->src != c->packet.src || row->dst != c->packet.dst || row->ip_id != c->packet.ip_id ||
+	    row->proto != c->packet.proto)
 		return false;
-	c->packet.sport = ports->sport;
-	c->packet.dport = ports->dport;
-	c->packet.icmp_id = ports->icmp_id;
-	c->packet.icmp_type = ports->icmp_type;
-	c->packet.icmp_code = ports->icmp_code;
+	c->packet.sport = row->sport;
+	c->packet.dport = row->dport;
+	c->packet.icmp_id = row->icmp_id;
+	c->packet.icmp_type = row->icmp_type;
+	c->packet.icmp_code = row->icmp_code;
 	return true;
 }
 

@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * The two gates between interfaces: the sender's security groups (egress) and the receiver's (ingress). Each decides
- * alone, by the rules of its group set, and knows the other end by address and by group set.
+ * independently, by the rules of its group set, and identifies the other end by address and by group set.
  */
 #ifndef BERTH_GATES_H
 #define BERTH_GATES_H
 
 #include "answers.h"
 
-/* One packet on its way; filled once, read by everything after. */
+/* One packet in transit; filled once, read by every later step. */
 struct crossing {
 	struct packet packet;
 	struct flow_key key;
@@ -15,20 +16,10 @@ struct crossing {
 	__u64 epoch;
 	__u64 now_ns;
 	__u16 slot;
-	__u16 reason; /* why the last step failed */
+	__u16 reason; /* drop reason of the last failed step */
+	__u8 to_mac[6] __attribute__((aligned(4))); /* as in the frame */
 	__u8 from_high;
-	__u8 side; /* which side of policies and endpoints counts */
-};
-
-/* What one gate is asked. */
-struct question {
-	__u32 group_set;      /* whose rules */
-	__u32 peer_group_set; /* 0: the peer is known by address only */
-	__be32 peer;
-	__u8 proto;
-	__u8 port[2]; /* of the end that was contacted; ICMP: type, code */
-	__u8 direction;
-	__u32 side;
+	__u8 side; /* the valid side of policies and endpoints */
 };
 
 enum { GATE_DENIES, GATE_ADMITS, GATE_ADMITS_UNTRACKED, GATE_HAS_NO_RULES };
@@ -46,7 +37,7 @@ INLINE bool read_control(struct crossing *c)
 	return true;
 }
 
-/* Both sides of a policy are spelled out: clang turns an index into pointer arithmetic the verifier refuses. */
+/* Both sides of a policy are spelled out: clang turns an index into pointer arithmetic that the verifier refuses. */
 INLINE __u32 ruleset_of(const struct policy *policy, __u32 side, __u8 direction)
 {
 	if (side)
@@ -96,21 +87,6 @@ INLINE __u32 group_set_of(const struct endpoint *endpoint, __u32 side)
 	return side ? endpoint->group_set[1] : endpoint->group_set[0];
 }
 
-/* The port by which rules name the packet, or, `as_reply`, the packet it answers. */
-INLINE void name_port(struct question *q, const struct packet *p, bool as_reply)
-{
-	__be16 port = as_reply ? p->sport : p->dport;
-
-	q->proto = p->proto;
-	if (p->proto == PROTO_ICMP) {
-		q->port[0] = p->icmp_type;
-		q->port[1] = p->icmp_code;
-	} else {
-		q->port[0] = be16(port) >> 8;
-		q->port[1] = be16(port) & 0xff;
-	}
-}
-
 /* The receiving endpoint, if it can be reached from here. */
 INLINE struct endpoint *find_receiver(struct crossing *c)
 {
@@ -135,59 +111,49 @@ INLINE __u32 own_group_set(const struct crossing *c)
 	return own ? group_set_of(own, c->side) : 0;
 }
 
-/* As a member of its groups a sender counts only with its own address. */
-INLINE __u32 sender_group_set(const struct crossing *c, __u32 own)
+/* A sender counts as a member of its groups only with its own address. */
+INLINE struct ends ends_of(const struct crossing *c, const struct endpoint *to)
 {
-	return c->packet.src == c->eni->address ? own : 0;
+	__u32 own = own_group_set(c);
+
+	return (struct ends){
+		.sender = own,
+		.sender_as_peer = c->packet.src == c->eni->address ? own : 0,
+		.receiver = group_set_of(to, c->side),
+		.side = c->side,
+	};
 }
 
-/* The question for the gate of the sender (EGRESS) or of the receiver (INGRESS) about this packet. */
-INLINE void question_of(struct question *q, const struct crossing *c, __u32 own, __u32 to, __u8 gate)
-{
-	q->side = c->side;
-	q->direction = gate;
-	q->group_set = gate == EGRESS ? own : to;
-	q->peer_group_set = gate == EGRESS ? to : sender_group_set(c, own);
-	q->peer = gate == EGRESS ? c->packet.dst : c->packet.src;
-	name_port(q, &c->packet, false);
-}
-
-/*
- * Asks one gate. The middle of a TCP connection nobody remembers is also admitted as a reply: the connection was
- * admitted once, and its entry was lost by idling. Returns the flow bits of that end; sets c->reason on denial.
- */
-NOINLINE int judge(struct crossing *c, __u32 own, __u32 to, __u32 gate)
+/* Evaluates one gate for a first packet. Returns the flow bits of that end; sets c->reason on denial. */
+NOINLINE int judge(struct crossing *c, const struct ends *ends, __u32 gate)
 {
 	struct question q = {};
 	bool high = gate == EGRESS ? c->from_high : !c->from_high;
 	int answer;
 
-	question_of(&q, c, own, to, gate);
+	question_of(&q, &c->packet, ends, gate);
 	answer = ask(&q);
-	if (answer == GATE_DENIES && c->packet.proto == PROTO_TCP && !tcp_opens(c->packet.tcp_flags)) {
-		q.direction = !gate;
-		name_port(&q, &c->packet, true);
-		answer = ask(&q);
-	}
 	if (answer == GATE_HAS_NO_RULES)
 		c->reason = DROP_no_policy;
 	else if (answer == GATE_DENIES)
 		c->reason = gate == EGRESS ? DROP_security_group_egress : DROP_security_group_ingress;
-	return (q.direction == INGRESS ? ingress_bit(high) : 0) |
-	       (answer == GATE_ADMITS_UNTRACKED ? untracked_bit(high) : 0);
+	return answer == GATE_ADMITS_UNTRACKED ? untracked_bit(high) : 0;
 }
 
-/* Asks both gates about a new flow. The flow bits, or c->reason. */
-INLINE __u32 judge_both(struct crossing *c, struct endpoint *to)
+/*
+ * Evaluates both gates for a packet without a flow, each in the direction of the packet. This includes TCP segments
+ * in the middle of a connection, so that no flags bypass the rules. Returns the flow bits, or sets c->reason.
+ */
+INLINE __u32 judge_both(struct crossing *c, const struct endpoint *to)
 {
-	__u32 own = own_group_set(c), to_group_set = group_set_of(to, c->side);
+	struct ends ends = ends_of(c, to);
 	__u32 bits;
 
 	c->reason = NOT_DROPPED;
-	bits = judge(c, own, to_group_set, EGRESS);
+	bits = judge(c, &ends, EGRESS);
 	if (c->reason != NOT_DROPPED)
 		return 0;
-	return bits | judge(c, own, to_group_set, INGRESS);
+	return bits | judge(c, &ends, INGRESS);
 }
 
 #endif

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The little of the kernel's interface that the programs use: helper numbers from linux/bpf.h and the map declaration
- * macros. Written out so that a build needs clang and the kernel's user headers only, no libbpf.
+ * The parts of the kernel's interface that the programs use: helper numbers from linux/bpf.h and the map declaration
+ * macros. They are written out here so that a build needs only clang and the kernel's user headers, not libbpf.
  */
 #ifndef BERTH_KERNEL_H
 #define BERTH_KERNEL_H
@@ -11,8 +12,8 @@
 #define SECTION(name) __attribute__((section(name), used))
 #define NOINLINE static __attribute__((noinline))
 /*
- * Verified once, whatever it is called with; a pointer argument may be null there and hold no pointers. Linux 6.1
- * takes no key or value of a map from behind such an argument: they are copied first.
+ * A function that is verified once for all callers; a pointer argument may be null there and hold no pointers. Linux
+ * 6.1 accepts no key or value of a map behind such an argument: they are copied first.
  */
 #define GLOBAL __attribute__((noinline))
 #define uint(name, value) int(*name)[value]

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What the maps hold, shared with src/bpf/layout.rs, which asserts the same sizes. Addresses and ports are in network
- * order unless said otherwise. A change here needs a new LAYOUT_VERSION there.
+ * Layout of the maps' contents, shared with src/bpf/layout.rs, which asserts the same sizes. Addresses and ports are
+ * in network order unless noted otherwise. A change here needs a new LAYOUT_VERSION there.
  */
 #ifndef BERTH_LAYOUT_H
 #define BERTH_LAYOUT_H
@@ -8,21 +9,21 @@
 #include <linux/types.h>
 #include <stdbool.h>
 
-#define BITMAP_WORDS 16 /* 1024 rules: what AWS admits per interface and direction */
+#define BITMAP_WORDS 16 /* 1024 rules: the limit of AWS per interface and direction */
 
 /* One bit per rule of a ruleset. */
 struct bitmap {
 	__u64 word[BITMAP_WORDS];
 };
 
-/* What a packet is, filled once by parse(); every check reads it, none re-parses. */
+/* A parsed packet, filled once by parse(); every check reads it, none parses again. */
 struct packet {
 	__be32 src, dst;
 	__be16 sport, dport; /* 0 for protocols without ports */
 	__be16 icmp_id;
 	__u8 icmp_type, icmp_code;
 	__u8 proto, tcp_flags;
-	__u8 fragment; /* a later fragment: ports come from the first one */
+	__u8 fragment; /* a later fragment: its ports are those of the first one */
 	__u8 more_fragments;
 	__be16 ip_id;
 	__u16 header_bytes; /* Ethernet and IP headers */
@@ -30,7 +31,7 @@ struct packet {
 
 /*
  * An interface plugged on this host. One cache line, found by the lowest bits of its fabric-side device's index; the
- * whole index says whether the row is taken. The agent chooses indexes so that no two interfaces share a row.
+ * whole index shows whether the row is in use. The node chooses indexes so that no two interfaces share a row.
  */
 struct eni {
 	__u32 ifindex;
@@ -40,7 +41,7 @@ struct eni {
 	__u16 flags;
 	__u8 mac[6];
 	__u8 pad[2];
-	__u8 id[24]; /* EniId as text, for those who list what is plugged */
+	__u8 id[24]; /* EniId as text, for programs that list interfaces */
 	__u8 rest[8];
 };
 #define ENI_ROWS 8192
@@ -52,7 +53,7 @@ struct endpoint_key {
 };
 
 /*
- * An interface anywhere in the VPC. `group_set` has two sides; `control.epoch` says which one counts (see
+ * An interface anywhere in the VPC. `group_set` has two sides; `control.epoch` selects the valid one (see
  * src/fabric/program.rs), so that any number of endpoints and policies change in one step.
  */
 struct endpoint {
@@ -105,7 +106,7 @@ struct flow_key {
 /* One entry serves both directions and, between two interfaces of one host, both ends. Index 0: low, 1: high. */
 struct flow {
 	__u64 seen_ns;
-	__u64 epoch; /* control.epoch under which it was last judged */
+	__u64 epoch; /* control.epoch at the last decision */
 	__u32 ifindex[2];
 	__u16 slot[2];
 	__u32 state;
@@ -113,26 +114,42 @@ struct flow {
 	__u32 ring_index;
 };
 
-/* The rows that say which flows an interface pays for: {slot, index} -> flow key. */
+/* The rows that record which flows an interface pays for: {slot, index} -> flow key. */
 struct ring_key {
 	__u32 slot;
 	__u32 index;
 };
 
+/*
+ * The rows that one slot has made; slot 0, which belongs to no interface, has the sums. Only the program writes it,
+ * and except for the cursor no number decreases while the interface is plugged.
+ */
 struct ring {
-	__u32 cursor; /* next row to try to reuse */
-	__u32 rows;   /* rows in existence */
+	__u32 cursor;      /* next row to try to reuse */
+	__u32 end;         /* index of the next row, less `shrunk` */
+	__u32 made;        /* rows made */
+	__u32 made_shared; /* of these, in the shared part */
 };
 
-struct fragment_key {
+/* The rows that the node gave back. Only the node writes it: a slot holds `made` less `rows`. */
+struct returned {
+	__u32 rows;
+	__u32 shared;
+	__u32 shrunk;
+};
+
+/* Division of the flow table. Rows with an index below `floor` are the slot's own, the others are shared. */
+struct shares {
+	__u32 floor;
+	__u32 shared_max;
+};
+
+/* The ports of a datagram whose later fragments have none. */
+struct fragment {
 	__be32 src, dst;
-	__u32 vni;
 	__be16 ip_id;
 	__u8 proto;
 	__u8 pad;
-};
-
-struct fragment_ports {
 	__be16 sport, dport, icmp_id;
 	__u8 icmp_type, icmp_code;
 };
@@ -144,7 +161,7 @@ struct counters {
 	__u64 drops[DROP_REASONS_MAX];
 };
 
-/* Grows with every change of policy or membership; the lowest bit is the side that counts. */
+/* Increases with every change of policy or membership; the lowest bit selects the valid side. */
 struct control {
 	__u64 epoch;
 	__u64 tick_ns; /* length of a jiffy, so that reading the clock is one multiplication */
@@ -159,7 +176,10 @@ _Static_assert(sizeof(struct address_key) == 12, "layout");
 _Static_assert(sizeof(struct port_key) == 12, "layout");
 _Static_assert(sizeof(struct flow_key) == 16, "layout");
 _Static_assert(sizeof(struct flow) == 40, "layout");
-_Static_assert(sizeof(struct fragment_key) == 16, "layout");
+_Static_assert(sizeof(struct ring) == 16, "layout");
+_Static_assert(sizeof(struct returned) == 12, "layout");
+_Static_assert(sizeof(struct shares) == 8, "layout");
+_Static_assert(sizeof(struct fragment) == 20, "layout");
 _Static_assert(sizeof(struct counters) == 288, "layout");
 _Static_assert(sizeof(struct control) == 16, "layout");
 

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The maps, all pinned by name. Each says who writes it and what happens when it is full.
+ * The maps, all pinned by name. Each comment names the writer and the behaviour of a full map.
  */
 #ifndef BERTH_MAPS_H
 #define BERTH_MAPS_H
@@ -7,13 +8,14 @@
 #include "kernel.h"
 #include "layout.h"
 
-#define SLOTS_MAX 4096 /* slot 0 counts what cannot be charged to an interface */
+#define SLOTS_MAX 4096 /* slot 0 counts packets that belong to no interface */
 #define GROUP_SETS_MAX 65536
+/* Overridden by the loader, which knows the host's memory. */
 #define FLOWS_MAX (1 << 20)
-/* Live flows one interface may own, so that a flood from one cannot take the table from the others. */
-#define FLOWS_PER_ENI 65536
+/* Maximum number of fragmented datagrams in transit from one interface. */
+#define FRAGMENTS_PER_ENI 32
 
-/* Written by the agent; as many interfaces as there are slots: the agent refuses to plug another one. */
+/* Written by the node; as many interfaces as there are slots: the node refuses to plug another one. */
 struct {
 	uint(type, BPF_MAP_TYPE_ARRAY);
 	uint(max_entries, ENI_ROWS);
@@ -22,7 +24,7 @@ struct {
 	type(value, struct eni);
 } enis SECTION(".maps");
 
-/* Written by the agent; full: the agent reports the endpoints it could not program, packets to them are dropped. */
+/* Written by the node; full: the node reports the endpoints it could not program, packets to them are dropped. */
 struct {
 	uint(type, BPF_MAP_TYPE_HASH);
 	uint(max_entries, 1 << 20);
@@ -32,7 +34,7 @@ struct {
 	type(value, struct endpoint);
 } endpoints SECTION(".maps");
 
-/* Written by the agent; one slot per possible group set, so it is never full. */
+/* Written by the node; one slot per possible group set, so it is never full. */
 struct {
 	uint(type, BPF_MAP_TYPE_ARRAY);
 	uint(max_entries, GROUP_SETS_MAX);
@@ -41,7 +43,7 @@ struct {
 	type(value, struct policy);
 } policies SECTION(".maps");
 
-/* Rules by the peer's address. Written by the agent; full: the policy change is refused and the old one stays. */
+/* Rules by the peer's address. Written by the node; full: the policy change is refused and the old one stays. */
 struct {
 	uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	uint(max_entries, 1 << 20);
@@ -71,7 +73,7 @@ struct {
 	type(value, struct bitmap);
 } rule_members SECTION(".maps");
 
-/* Address ranges of the VPCs, to tell "outside the VPC" from "nobody there". Written by the agent. */
+/* Address ranges of the VPCs: distinguish "outside the VPC" from "no such address". Written by the node. */
 struct {
 	uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	uint(max_entries, 65536);
@@ -81,7 +83,10 @@ struct {
 	type(value, __u32);
 } vpc_cidrs SECTION(".maps");
 
-/* Written here only; full: new flows are dropped and counted, live ones are never evicted. */
+/*
+ * Entries are created only here; dead ones are removed here and by the node. The map has room for every row of the
+ * ring, which reports when it is full.
+ */
 struct {
 	uint(type, BPF_MAP_TYPE_HASH);
 	uint(max_entries, FLOWS_MAX);
@@ -91,7 +96,12 @@ struct {
 	type(value, struct flow);
 } flows SECTION(".maps");
 
-/* Which flows each interface owns; rows are reused when their flow is dead. Full: as flows. */
+/*
+ * The flows each interface pays for. The program creates and reuses rows; the node gives them back when their flow is
+ * dead. Every interface has some of its own; the others are shared, and an interface that holds many gets none when
+ * few are left. Full: an interface that needs a row takes that of an unanswered flow of its own, otherwise the new
+ * flow is dropped and counted. An established flow is never evicted.
+ */
 struct {
 	uint(type, BPF_MAP_TYPE_HASH);
 	uint(max_entries, FLOWS_MAX);
@@ -109,13 +119,34 @@ struct {
 	type(value, struct ring);
 } rings SECTION(".maps");
 
-/* Ports of fragmented packets; full: the oldest is forgotten, its later fragments are dropped and counted. */
+/* Written by the node. */
 struct {
-	uint(type, BPF_MAP_TYPE_LRU_HASH);
-	uint(max_entries, 8192);
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, SLOTS_MAX);
 	uint(pinning, PIN_BY_NAME);
-	type(key, struct fragment_key);
-	type(value, struct fragment_ports);
+	type(key, __u32);
+	type(value, struct returned);
+} returns SECTION(".maps");
+
+/* Written by the node before any interface is plugged. */
+struct {
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, 1);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct shares);
+} shares SECTION(".maps");
+
+/*
+ * Ports of fragmented packets, the same number for each interface; a later datagram replaces an earlier one of the
+ * same interface, whose later fragments are then dropped and counted.
+ */
+struct {
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, SLOTS_MAX * FRAGMENTS_PER_ENI);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct fragment);
 } fragments SECTION(".maps");
 
 struct {
@@ -126,7 +157,7 @@ struct {
 	type(value, struct counters);
 } eni_counters SECTION(".maps");
 
-/* Written by the agent in one store: the step from one policy to the next. */
+/* Written by the node in one store: the switch from one policy to the next. */
 struct {
 	uint(type, BPF_MAP_TYPE_ARRAY);
 	uint(max_entries, 1);

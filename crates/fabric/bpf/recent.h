@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * What one processor remembers of the flows it touched within this jiffy. Most packets of a busy flow change nothing in
- * its record, and finding the record is half of what such a packet costs; here it is found without a call.
+ * A cache of the flows that one processor touched within this jiffy. Most packets of a busy flow change nothing in
+ * its record, and finding the record is half of their cost; here it is found without a call.
  */
 #ifndef BERTH_RECENT_H
 #define BERTH_RECENT_H
@@ -9,7 +10,7 @@
 
 #define RECENT_BITS 10
 
-/* A copy, good for as long as neither the jiffy nor the policy changes and the packet leaves the state as it is. */
+/* A copy, valid while jiffy and policy do not change and the packet does not change the state. */
 struct recent {
 	struct flow_key key;
 	__u64 seen_ns;
@@ -17,11 +18,12 @@ struct recent {
 	__u32 ifindex[2];
 	__u16 slot[2];
 	__u32 state;
-	__u8 rest[16]; /* one cache line */
+	__u8 mac[2][6];
+	__u8 rest[4]; /* one cache line */
 };
 _Static_assert(sizeof(struct recent) == 64, "one cache line");
 
-/* One row for many flows: the last one touched has it. Not pinned: nothing in it outlives the jiffy. */
+/* One row for many flows: it holds the last one touched. Not pinned: its content does not outlive the jiffy. */
 struct {
 	uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	uint(max_entries, 1 << RECENT_BITS);
@@ -37,7 +39,7 @@ INLINE struct recent *recent_row(const struct flow_key *key)
 	return map_lookup(&recents, &row);
 }
 
-/* True if the record would say what the copy says, and the packet would change nothing in it. */
+/* True if the record has the content of the copy, and the packet would not change it. */
 INLINE bool recent_holds(const struct recent *r, const struct crossing *c, __u32 ifindex)
 {
 	if (r->seen_ns != c->now_ns || r->epoch != c->epoch || r->key.low != c->key.low || r->key.high != c->key.high ||
@@ -51,11 +53,18 @@ INLINE bool recent_holds(const struct recent *r, const struct crossing *c, __u32
 	return flow_step(r->state, c->from_high, c->packet.proto, c->packet.tcp_flags) == r->state;
 }
 
+/* Copies two words of a hardware address. */
+INLINE void put_mac(__u8 *to, const __u8 *from)
+{
+	*(__u32 *)to = *(const __u32 *)from;
+	*(__u16 *)(to + 4) = *(const __u16 *)(from + 4);
+}
+
 /*
- * Copies a record after a packet. Never of a connection that begins to end: the next one of the same key must not be
- * taken for it.
+ * Copies a record after a packet. Never of a connection that begins to close: the next one with the same key must not
+ * be mistaken for it.
  */
-INLINE void remember_flow(struct recent *r, const struct crossing *c, const struct flow *f)
+INLINE void remember_flow(struct recent *r, const struct crossing *c, const struct flow *f, const struct eni *to)
 {
 	if (f->state & (FLOW_FIN_LOW | FLOW_FIN_HIGH | FLOW_RST | FLOW_CUT)) {
 		r->seen_ns = 0;
@@ -68,6 +77,8 @@ INLINE void remember_flow(struct recent *r, const struct crossing *c, const stru
 	r->ifindex[1] = f->ifindex[1];
 	r->slot[0] = f->slot[0];
 	r->slot[1] = f->slot[1];
+	put_mac(r->mac[c->from_high ? 1 : 0], c->eni->mac);
+	put_mac(r->mac[c->from_high ? 0 : 1], to->mac);
 	r->state = f->state;
 }
 

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The decisions of the data path that depend on values only: who may talk to whom, whether a flow is still alive, how
- * a packet changes it. No maps and no helpers, so the same text is compiled for the kernel (fabric.bpf.c) and for
- * the host (verdict_host.c), where it is compared with the plain reading in src/oracle.rs.
+ * The decisions of the data path that depend only on values: which ends may communicate, whether a flow is alive, how
+ * a packet changes it. No maps and no helpers, so the same text is compiled for the kernel (fabric.bpf.c) and for the
+ * host (verdict_host.c), where it is compared with the reference in src/oracle.rs.
  */
 #ifndef BERTH_VERDICT_H
 #define BERTH_VERDICT_H
@@ -11,7 +12,7 @@
 #define INLINE static inline __attribute__((always_inline))
 
 #define SECOND_NS 1000000000ULL
-/* Idle timeouts of tracked connections as documented for EC2; those of half-open and closing TCP are ours. */
+/* Idle timeouts of tracked connections as documented for EC2; those of half-open and closing TCP are Berth's own. */
 #define TCP_OPENING_TIMEOUT_NS (60 * SECOND_NS)
 #define TCP_ESTABLISHED_TIMEOUT_NS (432000 * SECOND_NS)
 #define TCP_HALF_CLOSED_TIMEOUT_NS (120 * SECOND_NS)
@@ -21,9 +22,9 @@
 #define ICMP_TIMEOUT_NS (30 * SECOND_NS)
 #define OTHER_TIMEOUT_NS (600 * SECOND_NS)
 /*
- * A closed flow keeps its entry this long for the last acknowledgements, even when its owner needs room. Later ones are
- * judged by the rules. Short, so that an interface that opens many connections goes round few entries, which stay in
- * the processor's cache.
+ * A closed flow keeps its entry this long for the last acknowledgements, even when its owner needs room. Later ones
+ * are decided by the rules. The time is short, so that an interface that opens many connections cycles through few
+ * entries, which stay in the processor's cache.
  */
 #define CLOSED_GRACE_NS (SECOND_NS / 50)
 
@@ -39,13 +40,11 @@ enum {
 	FLOW_FIN_HIGH = 1 << 3,
 	FLOW_RST = 1 << 4,
 	FLOW_CUT = 1 << 5,            /* untracked, and the rule that admitted it is gone */
-	FLOW_INGRESS_LOW = 1 << 6,    /* the low end admitted it as arriving (else as leaving) */
-	FLOW_INGRESS_HIGH = 1 << 7,
 	FLOW_UNTRACKED_LOW = 1 << 8,  /* the low end admits its packets by rule, not by state */
 	FLOW_UNTRACKED_HIGH = 1 << 9,
 };
 
-/* What an ICMP message means to the flow table. */
+/* Meaning of an ICMP message for the flow table. */
 enum icmp_kind { ICMP_REQUEST, ICMP_REPLY, ICMP_ERROR, ICMP_OTHER };
 
 /* True if some rule matches on both the peer and the port: rules only admit, so one common bit decides. */
@@ -61,7 +60,7 @@ INLINE bool overlap(const struct bitmap *peer, const struct bitmap *port)
 	return any != 0;
 }
 
-/* The bit of policy.open that says "rules of this direction admit the whole protocol from and to anywhere". */
+/* The bit of policy.open for "rules of this direction admit the whole protocol from and to anywhere". */
 INLINE __u32 open_bit(__u8 direction, __u8 proto)
 {
 	if (proto == PROTO_TCP)
@@ -91,7 +90,7 @@ INLINE enum icmp_kind icmp_kind(__u8 type)
 	}
 }
 
-/* The type of the request that `type` answers; of a request, itself. */
+/* The type of the request that `type` answers; for a request, `type` itself. */
 INLINE __u8 icmp_request_of(__u8 type)
 {
 	if (type == 0)
@@ -99,15 +98,15 @@ INLINE __u8 icmp_request_of(__u8 type)
 	return icmp_kind(type) == ICMP_REPLY ? type - 1 : type;
 }
 
-/* True if the packet may only be judged as the start of a connection. */
+/* True if the packet can only be the start of a connection. */
 INLINE bool tcp_opens(__u8 flags)
 {
 	return (flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
 /*
- * One key for both directions. Ports of ICMP are the identifier and the request type with the asking end, so that a
- * reply belongs to the end that asked and cannot carry a question of its own.
+ * One key for both directions. Ports of ICMP are the identifier and the request type with the requesting end, so that
+ * a reply belongs to that end and cannot carry a request of its own.
  */
 INLINE struct flow_key flow_key_of(const struct packet *p, __u32 vni)
 {
@@ -154,12 +153,30 @@ INLINE bool flow_alive(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
 	return (__s64)(now_ns - seen_ns) < (__s64)flow_timeout_ns(state, proto);
 }
 
-/* True if the owner may reuse the room of this flow for another. */
+/* True if the owner may reuse the row of this flow for another. */
 INLINE bool flow_reclaimable(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
 {
 	if (proto == PROTO_TCP && flow_closed(state))
 		return (__s64)(now_ns - seen_ns) >= (__s64)CLOSED_GRACE_NS;
 	return !flow_alive(now_ns, seen_ns, state, proto);
+}
+
+/* True if the owner may take the row of this flow when it gets no more: its first packets had no answer. */
+INLINE bool flow_unanswered(__u32 state)
+{
+	return !(state & FLOW_REPLIED);
+}
+
+/*
+ * True if an interface that holds `own` of the `taken` shared rows may take one more: as long as it holds less than a
+ * quarter of the remaining ones. A single interface gets a fifth of all, each further one a fifth of the rest, so
+ * that some rows remain for the next one.
+ */
+INLINE bool may_share(__s32 own, __s32 taken, __u32 shared_max)
+{
+	__s64 left = (__s64)shared_max - taken;
+
+	return (__s64)own * 4 < left;
 }
 
 /* The state after a packet from the high or the low end. Only sets bits. */
@@ -176,9 +193,65 @@ INLINE __u32 flow_step(__u32 state, bool from_high, __u8 proto, __u8 tcp_flags)
 	return state;
 }
 
-INLINE __u32 ingress_bit(bool high)
+/* The direction in which an end admitted the flow: outbound for the opening end, inbound for the other one. */
+INLINE __u8 direction_of_end(__u32 state, bool high)
 {
-	return high ? FLOW_INGRESS_HIGH : FLOW_INGRESS_LOW;
+	return high == !!(state & FLOW_FROM_HIGH) ? EGRESS : INGRESS;
+}
+
+/* True if this record alone admits the packet; otherwise it is treated as a first packet, whatever its flags are. */
+INLINE bool flow_carries(const struct flow *f, const struct packet *p, __u32 ifindex, __u64 now_ns)
+{
+	if (!flow_alive(now_ns, f->seen_ns, f->state, p->proto))
+		return false;
+	if (p->proto == PROTO_TCP && tcp_opens(p->tcp_flags))
+		return false;
+	return (p->src > p->dst ? f->ifindex[1] : f->ifindex[0]) == ifindex;
+}
+
+/* The input of one gate. */
+struct question {
+	__u32 group_set;      /* whose rules apply */
+	__u32 peer_group_set; /* 0: the peer is known by address only */
+	__be32 peer;
+	__u8 proto;
+	__u8 port[2]; /* of the end that was contacted; ICMP: type, code */
+	__u8 direction;
+	__u32 side;
+};
+
+/* The group sets of both ends of a packet. */
+struct ends {
+	__u32 sender;
+	__u32 sender_as_peer; /* 0 if the sender uses an address that is not its interface's */
+	__u32 receiver;
+	__u32 side;
+};
+
+/* The port by which rules identify the packet, or, `as_reply`, the packet it answers. */
+INLINE void name_port(struct question *q, const struct packet *p, bool as_reply)
+{
+	__be16 port = as_reply ? p->sport : p->dport;
+
+	q->proto = p->proto;
+	if (p->proto == PROTO_ICMP) {
+		q->port[0] = p->icmp_type;
+		q->port[1] = p->icmp_code;
+	} else {
+		q->port[0] = port & 0xff;
+		q->port[1] = port >> 8;
+	}
+}
+
+/* The input of the gate of the sender (EGRESS) or of the receiver (INGRESS) for a first packet. */
+INLINE void question_of(struct question *q, const struct packet *p, const struct ends *ends, __u8 gate)
+{
+	q->side = ends->side;
+	q->direction = gate;
+	q->group_set = gate == EGRESS ? ends->sender : ends->receiver;
+	q->peer_group_set = gate == EGRESS ? ends->receiver : ends->sender_as_peer;
+	q->peer = gate == EGRESS ? p->dst : p->src;
+	name_port(q, p, false);
 }
 
 INLINE __u32 untracked_bit(bool high)

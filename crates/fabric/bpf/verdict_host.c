@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
 /*
  * verdict.h compiled for the host: the functions the property tests call (src/verdict.rs). Not part of the data path.
  */
@@ -37,3 +38,25 @@ bool host_flow_reclaimable(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
 {
 	return flow_reclaimable(now_ns, seen_ns, state, proto);
 }
+
+bool host_flow_unanswered(__u32 state)
+{
+	return flow_unanswered(state);
+}
+
+bool host_may_share(__s32 own, __s32 taken, __u32 shared_max)
+{
+	return may_share(own, taken, shared_max);
+}
+
+bool host_flow_carries(const struct flow *f, const struct packet *p, __u32 ifindex, __u64 now_ns)
+{
+	return flow_carries(f, p, ifindex, now_ns);
+}
+
+void host_question_of(struct question *q, const struct packet *p, const struct ends *ends, __u8 gate)
+{
+	question_of(q, p, ends, gate);
+}
+
+_Static_assert(sizeof(struct question) == 20 && sizeof(struct ends) == 16, "as in src/verdict.rs");

@@ -1,31 +1,33 @@
-//! Does this machine have what the fabric needs? Each finding says what was looked at, and how to cure it. Nothing
-//! stays behind but a mounted bpffs: what is tried is made in a namespace and in pins that are removed again.
+// SPDX-License-Identifier: Apache-2.0
+//! Checks that this machine has what the fabric needs. Each finding names the check and the remedy. Except for a
+//! mounted bpffs, all objects of the checks are temporary: they are made in a namespace and in pins that are removed
+//! again.
 
 use std::fs;
 
 use aya::programs::SchedClassifier;
 use nix::sched::{CloneFlags, unshare};
 
-use crate::bpf::{attach, endpoint, load, pins};
+use crate::bpf::{attach, endpoint, load, pins, port};
 use crate::kernel::netlink::VethPair;
 use crate::kernel::{Namespace, Netlink, sysctl};
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Short name.
     pub name: &'static str,
-    /// True if it is as needed.
+    /// True if the requirement is met.
     pub ok: bool,
-    /// True if Berth works without it, only worse.
+    /// True if Berth works without it, with a disadvantage.
     pub optional: bool,
-    /// What was found.
+    /// The finding.
     pub what: String,
-    /// What to do about it; empty if nothing.
+    /// The remedy; empty if there is none.
     pub cure: &'static str,
 }
 
-/// Looks at the kernel features and capabilities the fabric needs.
+/// Checks the kernel features and capabilities that the fabric needs.
 pub fn check() -> Vec<Finding> {
     let mut findings = vec![root(), bpffs()];
     findings.extend(CAPABILITIES.map(|(name, bit)| capability(name, bit)));
@@ -56,7 +58,7 @@ fn capability(name: &'static str, bit: u32) -> Finding {
     finding(name, seen, "run with full privileges; in a container, use --privileged or add the capability")
 }
 
-/// Asked of a program that was loaded: the setting shows in the machine's own network namespace only.
+/// Checked with a loaded program: the setting is visible only in the machine's own network namespace.
 fn jit(program: &SchedClassifier) -> Finding {
     let seen = match program.info().map(|info| info.size_jitted()) {
         Ok(0) => Err("off: every packet would be interpreted".to_owned()),
@@ -78,7 +80,7 @@ fn bpffs() -> Finding {
     finding("bpffs", seen, "use a kernel with CONFIG_BPF_SYSCALL")
 }
 
-/// Tries the real things where nobody can see them.
+/// Performs the real operations in a private namespace.
 fn on_a_thread_in_its_own_namespace() -> Vec<Finding> {
     let tried = std::thread::Builder::new().name("doctor".into()).spawn(|| match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => try_data_path(),
@@ -115,11 +117,13 @@ fn try_data_path() -> Vec<Finding> {
         }
         Err(e) => findings.push(finding("eBPF data path", said::<(), _>(Err(e), ""), cure)),
     }
+    let ports = said(port::try_load(), "the verifier accepts the program");
+    findings.push(finding("eBPF bridge ports", ports, cure));
     findings.push(socket_lookup());
     findings
 }
 
-/// How tasks reach the metadata endpoint.
+/// The path of tasks to the metadata endpoint.
 fn socket_lookup() -> Finding {
     let lo = Netlink::open().and_then(|mut netlink| match netlink.link_by_name("lo")? {
         Some(lo) => netlink.set_up(lo.index),

@@ -1,4 +1,5 @@
-//! Why packets are dropped. The list is `bpf/drop_reasons.def`; the eBPF program counts by the same numbers.
+// SPDX-License-Identifier: Apache-2.0
+//! Drop reasons of packets. The list is `bpf/drop_reasons.def`; the eBPF program counts by the same numbers.
 
 use std::fmt;
 

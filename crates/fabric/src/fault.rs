@@ -1,4 +1,5 @@
-//! What can go wrong in the data path: the step, the thing, and the cure where there is one.
+// SPDX-License-Identifier: Apache-2.0
+//! Faults of the data path: the step, its object, and the remedy where there is one.
 
 use std::path::{Path, PathBuf};
 
@@ -82,13 +83,16 @@ pub enum Fault {
     /// Asking how long a jiffy is.
     #[error("could not read the resolution of the coarse clock; a sandbox may forbid clock_getres")]
     Clock(#[source] std::io::Error),
+    /// Asking how much memory there is.
+    #[error("could not read the size of the memory, by which the flow table is sized; a sandbox may forbid sysinfo")]
+    Memory(#[source] std::io::Error),
     /// Listening for a trial.
     #[error("could not listen on the loopback")]
     Listen(#[source] std::io::Error),
     /// Waiting for packets in flight.
     #[error("could not wait for packets in flight; the kernel needs CONFIG_MEMBARRIER")]
     Grace(#[source] std::io::Error),
-    /// A device that was just made is not there.
+    /// A device that was just created is missing.
     #[error("interface {eni} was plugged but its device {device} is gone; its namespace was deleted meanwhile")]
     DeviceGone {
         /// The interface.
@@ -96,12 +100,12 @@ pub enum Fault {
         /// Its fabric-side device.
         device: String,
     },
-    /// All counters are taken.
+    /// All slots of counters are in use.
     #[error("could not plug interface {eni}: this host holds {limit} interfaces already; unplug some")]
     Full {
         /// The interface.
         eni: EniId,
-        /// How many fit.
+        /// The number of slots.
         limit: u16,
     },
     /// The interface is not plugged here.
@@ -115,7 +119,7 @@ pub enum Fault {
     NotRunning {
         /// Instance name.
         instance: String,
-        /// Where its maps would be.
+        /// The path at which its maps would be.
         path: PathBuf,
     },
 }

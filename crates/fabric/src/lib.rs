@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The VPC on a host: interfaces, the eBPF data path between them, and what the kernel needs for both.
 //!
-//! [`Fabric`] takes a `HostIntent` and makes it true: `compile` turns security groups into tables (pure), `bpf` owns
-//! program and maps, `fabric` decides in which order they change, `explain` tells what they mean for a packet,
-//! `kernel` speaks netlink and enters namespaces, `cni` holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
+//! [`Fabric`] applies a `HostIntent`: `compile` turns security groups into tables (pure), `bpf` owns program and maps,
+//! `fabric` decides the order of changes, `explain` evaluates them for one packet, `kernel` uses netlink and enters
+//! namespaces, `cni` holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
 //! All calls block; none needs a runtime.
 
 pub mod cni;
@@ -13,6 +14,7 @@ pub mod explain;
 pub mod fabric;
 pub mod fault;
 pub mod kernel;
+pub mod ports;
 pub mod stats;
 
 mod bpf;
@@ -24,6 +26,6 @@ pub mod oracle;
 pub mod verdict;
 
 pub use drop_reason::DropReason;
-pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats, Trial};
+pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial};
 pub use fault::Fault;
-pub use stats::{EniStats, read_stats};
+pub use stats::{EniStats, read_flow_table, read_stats};

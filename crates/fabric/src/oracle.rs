@@ -1,7 +1,12 @@
-//! The plain reading of security groups, and the law that the compiled tables agree with it at every step.
+// SPDX-License-Identifier: Apache-2.0
+//! A reference implementation of security groups, and the property that the compiled tables agree with it at every
+//! step.
 //!
-//! `reading` goes through the rules one by one as the AWS documentation tells it. The tables are looked up as the
-//! kernel does, longest prefix first, and combined by the C of `bpf/verdict.h`. Only for tests and for the fuzzer.
+//! `reading` evaluates the rules one by one as the AWS documentation describes it. The tables are looked up as in the
+//! kernel, longest prefix first, and combined by the C of `bpf/verdict.h`. `crossing` sends packets through flow table
+//! and both gates. Only for tests and for the fuzzer.
+
+pub mod crossing;
 
 use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
 
@@ -10,7 +15,7 @@ pub use crate::reading::{Groups, Question, Sets};
 use crate::reading::{admits, rule_admits, rules};
 use crate::verdict::{overlap, replies_are_open};
 
-/// What a gate makes of a packet.
+/// The verdict of a gate on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// It passes.
@@ -19,12 +24,12 @@ pub struct Verdict {
     pub untracked: bool,
 }
 
-/// The verdict of the plain reading.
+/// The verdict of the reference implementation.
 pub fn plain(sets: &Sets, groups: &Groups, q: &Question) -> Verdict {
     Verdict { admitted: admits(sets, groups, q), untracked: is_untracked(sets, groups, q) }
 }
 
-/// The verdict of the compiled tables of the question's group set.
+/// The verdict of the compiled tables for the group set in question.
 pub fn fast(policy: &Policy, q: &Question) -> Verdict {
     let (tables, direction) = match q.direction {
         Direction::Egress => (&policy.egress, 0),
@@ -39,7 +44,7 @@ fn is_world(rule: &RuleIntent) -> bool {
     matches!(rule.peer, RulePeer::Cidr(range) if range.prefix() == 0)
 }
 
-/// True if AWS would not track the flow: admitted from or to everywhere, and everything may answer.
+/// True if AWS would not track the flow: admitted from or to everywhere, with replies to everywhere.
 fn is_untracked(sets: &Sets, groups: &Groups, q: &Question) -> bool {
     let rules: Vec<&RuleIntent> = rules(sets, groups, q.group_set).map(|(_, _, rule)| rule).collect();
     let admitted = rules.iter().any(|rule| is_world(rule) && rule_admits(rule, sets, q));
@@ -57,7 +62,7 @@ fn is_untracked(sets: &Sets, groups: &Groups, q: &Question) -> bool {
     matches!(q.protocol, Some(6 | 17)) && admitted && answered
 }
 
-/// What `ask` in `bpf/gates.h` finds: admitted, and by a rule for everywhere.
+/// The result of `ask` in `bpf/gates.h`: admitted, and by a rule for everywhere.
 fn look_up(tables: &Ruleset, q: &Question) -> (bool, bool) {
     let port = tables.port_row(q.protocol, q.port);
     let by_group = overlap(tables.members.get(&q.peer_set), port);
@@ -271,7 +276,7 @@ pub(crate) mod tests {
         EndpointKey { vni: 1, address: address(n).octets() }
     }
 
-    /// What the data path decides with these maps.
+    /// The decision of the data path with these maps.
     fn passes(held: &Held, q: &Crossing) -> bool {
         let side = held.side();
         let set_of = |n| held.endpoints.get(&key_of(n)).map(|endpoint| GroupSetId(endpoint.group_set[side]));

@@ -1,6 +1,7 @@
-//! The plain reading of security groups: rule by rule, as the AWS documentation tells it. Pure and slow.
+// SPDX-License-Identifier: Apache-2.0
+//! A reference implementation of security groups: rule by rule, as the AWS documentation describes it. Pure and slow.
 //!
-//! `berth explain` reads the records this way, and the compiled tables are tested against it.
+//! `berth explain` evaluates the records this way, and the compiled tables are tested against it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -30,7 +31,7 @@ pub struct Question {
     pub port: u16,
 }
 
-/// True if the rule admits the packet, read literally.
+/// True if the rule admits the packet, taken literally.
 pub fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
     if rule.direction != q.direction || (rule.protocol.is_some() && rule.protocol != q.protocol) {
         return false;

@@ -1,16 +1,18 @@
-//! Counters of an interface, for people and metrics.
+// SPDX-License-Identifier: Apache-2.0
+//! Counters of an interface, for command line and metrics.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use berth_types::EniId;
+use berth_types::report::FlowTable;
 
 use crate::DropReason;
 use crate::bpf::layout::Counters;
 use crate::bpf::{Maps, pins};
 use crate::fault::Fault;
 
-/// What passed an interface and what did not.
+/// Packets that an interface passed and dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EniStats {
     /// Packets the interface sent that were delivered.
@@ -21,13 +23,20 @@ pub struct EniStats {
     pub packets_in: u64,
     /// Bytes of these, with Ethernet headers.
     pub bytes_in: u64,
-    /// Packets dropped, by reason; reasons that never happened are absent. A packet refused by the receiver's security
-    /// groups counts at the receiver, everything else at the sender.
+    /// Packets dropped, by reason; reasons without drops are absent. A packet refused by the receiver's security groups
+    /// counts at the receiver, any other at the sender.
     pub drops: BTreeMap<DropReason, u64>,
+    /// Rows of the flow table that the interface holds: its flows, including ended ones that are not removed yet.
+    pub flows: u32,
 }
 
 impl EniStats {
-    pub(crate) fn of(counters: &Counters) -> Self {
+    /// Counters and rows of a slot.
+    pub(crate) fn read(maps: &Maps, slot: u16) -> Result<Self, Fault> {
+        Ok(Self { flows: maps.rows_held(slot)?, ..Self::of(&maps.counters(slot)?) })
+    }
+
+    fn of(counters: &Counters) -> Self {
         let drops = DropReason::ALL.into_iter().zip(counters.drops).filter(|(_, count)| *count > 0);
         Self {
             packets_out: counters.packets_out,
@@ -35,6 +44,7 @@ impl EniStats {
             packets_in: counters.packets_in,
             bytes_in: counters.bytes_in,
             drops: drops.collect(),
+            flows: 0,
         }
     }
 
@@ -44,15 +54,20 @@ impl EniStats {
     }
 }
 
-/// Counters of every plugged interface of a running instance, read from its pinned maps: no agent is asked.
+/// Counters of every plugged interface of a running instance, read from its pinned maps, without its node.
 ///
-/// `run_dir` is where the instance runs; it only names the instance in the error when there is none.
+/// `run_dir` is the instance's run folder; it only names the instance in the error when there is none.
 pub fn read_stats(instance: &str, run_dir: &Path) -> Result<Vec<(EniId, EniStats)>, Fault> {
     let maps = Maps::open(&pins::of_running(instance, run_dir)?)?;
     let mut all = Vec::new();
     for (id, entry) in maps.enis()? {
-        all.push((id, EniStats::of(&maps.counters(entry.slot)?)));
+        all.push((id, EniStats::read(&maps, entry.slot)?));
     }
     all.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(all)
+}
+
+/// The use of the flow table of a running instance, read from its pinned maps.
+pub fn read_flow_table(instance: &str, run_dir: &Path) -> Result<FlowTable, Fault> {
+    Maps::open(&pins::of_running(instance, run_dir)?)?.flow_table()
 }

@@ -1,7 +1,9 @@
-//! `bpf/verdict.h` as compiled for the host, for the property tests and the fuzzer: the same text the kernel runs.
+// SPDX-License-Identifier: Apache-2.0
+//! `bpf/verdict.h` compiled for the host, for the sweep, the property tests and the fuzzer: the same text that the
+//! kernel runs.
 #![allow(unsafe_code)]
 
-use crate::bpf::layout::FlowKey;
+use crate::bpf::layout::{Flow, FlowKey};
 use crate::compile::Bitmap;
 
 /// `struct packet`.
@@ -16,7 +18,7 @@ pub struct Packet {
     pub sport: [u8; 2],
     /// Destination port.
     pub dport: [u8; 2],
-    /// Identifier of an ICMP question.
+    /// Identifier of an ICMP request.
     pub icmp_id: [u8; 2],
     /// ICMP type.
     pub icmp_type: u8,
@@ -36,7 +38,46 @@ pub struct Packet {
     pub header_bytes: u16,
 }
 
-const _: () = assert!(size_of::<Packet>() == 24);
+/// `struct question`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GateQuestion {
+    /// Whose rules.
+    pub group_set: u32,
+    /// The group set of the other end; 0 for an end known only by its address.
+    pub peer_group_set: u32,
+    /// Address of the other end.
+    pub peer: [u8; 4],
+    /// IP protocol.
+    pub proto: u8,
+    /// Port of the contacted end.
+    pub port: [u8; 2],
+    /// Egress or ingress.
+    pub direction: u8,
+    /// Side of the policies.
+    pub side: u32,
+}
+
+/// `struct ends`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GroupSets {
+    /// Of the sender.
+    pub sender: u32,
+    /// The sender's group set for the receiver's rules.
+    pub sender_as_peer: u32,
+    /// Of the receiver.
+    pub receiver: u32,
+    /// Side of the policies.
+    pub side: u32,
+}
+
+/// `EGRESS` and `INGRESS`.
+pub const GATES: [u8; 2] = [0, 1];
+/// `FLOW_FROM_HIGH`.
+pub const FROM_HIGH: u32 = 1;
+
+const _: () = assert!(size_of::<Packet>() == 24 && size_of::<GateQuestion>() == 20 && size_of::<GroupSets>() == 16);
 
 unsafe extern "C" {
     fn host_overlap(peer: *const Bitmap, port: *const Bitmap) -> bool;
@@ -45,6 +86,10 @@ unsafe extern "C" {
     fn host_flow_key(packet: *const Packet, vni: u32, key: *mut FlowKey);
     fn host_flow_step(state: u32, from_high: bool, proto: u8, tcp_flags: u8) -> u32;
     fn host_flow_alive(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool;
+    fn host_flow_carries(flow: *const Flow, packet: *const Packet, ifindex: u32, now_ns: u64) -> bool;
+    fn host_question_of(question: *mut GateQuestion, packet: *const Packet, ends: *const GroupSets, gate: u8);
+    fn host_flow_unanswered(state: u32) -> bool;
+    fn host_may_share(own: i32, taken: i32, shared_max: u32) -> bool;
     fn host_flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool;
 }
 
@@ -84,13 +129,39 @@ pub fn flow_step(state: u32, from_high: bool, proto: u8, tcp_flags: u8) -> u32 {
     unsafe { host_flow_step(state, from_high, proto, tcp_flags) }
 }
 
-/// True while packets pass by the state of the flow.
+/// True while the flow's state admits packets.
 pub fn flow_alive(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool {
     // SAFETY: numbers only.
     unsafe { host_flow_alive(now_ns, seen_ns, state, proto) }
 }
 
-/// True if the room of the flow may be reused.
+/// True if the record of a flow admits the packet from the device.
+pub(crate) fn flow_carries(flow: &Flow, packet: &Packet, ifindex: u32, now_ns: u64) -> bool {
+    // SAFETY: both pointers are to live values of the sizes asserted on both sides.
+    unsafe { host_flow_carries(flow, packet, ifindex, now_ns) }
+}
+
+/// The input of a gate for a packet without a flow.
+pub fn question_of(packet: &Packet, ends: &GroupSets, gate: u8) -> GateQuestion {
+    let mut question = GateQuestion::default();
+    // SAFETY: all pointers are to live values of the sizes asserted on both sides.
+    unsafe { host_question_of(&raw mut question, packet, ends, gate) };
+    question
+}
+
+/// True if the owner may take the row of the flow when it gets no more.
+pub fn flow_unanswered(state: u32) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_flow_unanswered(state) }
+}
+
+/// True if an interface that holds `own` of the `taken` shared rows may take one more.
+pub fn may_share(own: i32, taken: i32, shared_max: u32) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_may_share(own, taken, shared_max) }
+}
+
+/// True if the row of the flow may be reused.
 pub fn flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool {
     // SAFETY: numbers only.
     unsafe { host_flow_reclaimable(now_ns, seen_ns, state, proto) }
@@ -112,7 +183,7 @@ mod tests {
         packets.iter().fold(0, |state, (from_high, flags)| flow_step(state, *from_high, 6, *flags))
     }
 
-    /// Seconds of silence after which a flow is forgotten.
+    /// Seconds without packets after which a flow is removed.
     #[track_caller]
     fn check_timeout(state: u32, proto: u8, seconds: u64) {
         assert!(flow_alive(seconds * SECOND_NS, 1, state, proto));
@@ -144,6 +215,24 @@ mod tests {
         for flags in [0, ACK, SYN | ACK, SYN | RST, SYN | FIN, FIN] {
             assert!(!tcp_opens(flags));
         }
+    }
+
+    #[test]
+    fn shares_shrink_as_the_table_fills_and_leave_something_for_the_next_one() {
+        const MAX: u32 = 100_000;
+        for greedy in [1, 2, 17] {
+            let (mut own, mut taken) = (vec![0; greedy], 0);
+            while let Some(held) = own.iter_mut().find(|held| may_share(**held, taken, MAX)) {
+                *held += 1;
+                taken += 1;
+            }
+            let left = MAX as i32 - taken;
+            let fair = f64::from(MAX) * 0.8f64.powi(greedy as i32);
+            assert!((f64::from(left) - fair).abs() <= 4.0 * greedy as f64, "{greedy} leave {left}");
+            assert!(may_share(0, taken, MAX));
+        }
+        assert!(!may_share(0, MAX as i32, MAX));
+        assert!(!flow_unanswered(flow_step(0, true, 17, 0)) && flow_unanswered(0));
     }
 
     fn reverse(p: &Packet) -> Packet {

@@ -1,4 +1,5 @@
-//! Leases: who gets what, who is refused, and what a kill leaves.
+// SPDX-License-Identifier: Apache-2.0
+//! Leases: assignment, refusals, and the state after a kill.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Read;
@@ -101,8 +102,7 @@ fn many_at_once_get_different_addresses() {
     assert_eq!(addresses.len(), 16);
 }
 
-/// A plugin is killed again and again while it leases; what it had answered before the kill must stand, and the file
-/// must open.
+/// A plugin is killed repeatedly while it leases; leases answered before the kill must exist, and the file must open.
 #[test]
 fn leases_survive_a_kill_at_any_point() {
     let dir = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ fn add_by_plugin(path: &Path, id: &str) -> std::process::Child {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // The plugin may be dead already.
+    // The plugin may have ended already.
     child.stdin.take().unwrap().write_all(config.to_string().as_bytes()).ok();
     child
 }

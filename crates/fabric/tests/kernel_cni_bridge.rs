@@ -1,4 +1,5 @@
-//! The bridge as the node uses it: addresses, routes, traffic to the host, and what failures leave behind.
+// SPDX-License-Identifier: Apache-2.0
+//! The bridge as the node uses it: addresses, routes, traffic to the host, and the state after failures.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_cni_lab/mod.rs"]
@@ -34,7 +35,7 @@ fn a_task_sees_the_host_and_nothing_else() {
         ecs-eth0 veth 0a:58:a9:fe:ac:02 mtu 1500 up
           169.254.172.2/22
         169.254.170.2 via 169.254.172.1 dev ecs-eth0
-        169.254.172.1 dev ecs-eth0
+        169.254.172.1 via 169.254.172.1 dev ecs-eth0
     "#]]
     .assert_eq(&show(&task));
     let host_end = lab.host.netlink().unwrap().link_by_name(&lease.host_if).unwrap().unwrap();
@@ -81,7 +82,7 @@ fn adding_again_changes_nothing_and_deleting_again_neither() {
     assert_eq!(add(&lab, &task, "task-1").unwrap(), first);
     assert_eq!((show(&task), ports(&lab)), (before, 1));
     for _ in 0..2 {
-        lab.on_host(|| bridge::del(Some(&task), "ecs-eth0", "task-1", &lab.ipam_db())).unwrap();
+        lab.on_host(|| bridge::del(Some(&task), "ecs-eth0", "task-1", &BridgeConfig::ecs(), &lab.ipam_db())).unwrap();
         assert_eq!((show(&task).as_str(), ports(&lab)), ("\n", 0));
         assert!(Ipam::at(&lab.ipam_db()).leases().unwrap().is_empty());
     }
@@ -94,7 +95,7 @@ fn a_namespace_that_is_gone_frees_its_lease() {
     add(&lab, &task, "task-1").unwrap();
     Namespace::delete(task.path()).unwrap();
     drop(task);
-    lab.on_host(|| bridge::del(None, "ecs-eth0", "task-1", &lab.ipam_db())).unwrap();
+    lab.on_host(|| bridge::del(None, "ecs-eth0", "task-1", &BridgeConfig::ecs(), &lab.ipam_db())).unwrap();
     assert!(Ipam::at(&lab.ipam_db()).leases().unwrap().is_empty());
 }
 
@@ -118,7 +119,7 @@ fn a_kill_after_the_device_is_completed() {
     let task = lab.container("task");
     let lease = add(&lab, &task, "task-1").unwrap();
     let complete = show(&task);
-    // As a kill right after the pair was made would leave it.
+    // The state after a kill directly after the creation of the pair.
     let (mut host, mut inside) = (lab.host.netlink().unwrap(), task.netlink().unwrap());
     let end = inside.link_by_name("ecs-eth0").unwrap().unwrap().index;
     inside.delete_address(end, lease.address).unwrap();
@@ -134,7 +135,7 @@ fn a_kill_after_the_device_is_completed() {
 fn a_failed_add_leaves_neither_pair_nor_lease() {
     let lab = Lab::new();
     let task = lab.container("task");
-    // An address of the subnet that is not the gateway's: the bridge is somebody else's.
+    // An address of the subnet that is not the gateway's: the bridge belongs to another program.
     let mut host = lab.host.netlink().unwrap();
     let bridge = host.create_bridge("ecs-bridge", cni_lab::mac("02:00:00:00:00:01")).unwrap();
     host.add_address(bridge, "169.254.172.9/22".parse().unwrap()).unwrap();

@@ -1,4 +1,5 @@
-//! A task's own interface: made ready in place, or found on the host by its address and moved.
+// SPDX-License-Identifier: Apache-2.0
+//! A task's own interface: configured in place, or found on the host by its address and moved.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_cni_lab/mod.rs"]
@@ -25,7 +26,7 @@ fn config() -> EniConfig {
     }
 }
 
-/// A pair between a namespace that stands for the fabric and `inside`.
+/// A pair between a namespace in the role of the fabric and `inside`.
 fn plug(lab: &Lab, inside: &Namespace, name: &str, of: &str) {
     let fabric = lab.container("fabric");
     let pair = VethPair {

@@ -1,5 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The executables, called as the official ECS agent and as CNI runtimes call them.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
 #[path = "kernel_cni_lab/mod.rs"]
 mod cni_lab;
@@ -35,7 +36,7 @@ fn vpc_eni_config() -> Value {
         "type":"vpc-eni","useExistingNetwork":false})
 }
 
-/// A device on the host, as the data path makes it for the EC2 launch type.
+/// A device on the host, as the data path creates it for the EC2 launch type.
 fn device(lab: &Lab, name: &str) {
     let fabric = lab.container("fabric");
     let pair = VethPair {
@@ -51,7 +52,7 @@ fn device(lab: &Lab, name: &str) {
     fabric.netlink().unwrap().create_veth(&pair).unwrap();
 }
 
-/// A result without what is random or depends on the place of the test.
+/// A result without random parts and parts that depend on the test's folder.
 fn steady(lab: &Lab, mut result: Value) -> String {
     for interface in result["interfaces"].as_array_mut().into_iter().flatten() {
         let name = interface["name"].as_str().unwrap_or_default().to_owned();
@@ -66,7 +67,7 @@ fn steady(lab: &Lab, mut result: Value) -> String {
     serde_json::to_string_pretty(&sorted(result)).unwrap().replace(&netns, "NETNS") + "\n"
 }
 
-/// Keys in order, whether or not another crate of the build asked for maps that keep the order of insertion.
+/// Keys in order, whether or not another crate of the build enabled maps that keep the order of insertion.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Object(map) => {
@@ -164,6 +165,10 @@ fn the_chain_of_the_official_agent_works_and_is_taken_down_twice() {
           "routes": [
             {
               "dst": "169.254.170.2/32"
+            },
+            {
+              "dst": "169.254.172.1/32",
+              "gw": "169.254.172.1"
             }
           ]
         }
@@ -176,7 +181,7 @@ fn the_chain_of_the_official_agent_works_and_is_taken_down_twice() {
           10.77.0.10/24
         10.77.0.0/24 dev eth0
         169.254.170.2 via 169.254.172.1 dev ecs-eth0
-        169.254.172.1 dev ecs-eth0
+        169.254.172.1 via 169.254.172.1 dev ecs-eth0
         default via 10.77.0.1 dev eth0
     "#]]
     .assert_eq(&show(&task));
@@ -187,7 +192,7 @@ fn the_chain_of_the_official_agent_works_and_is_taken_down_twice() {
     for _ in 0..2 {
         assert_eq!(lab.succeed("ecs-bridge", "DEL", netns, "ecs-eth0", &without_ipam), Value::Null);
         lab.succeed("vpc-eni", "DEL", netns, "eth0", &vpc_eni_config());
-        // The agent's own call: no container id, and a path that cannot be.
+        // The agent's own call: no container id, and an impossible path.
         let mut environment = lab.environment("DEL", Path::new("/host/proc//ns/net"), "ecs-eth0");
         environment.insert("CNI_CONTAINERID".into(), String::new());
         assert!(lab.run("ecs-ipam", &environment, &ipam.to_string()).status.success());
@@ -204,6 +209,8 @@ fn every_version_gets_its_own_shape() {
         let task = lab.container("task");
         let result = lab.succeed("ecs-bridge", "ADD", task.path(), "ecs-eth0", &bridge_config(version));
         assert_eq!(result["cniVersion"], json!(version));
+        let again = lab.succeed("ecs-bridge", "ADD", task.path(), "ecs-eth0", &bridge_config(version));
+        assert_eq!(again, result, "the same caller holds the lease of this id");
         let has_family = matches!(version, "0.3.0" | "0.3.1" | "0.4.0");
         assert_eq!(result["ips"][0].get("version").is_some(), has_family, "{version}: {result}");
         let ipam = lab.fail("ecs-ipam", "ADD", task.path(), "other", &bridge_config(version));
@@ -356,7 +363,8 @@ fn refuses(change: impl FnOnce(&mut std::collections::BTreeMap<String, String>, 
     let mut environment = lab.environment("ADD", task.path(), "ecs-eth0");
     change(&mut environment, &mut config);
     let input = config.as_str().map_or_else(|| config.to_string(), str::to_owned);
-    let output = lab.run("ecs-bridge", &environment, &input);
+    let plugin = config.get("type").and_then(Value::as_str).unwrap_or("ecs-bridge");
+    let output = lab.run(plugin, &environment, &input);
     assert_eq!(output.status.code(), Some(1));
     let error = serde_json::from_slice::<Value>(&output.stdout).unwrap();
     expected.assert_eq(&format!("{}\n", sorted(error)));
@@ -374,6 +382,15 @@ fn what_cannot_be_is_refused_with_the_code_of_the_specification() {
     );
     refuses(
         |environment, _| drop(environment.remove("CNI_NETNS")),
+        expect![[r#"
+            {"cniVersion":"1.0.0","code":4,"msg":"required env variables [CNI_NETNS] missing"}
+        "#]],
+    );
+    refuses(
+        |environment, config| {
+            config["type"] = json!("ecs-ipam");
+            environment.remove("CNI_NETNS");
+        },
         expect![[r#"
             {"cniVersion":"1.0.0","code":4,"msg":"required env variables [CNI_NETNS] missing"}
         "#]],
@@ -434,7 +451,7 @@ fn a_failed_add_frees_its_address() {
     let lab = Lab::new();
     let task = lab.container("task");
     let mut config = bridge_config("1.0.0");
-    // A router no route leads to.
+    // A router without a route to it.
     config["ipam"]["ipv4-routes"] = json!([{"dst": "203.0.113.0/24", "gw": "198.51.100.1"}]);
     let error = lab.fail("ecs-bridge", "ADD", task.path(), "ecs-eth0", &config);
     assert!(error["msg"].as_str().unwrap().starts_with("could not add route"), "{error}");

@@ -1,4 +1,5 @@
-//! What the flow table remembers, and what happens when it forgets. Needs root.
+// SPDX-License-Identifier: Apache-2.0
+//! The content of the flow table, and behaviour after entries are removed. Needs root.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_datapath_lab/mod.rs"]
@@ -10,19 +11,23 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use aya::maps::{HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData};
 use berth_fabric::kernel::sysctl;
 use berth_fabric::{DropReason, Fabric};
 use lab::Lab;
-use lab::talk::{Connection, Outcome, hears};
+use lab::raw::{Ip, SYN};
+use lab::talk::{Connection, Outcome, PATIENCE, hears};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Connections of the loop; each uses the same two addresses and ports.
+/// Number of connections in the loop; each uses the same two addresses and ports.
 const REUSES: u32 = 2000;
-/// A lost first packet is sent again after a second.
+/// A lost first packet is retransmitted after a second.
 const SECOND_SYN: Duration = Duration::from_millis(900);
 const REPLACEMENTS: u32 = 8;
+/// Rows reserved for each interface in the table of these tests, and rows that are shared.
+const FLOOR: u32 = 8;
+const SHARED: u32 = 600;
 /// `struct flow_key` and `struct flow` of `bpf/layout.h`.
 type Flows = HashMap<MapData, [u8; 16], [u8; 40]>;
 
@@ -37,13 +42,47 @@ fn pair() -> Lab {
     lab
 }
 
-/// The longest jiffy of any kernel: time alone ends what a processor remembers of a flow.
+/// The longest jiffy of any kernel: time alone invalidates a processor's cache of a flow.
 const JIFFY: Duration = Duration::from_millis(10);
 
-/// Empties the flow table, as a full table or a lost machine would.
-fn forget_flows(lab: &mut Lab) {
+fn open_flows(lab: &mut Lab) -> Flows {
     let path = lab.fabric().pins().join("flows");
-    let mut flows: Flows = Map::HashMap(MapData::from_pin(path).unwrap()).try_into().unwrap();
+    Map::HashMap(MapData::from_pin(path).unwrap()).try_into().unwrap()
+}
+
+/// Divides the flow table in another way: these tests fill a small one.
+fn share(lab: &mut Lab, floor: u32, shared: u32) {
+    let path = lab.fabric().pins().join("shares");
+    let mut shares: Array<_, [u32; 2]> = Map::Array(MapData::from_pin(path).unwrap()).try_into().unwrap();
+    shares.set(0, [floor, shared], 0).unwrap();
+}
+
+/// Opens flows from one seat to another, port by port, each with an answer.
+fn converse(lab: &Lab, from: &str, to: &str, flows: u16) {
+    let (asking, answering) = (lab.at(from), lab.at(to));
+    let (ask, answer) = (asking.wire(), answering.wire());
+    for port in 1..=flows {
+        let question = Ip::udp(asking.address, answering.address, (port, 53), b"?");
+        ask.send(&question.frame(asking.mac.0, answering.mac.0));
+        let reply = Ip::udp(answering.address, asking.address, (53, port), b"!");
+        answer.send(&reply.frame(answering.mac.0, asking.mac.0));
+    }
+}
+
+/// Sets the last packet of every flow of a protocol one day back.
+fn age(lab: &mut Lab, protocol: u8) {
+    let mut flows = open_flows(lab);
+    let all: Vec<_> = flows.iter().map(Result::unwrap).collect();
+    for (key, mut flow) in all.into_iter().filter(|(key, _)| key[12] == protocol) {
+        let seen = u64::from_ne_bytes(flow[..8].try_into().unwrap()) - 86_400_000_000_000;
+        flow[..8].copy_from_slice(&seen.to_ne_bytes());
+        flows.insert(key, flow, 0).unwrap();
+    }
+}
+
+/// Empties the flow table, as after a full table or a lost machine.
+fn forget_flows(lab: &mut Lab) {
+    let mut flows = open_flows(lab);
     let keys: Vec<[u8; 16]> = flows.keys().map(Result::unwrap).collect();
     assert!(!keys.is_empty());
     for key in &keys {
@@ -111,25 +150,29 @@ fn a_first_packet_does_not_cut_the_connection_it_resembles() {
     let mut live = lab.connection("web", "db", 80);
     lab.revoke("db", &rules);
     let (seat, db) = (lab.at("web"), lab.at("db"));
-    let syn = lab::raw::Ip::tcp_syn(seat.address, db.address, (40000, 80)).frame(seat.mac.0, db.mac.0);
+    let syn = Ip::tcp(seat.address, db.address, (40000, 80), SYN).frame(seat.mac.0, db.mac.0);
     let drops = lab.drops_during("db", |lab| lab.at("web").wire().send(&syn));
     assert_eq!(drops, [DropReason::SecurityGroupIngress]);
     live.talk();
 }
 
 #[test]
-fn a_connection_whose_entry_is_lost_goes_on_from_either_side() {
+fn a_connection_whose_entry_is_lost_goes_on_from_the_end_whose_rules_admit_it() {
     let mut lab = pair();
     let mut live = lab.connection("web", "db", 5432);
     live.talk();
     forget_flows(&mut lab);
     live.talk();
     forget_flows(&mut lab);
-    // The server speaks first: its rules admit nothing out, but this answers what they admitted in.
-    live.server.write_all(b"news").unwrap();
+    // The server speaks first: its segment belongs to no flow, and no egress rule admits it.
+    let drops = lab.drops_during("db", |_| live.server.write_all(b"news").unwrap());
+    assert_eq!(drops, [DropReason::SecurityGroupEgress]);
+    live.client.write_all(b"ping").unwrap();
     let mut heard = [0; 4];
     live.client.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"news");
+    live.server.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"ping");
     live.talk();
 
     let (web, db) = (lab.at("web").udp(4000), lab.at("db").udp(53));
@@ -140,6 +183,67 @@ fn a_connection_whose_entry_is_lost_goes_on_from_either_side() {
     assert!(hears(&db, b"after"));
     db.send_to(b"answer", (lab.at("web").address, 4000)).unwrap();
     assert!(hears(&web, b"answer"));
+}
+
+#[test]
+fn whoever_fills_the_flow_table_leaves_every_other_interface_its_own_part() {
+    let mut lab = pair();
+    share(&mut lab, FLOOR, SHARED);
+    lab.write_rules("open", &["all to 0.0.0.0/0", "all from 0.0.0.0/0"]);
+    let mut live = lab.connection("web", "db", 5432);
+    lab.seat("sink", 1, "10.0.1.30/24", &["open"]);
+    for (greedy, address) in [("one", "10.0.1.40/24"), ("two", "10.0.1.41/24"), ("three", "10.0.1.42/24")] {
+        lab.seat(greedy, 1, address, &["open"]);
+        converse(&lab, greedy, "sink", 400);
+    }
+    // The first one has a fifth of the shared rows, each of the others a fifth of the rest.
+    // Unrequested packets of the sink are flows of its own.
+    let held = ["one", "two", "three", "sink"].map(|name| lab.stats(name).flows);
+    assert!((FLOOR + SHARED / 5 - 2..=FLOOR + SHARED / 5 + 2).contains(&held[0]), "{held:?}");
+    assert!(held[0] > held[1] && held[1] > held[2] && held[2] > FLOOR, "{held:?}");
+    assert!(lab.dropped("one", DropReason::FlowQuota) > 0);
+    assert!(lab.dropped("three", DropReason::FlowTableCrowded) > 0);
+    live.talk();
+
+    // No shared row is left. A new interface has its own rows, and its drop reason names the others.
+    share(&mut lab, FLOOR, held.iter().sum::<u32>() - 4 * FLOOR);
+    lab.seat("calm", 1, "10.0.1.50/24", &["web"]);
+    let listener = lab.at("db").listen(5432);
+    let to = (lab.at("db").address, 5432).into();
+    let dial = |lab: &Lab| (lab.at("calm").dial(to, PATIENCE).unwrap(), listener.accept().unwrap().0);
+    let mut kept: Vec<_> = (1..FLOOR).map(|_| dial(&lab)).collect();
+    // Unanswered flows replace each other and the last connection, not the others.
+    let (calm, db) = (lab.at("calm"), lab.at("db"));
+    for port in 1..50 {
+        let frame = Ip::udp(calm.address, db.address, (port, 53), b"unanswered").frame(calm.mac.0, db.mac.0);
+        calm.wire().send(&frame);
+    }
+    kept.push(dial(&lab));
+    assert_eq!(lab.stats("calm").flows, FLOOR);
+    assert_eq!(lab.dropped("calm", DropReason::FlowTableCrowded), 0);
+    let drops = lab.drops_during("calm", |lab| assert!(lab.is_silent("calm", "db", 5432)));
+    assert_eq!(drops, [DropReason::FlowTableCrowded]);
+    for (client, server) in &mut kept {
+        client.write_all(b"ping").unwrap();
+        let mut heard = [0; 4];
+        server.read_exact(&mut heard).unwrap();
+    }
+
+    // Dead flows are swept, and their rows are available to others.
+    age(&mut lab, 17);
+    let before = lab.fabric().sweep().unwrap().table;
+    let swept = lab.fabric().sweep().unwrap();
+    assert_eq!(before.used, held.iter().sum::<u32>() + FLOOR + 1);
+    assert_eq!((swept.table.used, swept.table.shared_used), (FLOOR + 1, 0));
+    assert_eq!(swept.rows as u32, held.iter().sum::<u32>());
+    assert_eq!(lab.fabric().flows().unwrap() as u32, swept.table.used);
+    share(&mut lab, FLOOR, SHARED);
+    kept.push(dial(&lab));
+    converse(&lab, "two", "sink", 100);
+    assert_eq!(lab.stats("two").flows, 100);
+    live.talk();
+    lab.delete("two");
+    assert_eq!(lab.fabric().sweep().unwrap().table.used, FLOOR + 2);
 }
 
 #[test]
@@ -163,7 +267,7 @@ fn programs_are_replaced_under_load_without_a_lost_packet() {
             bytes
         });
         let receiving = scope.spawn(|| std::io::copy(&mut server, &mut std::io::sink()).unwrap());
-        // TCP hides what is lost. Here each datagram waits for the one before it, for ever if that is lost.
+        // TCP hides losses. Here each datagram waits for the one before it, for ever if that is lost.
         let asking = scope.spawn(|| {
             let mut asked = 0u32;
             while is_running() {

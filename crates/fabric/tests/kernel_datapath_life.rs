@@ -1,10 +1,12 @@
-//! What happens to packets while policies, processes and interfaces come and go. Needs root.
+// SPDX-License-Identifier: Apache-2.0
+//! Packets during changes of policies, processes and interfaces. Needs root.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_datapath_lab/mod.rs"]
 mod lab;
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::process::Command;
 
@@ -14,7 +16,7 @@ use berth_types::{EniId, HostId, MacAddress};
 use lab::Lab;
 use lab::talk::{Outcome, hears, hears_nothing};
 
-/// `web` may send anything; what `db` admits is up to the test.
+/// `web` may send anything; the rules of `db` are up to the test.
 fn pair() -> Lab {
     let mut lab = Lab::new();
     lab.write_rules("web", &["all to 0.0.0.0/0"]);
@@ -97,7 +99,7 @@ fn a_process_that_restarts_adopts_everything() {
     live.talk();
     assert_eq!(lab.fabric().plugged().unwrap(), plugged);
     assert_eq!(lab.program().writes, 0, "what the maps hold is what is wanted");
-    // The new process can change what the old one made.
+    // The new process can change the objects of the old one.
     lab.allow("db", &["tcp 80 from sg:web"]);
     let _listener = lab.at("db").listen(80);
     assert_eq!(lab.connects("web", "db", 80), Outcome::Answered);
@@ -114,7 +116,7 @@ fn a_new_program_takes_over_under_a_live_connection() {
     let mut before = attached(&mut lab);
     lab.restart();
     assert_eq!(attached(&mut lab), before, "the program of the same build stays");
-    // The running program is another build's; a process that was to replace it died after it had loaded the new one.
+    // The running program is another build's; the process that replaced it died after it had loaded the new one.
     for other in ["fabric_port_other", "fabric_port_new", "fabric_port"] {
         fs::rename(&pin, pin.with_file_name(other)).unwrap();
         lab.restart();
@@ -127,7 +129,7 @@ fn a_new_program_takes_over_under_a_live_connection() {
     assert_eq!(lab.stats("web").drops.get(&DropReason::NotProgrammed), None);
 }
 
-/// What the kernel says of the program of each device, its id among it.
+/// The kernel's information on the program of each device, including its id.
 fn attached(lab: &mut Lab) -> Vec<String> {
     let links = lab.fabric().namespace().netlink().unwrap().links().unwrap();
     let devices = links.iter().filter(|link| link.name != "lo");
@@ -138,6 +140,36 @@ fn attached(lab: &mut Lab) -> Vec<String> {
         String::from_utf8(output.stdout).unwrap().lines().find(|line| line.contains(" id ")).unwrap().to_owned()
     });
     shown.collect()
+}
+
+#[test]
+fn interfaces_and_flows_of_the_layout_before_are_taken_over() {
+    let mut lab = pair();
+    lab.allow("db", &["tcp 5432 from sg:web"]);
+    let mut live = lab.connection("web", "db", 5432);
+    live.talk();
+    let pins = lab.fabric().pins();
+    let earlier = pins.with_file_name("v2");
+    lab.stop();
+    lab::earlier::turn_back(&pins, &earlier);
+    // A process that died during its takeover.
+    fs::create_dir(pins.with_file_name("incoming")).unwrap();
+    lab.restart();
+    let left: Vec<_> = fs::read_dir(pins.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(left, [pins]);
+    assert_eq!(lab.fabric().plugged().unwrap().len(), 2);
+    assert_eq!(lab.program().writes, 0, "what the maps hold is what is wanted");
+    assert_eq!((lab.fabric().flows().unwrap(), lab.stats("web").flows), (1, 1));
+    // The server speaks first: only the flow admits its packets.
+    live.server.write_all(b"news").unwrap();
+    let mut heard = [0; 4];
+    live.client.read_exact(&mut heard).unwrap();
+    live.talk();
+    lab.connection("web", "db", 5432).talk();
+    assert!(lab.stats("web").flows >= 2);
+    live.close();
+    lab.delete("web");
+    assert_eq!(lab.fabric().sweep().unwrap().table.used, 0);
 }
 
 #[test]
@@ -152,7 +184,7 @@ fn unplugging_leaves_nothing() {
     assert_eq!(links.len(), 2, "lo and web's device: {links:?}");
     assert!(lab.at("db").namespace.netlink().unwrap().link_by_name("eth1").unwrap().is_none());
     assert!(lab.is_silent("web", "db", 5432));
-    // Another interface gets the address; nothing of the old one is remembered.
+    // Another interface gets the address; no state of the old one remains.
     lab.seat("heir", 1, "10.0.1.20/24", &["db"]);
     lab.connection("web", "heir", 5432).talk();
     assert_eq!(lab.fabric().flows().unwrap(), 1);

@@ -1,4 +1,5 @@
-//! What `explain` reads from the pinned maps is what happens to packets. Needs root.
+// SPDX-License-Identifier: Apache-2.0
+//! `explain` from the pinned maps agrees with real packets. Needs root.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_datapath_lab/mod.rs"]
@@ -78,7 +79,7 @@ fn the_rule_that_is_named_is_the_one_that_lets_the_packet_through() {
     assert_eq!(explained.drop_reason(), Some(DropReason::SecurityGroupIngress));
     let counted = lab.drops_during("db", |lab| assert!(lab.is_silent("web", "db", 443)));
     assert_eq!(counted, [DropReason::SecurityGroupIngress]);
-    // The rules are gone: nothing else admits what they did.
+    // The rules are removed: no other rule admits their packets.
     lab.revoke("db", &by_group);
     assert_eq!(ask(&lab, "web", "db", 5432).drop_reason(), Some(DropReason::SecurityGroupIngress));
     lab.unplug("web");

@@ -1,4 +1,5 @@
-//! What a killed process left in maps and pins goes, and nothing else. Needs root.
+// SPDX-License-Identifier: Apache-2.0
+//! Remains of a killed process in maps and pins are removed, and nothing else. Needs root.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_datapath_lab/mod.rs"]
@@ -10,7 +11,7 @@ use aya::maps::{Array, HashMap, Map, MapData};
 use berth_fabric::Fabric;
 use lab::Lab;
 
-/// Pins of somebody else, gone with the test.
+/// Pins of another program, removed with the test.
 struct Others(PathBuf);
 
 impl Others {
@@ -47,7 +48,7 @@ fn flows_of_interfaces_that_are_gone_and_stray_pins_are_removed_and_nothing_else
     let alive = lab.fabric().flows().unwrap();
     assert!(alive > 0);
 
-    // Slot 4000 is nobody's: one flow of it, one flow that only ends there, its ring.
+    // Slot 4000 has no interface: one flow of it, one flow that only ends there, its ring.
     let mut flows: HashMap<_, [u8; 16], [u8; 40]> = open(&pins.join("flows"), Map::HashMap);
     let mut flow = |low: u8, slots: [u16; 2], owner: u32| {
         let (mut key, mut value) = ([0; 16], [0; 40]);
@@ -61,8 +62,8 @@ fn flows_of_interfaces_that_are_gone_and_stray_pins_are_removed_and_nothing_else
     flow(2, [1, 4000], 1);
     let mut rows: HashMap<_, [u32; 2], [u8; 16]> = open(&pins.join("flow_ring"), Map::HashMap);
     rows.insert([4000, 0], [0; 16], 0).unwrap();
-    let mut rings: Array<_, [u32; 2]> = open(&pins.join("rings"), Map::Array);
-    rings.set(4000, [0, 1], 0).unwrap();
+    let mut rings: Array<_, [u32; 4]> = open(&pins.join("rings"), Map::Array);
+    rings.set(4000, [0, 1, 1, 0], 0).unwrap();
     MapData::from_pin(pins.join("flows")).unwrap().pin(pins.join("flows_of_old")).unwrap();
     let others = Others::pin(&format!("{}-other", lab.config().instance), &pins.join("flows"));
 
@@ -70,7 +71,7 @@ fn flows_of_interfaces_that_are_gone_and_stray_pins_are_removed_and_nothing_else
     lab.fabric().collect().unwrap();
     assert_eq!(lab.fabric().flows().unwrap(), alive);
     assert!(rows.get(&[4000, 0], 0).is_err());
-    assert_eq!(rings.get(&4000, 0).unwrap(), [0, 0]);
+    assert_eq!(rings.get(&4000, 0).unwrap(), [0; 4]);
     assert!(!pins.join("flows_of_old").exists());
     assert!(pins.join("flows").exists() && others.0.join("flows").exists());
     connection.talk();
@@ -79,7 +80,7 @@ fn flows_of_interfaces_that_are_gone_and_stray_pins_are_removed_and_nothing_else
     assert_eq!(lab.fabric().writes(), before, "there is nothing left to do");
 }
 
-/// Runs `work` with a bpffs that nobody else sees.
+/// Runs `work` with a private bpffs.
 fn with_own_bpffs(work: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         use nix::mount::{MsFlags, mount};

@@ -1,4 +1,5 @@
-//! The kernel room against the real kernel: namespaces, links, addresses, routes, settings.
+// SPDX-License-Identifier: Apache-2.0
+//! The `kernel` module against the real kernel: namespaces, links, addresses, routes, settings.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_cni_lab/mod.rs"]

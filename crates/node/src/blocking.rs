@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Work that blocks: file systems, netlink, the journal. Done on a thread that may block, never on the runtime's own.
 
 use crate::Fault;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The wall clock.
 
 use std::time::{SystemTime, UNIX_EPOCH};

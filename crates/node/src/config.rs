@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Settings of a node, and the places they name.
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,24 @@ use crate::{Fault, Step, step};
 
 /// Prepared namespaces kept for Fargate tasks unless said otherwise; half as many are kept for the EC2 launch type.
 pub const PREPARED_NAMESPACES: usize = 8;
+
+/// Processes and threads a task may have unless said otherwise. As OpenShift's `podPidsLimit`; the kernel's own limit is
+/// for all of the host.
+pub const TASK_PIDS: u32 = 4096;
+
+/// Most ids of processes Linux has.
+const PIDS_MAX: u32 = 1 << 22;
+
+/// Reads a limit of processes: a number, or `none`.
+pub fn task_pids_limit(text: &str) -> Result<Option<u32>, Fault> {
+    match text.parse::<u32>() {
+        Ok(count) if (1..=PIDS_MAX).contains(&count) => Ok(Some(count)),
+        Err(_) if text == "none" => Ok(None),
+        Ok(_) | Err(_) => {
+            Err(Fault::Setting(format!("invalid limit of processes {text:?}: write 1 to {PIDS_MAX}, or none")))
+        }
+    }
+}
 
 /// A registry asked instead of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +55,6 @@ impl Mirror {
     /// Host and port of the endpoint.
     pub(crate) fn host(&self) -> Option<&str> {
         self.endpoint.strip_prefix("http://").or_else(|| self.endpoint.strip_prefix("https://"))
-    }
-
-    /// True if the endpoint speaks without TLS.
-    pub(crate) fn is_plain(&self) -> bool {
-        self.endpoint.starts_with("http://")
     }
 }
 
@@ -88,6 +102,26 @@ pub struct ImageSettings {
     pub minimum_age: Duration,
     /// Images forgotten in one clean-up.
     pub removed_at_once: usize,
+    /// Limits of one image.
+    pub limits: ImageLimits,
+}
+
+/// Limits of one image on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageLimits {
+    /// Layers.
+    pub layers: usize,
+    /// Bytes of its blobs, as they are fetched.
+    pub fetched_bytes: u64,
+    /// Bytes of its files.
+    pub unpacked_bytes: u64,
+}
+
+/// As many layers as Docker stacks; a few times the largest images in use.
+impl Default for ImageLimits {
+    fn default() -> Self {
+        Self { layers: 127, fetched_bytes: 20 << 30, unpacked_bytes: 50 << 30 }
+    }
 }
 
 /// As the ECS agent's.
@@ -98,7 +132,38 @@ impl Default for ImageSettings {
             cleanup_interval: Duration::from_secs(30 * 60),
             minimum_age: Duration::from_secs(60 * 60),
             removed_at_once: 5,
+            limits: ImageLimits::default(),
         }
+    }
+}
+
+/// How long logs of stopped tasks are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Time since something was written last.
+    pub max_age: Duration,
+    /// Room for all of them.
+    pub total_bytes_max: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(7 * 24 * 60 * 60), total_bytes_max: 1 << 30 }
+    }
+}
+
+/// Time limits for components that may be stuck.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Time between two questions whether containerd answers, and for each answer.
+    pub heartbeat: Duration,
+    /// Time for a container to end after its stop timeout, before its cgroup is killed and its shim with it.
+    pub kill: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(10), kill: Duration::from_secs(30) }
     }
 }
 
@@ -121,17 +186,27 @@ pub struct NodeConfig {
     pub mirrors: Vec<Mirror>,
     /// How images are pulled and cleaned up.
     pub images: ImageSettings,
+    /// How long logs of stopped tasks are kept.
+    pub logs: LogSettings,
+    /// The host gets no new tasks with less of the data folder's file system free, in percent.
+    pub free_space_min_percent: u8,
     /// Folder with the executables `ecs-eni`, `ecs-bridge` and `ecs-ipam`.
     pub cni_dir: PathBuf,
     /// The program `berth-shim`, which containerd starts for each container.
     pub shim: PathBuf,
-    /// What runs containers, `crun` or `runc`; crun when absent, unless only runc is installed.
+    /// The runtime of containers, `crun` or `runc`; crun when absent, unless only runc is installed.
     pub oci_runtime: Option<String>,
-    /// What the host can hold; measured when absent.
+    /// The capacity of the host; measured when absent.
     pub capacity: Option<Capacity>,
     /// Prepared namespaces to keep for Fargate tasks, and half as many for tasks of the EC2 launch type.
     pub prepared_namespaces: usize,
-    /// Region told to tasks.
+    /// Processes and threads a task may have; no limit when absent.
+    pub task_pids_limit: Option<u32>,
+    /// System calls a container may not make are written to the kernel's log when it tries.
+    pub logs_refused_calls: bool,
+    /// Time limits for components that may be stuck.
+    pub patience: Patience,
+    /// Region that tasks receive.
     pub region: String,
     /// Availability zone the host says it is in; the region's first when absent.
     pub availability_zone: Option<String>,
@@ -140,9 +215,9 @@ pub struct NodeConfig {
     pub registries_on: Option<Handle>,
     /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do.
     pub block_imds: bool,
-    /// Told once the first intent of a server has been programmed: from then on tasks can be run here.
+    /// Notified when the first intent of a server has been programmed: from then on tasks can run here.
     pub ready: Option<Arc<Notify>>,
-    /// Where a test wants the process to die.
+    /// The point at which a test makes the process die.
     pub fault_points: FaultPoints<Step>,
 }
 
@@ -203,9 +278,24 @@ impl NodeConfig {
         self.node_dir().join("volumes")
     }
 
-    /// Folder of a task's logs. Stays when the task is gone.
+    /// Empty file systems of which the storages of tasks are copies.
+    pub(crate) fn storage_templates_dir(&self) -> PathBuf {
+        self.node_dir().join("storages")
+    }
+
+    /// Folder of the logs of all tasks.
+    pub(crate) fn logs_dir(&self) -> PathBuf {
+        self.node_dir().join("logs")
+    }
+
+    /// Folder of a task's logs. Stays for a while when the task is gone.
     pub(crate) fn log_dir(&self, task: &str) -> PathBuf {
-        self.node_dir().join("logs").join(task)
+        self.logs_dir().join(task)
+    }
+
+    /// Pipes of processes that run in containers besides their programs.
+    pub(crate) fn exec_dir(&self) -> PathBuf {
+        self.run_dir.join("exec")
     }
 
     /// The shim, by the name under which containerd calls it.
@@ -232,7 +322,7 @@ pub fn journal_file(data_dir: &Path) -> PathBuf {
     data_dir.join("node").join("journal.redb")
 }
 
-/// Where a host keeps who it is.
+/// The file with the host's identity.
 pub(crate) fn identity_file(data_dir: &Path) -> PathBuf {
     data_dir.join("node").join("identity.json")
 }
@@ -243,9 +333,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_limit_of_processes_is_one_the_kernel_knows() {
+        assert_eq!((task_pids_limit("7").unwrap(), task_pids_limit("none").unwrap()), (Some(7), None));
+        for wrong in ["0", "-1", "4194305", "max", ""] {
+            assert!(task_pids_limit(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_mirror_needs_a_registry_and_a_url_without_path() {
         let mirror = Mirror::parse("docker.io=http://127.0.0.1:5001/").unwrap();
-        assert_eq!((mirror.host(), mirror.is_plain()), (Some("127.0.0.1:5001"), true));
+        assert_eq!((mirror.host(), mirror.endpoint.as_str()), (Some("127.0.0.1:5001"), "http://127.0.0.1:5001"));
         for wrong in ["docker.io", "=http://a", "docker.io=ftp://a", "docker.io=http://a/b", "docker.io=http://"] {
             assert!(Mirror::parse(wrong).is_err(), "{wrong}");
         }

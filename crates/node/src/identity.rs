@@ -1,4 +1,5 @@
-//! Who this host is: made once, kept in the data folder.
+// SPDX-License-Identifier: Apache-2.0
+//! The identity of this host: made once, kept in the data folder.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ pub struct Identity {
     pub instance: InstanceId,
 }
 
-/// Who this host is, if a node has ever run on this data folder.
+/// The identity of this host, if a node has ever run on this data folder.
 pub fn identity(data_dir: &Path) -> Result<Option<Identity>, Fault> {
     let file = crate::config::identity_file(data_dir);
     if file.exists() { load_or_make(&file).map(Some) } else { Ok(None) }
@@ -56,7 +57,7 @@ pub(crate) fn write_whole(file: &Path, text: &[u8]) -> Result<(), Fault> {
 /// Interfaces a host offers unless said otherwise.
 const ENIS_DEFAULT: u32 = 1000;
 
-/// What this machine can hold: all cores, and its memory less a reserve for the system.
+/// The capacity of this machine: all cores, and its memory less a reserve for the system.
 pub fn measured_capacity() -> Capacity {
     let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(1));
     let memory_mib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_mib(&text)).unwrap_or(1024);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The host agent: makes the tasks and interfaces of an intent true on one machine, and tells the server how they are.
 //!
 //! [`run`] is the node; it holds one stream to the server, a containerd (its own, unless told otherwise), the fabric on a
@@ -6,7 +7,9 @@
 //! [`doctor`] looks whether the machine can run tasks, [`teardown`] takes
 //! everything away. Not here: who gets which address, placement, services (the server).
 
+mod backoff;
 mod blocking;
+mod cgroups;
 mod clock;
 mod config;
 mod container;
@@ -15,10 +18,13 @@ mod doctor;
 mod endpoint;
 mod engine;
 mod fault;
+mod folders;
+mod free_space;
 mod garbage;
 mod identity;
 mod images;
 mod journal;
+mod kept_logs;
 mod link;
 mod log_driver;
 mod modes;
@@ -27,20 +33,23 @@ mod network;
 mod node;
 mod pause;
 mod reports;
+mod samples;
 mod shim;
 mod step;
 mod teardown;
 
 pub use config::{
-    ImageSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, PullBehavior, containerd_socket, journal_file,
+    ImageLimits, ImageSettings, LogSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, Patience, PullBehavior,
+    TASK_PIDS, containerd_socket, journal_file, task_pids_limit,
 };
 pub use containerd::supervise::private_containerd;
 pub use doctor::{Check, doctor};
-pub use fault::Fault;
+pub use fault::{CopyFault, Fault, ImageFault, NetworkFault, SpecFault};
+pub use folders::{PRIVATE_UMASK, base_folder, close, private_folder};
 pub use identity::{Identity, identity, measured_capacity};
 #[doc(hidden)]
 pub use images::manifest;
-pub use images::{Loaded, held_images, load};
+pub use images::{Loaded, Loading, held_images, load};
 pub use node::run;
 pub use step::Step;
-pub use teardown::teardown;
+pub use teardown::{end_containerd, teardown};

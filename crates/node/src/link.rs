@@ -1,4 +1,5 @@
-//! The stream to the server: says hello, receives intents, sends reports. Tasks live on without it.
+// SPDX-License-Identifier: Apache-2.0
+//! The stream to the server: sends `Hello` and reports, receives intents. Tasks continue without it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,63 +14,63 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 use crate::Fault;
-use crate::engine::Host;
+use crate::backoff::Backoff;
+use crate::engine::{Engine, NodeHost};
 use crate::identity::Identity;
 
-/// Longest pause between tries to reach the server.
-const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Pause before the first new try.
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
-/// Pause before an intent the data path did not take is tried again.
+/// Pauses between tries to reach the server.
+const RECONNECT: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
+/// Pause before a failed programming of the data path is retried.
 const PROGRAM_RETRY_PAUSE: Duration = Duration::from_secs(2);
 
 /// An intent and its number.
 type Numbered = (u64, Arc<HostIntent>);
 
-/// What the server wants, and since which connection.
+/// The server's intent, and the connection that brought it.
 #[derive(Clone)]
-pub(crate) struct Wanted {
+pub(crate) struct WantedIntent {
     intent: Numbered,
     /// Counts connections.
     connection: u64,
 }
 
-/// What the node says of itself.
+/// The node's own part of `Hello`.
 pub(crate) struct Introduction {
     pub identity: Identity,
     pub capacity: Capacity,
     pub runtime_version: String,
 }
 
-/// Keeps the stream open and hands each intent on.
+/// Keeps the stream open and passes each intent on.
 pub(crate) async fn keep(
-    host: Arc<Host>,
+    host: Arc<NodeHost>,
     who: Introduction,
-    intents: watch::Sender<Option<Wanted>>,
+    intents: watch::Sender<Option<WantedIntent>>,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
-    let mut pause = RECONNECT_PAUSE;
+    let mut failures = 0;
     while !shutdown.is_cancelled() {
         let ended = tokio::select! {
-            ended = talk(&host, &who, &intents, &mut pause) => ended,
+            ended = talk(&host, &who, &intents, &mut failures) => ended,
             () = shutdown.cancelled() => return Ok(()),
         };
+        failures = failures.saturating_add(1);
+        let pause = RECONNECT.after(failures);
         tracing::warn!(why = ended, again_in_ms = pause.as_millis(), "no stream to the server");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.cancelled() => {}
         }
-        pause = (pause * 2).min(RECONNECT_PAUSE_MAX);
     }
     Ok(())
 }
 
-/// One connection; answers why it ended.
+/// One connection; returns the reason of its end.
 async fn talk(
-    host: &Host,
+    host: &NodeHost,
     who: &Introduction,
-    intents: &watch::Sender<Option<Wanted>>,
-    pause: &mut Duration,
+    intents: &watch::Sender<Option<WantedIntent>>,
+    failures: &mut u32,
 ) -> String {
     let stream = match UnixStream::connect(&host.config.server_socket).await {
         Ok(stream) => stream,
@@ -87,6 +88,7 @@ async fn talk(
         runtime_version: who.runtime_version.clone(),
         capacity: who.capacity,
         attributes: attributes(&who.runtime_version, host.config.availability_zone.as_ref()),
+        runtime: host.reports.said_of_runtime(),
         tasks,
         enis,
     };
@@ -105,8 +107,8 @@ async fn talk(
                 };
                 match next_intent(&mut held, &text) {
                     Ok(intent) => {
-                        *pause = RECONNECT_PAUSE;
-                        intents.send_replace(Some(Wanted { intent, connection }));
+                        *failures = 0;
+                        intents.send_replace(Some(WantedIntent { intent, connection }));
                     }
                     Err(why) => return why,
                 }
@@ -152,8 +154,9 @@ fn next_intent(held: &mut Option<Numbered>, text: &[u8]) -> Result<Numbered, Str
 
 /// Makes each intent true: first the data path, then the tasks. Intents that were replaced meanwhile are skipped.
 pub(crate) async fn obey(
-    host: Arc<Host>,
-    mut intents: watch::Receiver<Option<Wanted>>,
+    host: Arc<NodeHost>,
+    engine: Arc<Engine>,
+    mut intents: watch::Receiver<Option<WantedIntent>>,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     let mut cleaned = None;
@@ -169,9 +172,9 @@ pub(crate) async fn obey(
             if programmed.is_ok() {
                 host.reports.programmed(generation);
             }
-            host.dispatch(&intent).await;
+            engine.dispatch(&intent).await;
             if cleaned != Some(wanted.connection) {
-                host.unplug_strangers(&intent).await;
+                engine.unplug_strangers(&intent).await;
                 if let (None, Some(ready)) = (cleaned, &host.config.ready) {
                     ready.notify_one();
                 }

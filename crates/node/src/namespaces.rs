@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Network namespaces of tasks, each held by a pause container. Some are prepared ahead, so that a launch is a matter
 //! of address, identity and policy; the others are made when they are needed. Those for Fargate tasks are wired to the
 //! bridge already, those for the EC2 launch type (half as many) are left to the plugins.
@@ -14,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::blocking;
+use crate::cgroups::{self, Cgroups};
 use crate::container::{names, spec};
-use crate::containerd::{Containerd, Io, NewContainer, TaskState};
+use crate::containerd::{CONTAINER_LABEL, Containerd, INSTANCE_LABEL, Io, NewContainer, TaskState};
 use crate::fault::all_of;
 use crate::journal::{self, Journal};
-use crate::network::{Network, Wiring};
+use crate::network::{NodeNetwork, Wiring};
 use crate::{Fault, NodeConfig, Step};
 
 /// Pause before a preparation that failed is tried again.
@@ -43,6 +46,9 @@ struct Record {
     wiring: Wiring,
     bridge_address: Option<Ipv4Addr>,
     owner: Option<TaskId>,
+    /// The pause program is confined (ADR 21); absent in records of nodes that did not do so.
+    #[serde(default)]
+    is_confined: bool,
 }
 
 impl Record {
@@ -62,6 +68,7 @@ pub(crate) struct Namespaces {
     config: NodeConfig,
     containerd: Containerd,
     journal: Journal,
+    cgroups: Cgroups,
     pause_root: PathBuf,
     state: Mutex<State>,
     /// Something was taken or has ended: prepare another.
@@ -74,6 +81,8 @@ struct State {
     records: BTreeMap<String, Record>,
     /// Names of those ready to be taken.
     ready: Vec<String>,
+    /// Processes of pause containers by their ids, as they were when they were made or looked up.
+    pids: HashMap<String, u32>,
 }
 
 impl State {
@@ -94,9 +103,15 @@ impl State {
 }
 
 impl Namespaces {
-    pub fn new(config: NodeConfig, containerd: Containerd, journal: Journal, pause_root: PathBuf) -> Self {
+    pub fn new(
+        config: NodeConfig,
+        containerd: Containerd,
+        journal: Journal,
+        cgroups: Cgroups,
+        pause_root: PathBuf,
+    ) -> Self {
         let (state, wanted) = (Mutex::default(), Notify::new());
-        Self { config, containerd, journal, pause_root, state, wanted }
+        Self { config, containerd, journal, cgroups, pause_root, state, wanted }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -104,26 +119,81 @@ impl Namespaces {
     }
 
     /// Reads what an earlier node has made. Prepared ones that are whole are kept, the rest without owner is returned
-    /// to be removed.
+    /// to be removed. Pause programs that run unconfined with their tasks get what a process can be given from outside.
     pub async fn adopt(&self) -> Result<Vec<String>, Fault> {
         let mut broken = Vec::new();
+        self.cgroups.make_pause(&cgroups::instance_cgroup(&self.config.instance))?;
         for (name, record) in self.journal.all::<Record>(journal::NAMESPACES)? {
             let is_free = record.owner.is_none();
             if is_free {
                 let is_wired = record.bridge_address.is_some() || record.wiring == Wiring::Bare;
-                let is_whole = is_wired && self.is_paused(&record).await?;
+                let is_whole = is_wired && record.is_confined && self.is_paused(&record).await?;
                 match is_whole && self.config.netns_dir().join(&name).exists() {
                     true => self.state().ready.push(name.clone()),
                     false => broken.push(name.clone()),
                 }
             }
+            let unconfined = record.owner.clone().filter(|_| !record.is_confined);
             self.state().records.insert(name, record);
+            if let Some(task) = unconfined
+                && let Err(fault) = self.confine(&task).await
+            {
+                tracing::error!(%task, %fault, "the pause program of a task is outside of the task's cgroup");
+            }
         }
         Ok(broken)
     }
 
+    /// Namespaces on the host's bridge, each with its address there.
+    pub fn connected(&self) -> Vec<(String, Ipv4Addr)> {
+        let state = self.state();
+        state.records.values().filter_map(|record| Some((record.name.clone(), record.bridge_address?))).collect()
+    }
+
+    /// Moves the pause program of a task, if it has one, inside the task's limits. Before any container of it runs.
+    pub async fn confine(&self, task: &TaskId) -> Result<(), Fault> {
+        let Some(record) = self.owned(task) else { return Ok(()) };
+        let noted = self.state().pids.get(&record.pause_id).copied();
+        let instance = cgroups::instance_cgroup(&self.config.instance);
+        let of_task = cgroups::task_cgroup(&self.config.instance, task.as_str());
+        let (from, to) = (cgroups::pause_cgroup(&instance), cgroups::pause_cgroup(&of_task));
+        let (cgroups, within) = (self.cgroups.clone(), to.clone());
+        let moving = blocking("pause program's mover", move || {
+            cgroups.make_pause(&of_task)?;
+            // The id of one that ended may be another process's by now, which is in no such cgroup.
+            let is_ours = |pid: &u32| [&from, &within].iter().any(|cgroup| cgroups.processes(cgroup).contains(pid));
+            let Some(pid) = noted.filter(is_ours) else { return Ok(false) };
+            cgroups.admit(pid, &within).map(|()| true)
+        });
+        if moving.await? {
+            return Ok(());
+        }
+        let TaskState::Running(pid) = self.containerd.task_state(&record.pause_id).await? else {
+            return Err(Fault::Ended("pause container"));
+        };
+        self.note_pid(&record.pause_id, pid);
+        let cgroups = self.cgroups.clone();
+        blocking("pause program's mover", move || cgroups.admit(pid, &to)).await
+    }
+
+    /// Moves the pause program of a task out of the task's cgroup, which is to be removed before the program ends. For a
+    /// task whose containers are over. Blocks.
+    pub fn let_out(&self, task: &TaskId) -> Result<(), Fault> {
+        let of_task = cgroups::task_cgroup(&self.config.instance, task.as_str());
+        let instance = cgroups::instance_cgroup(&self.config.instance);
+        self.cgroups.move_all(&cgroups::pause_cgroup(&of_task), &cgroups::pause_cgroup(&instance))
+    }
+
+    fn owned(&self, task: &TaskId) -> Option<Record> {
+        self.state().records.values().find(|record| record.owner.as_ref() == Some(task)).cloned()
+    }
+
+    fn note_pid(&self, pause_id: &str, pid: u32) {
+        self.state().pids.insert(pause_id.to_owned(), pid);
+    }
+
     /// A namespace for a task: a prepared one if there is one of the kind.
-    pub async fn take(&self, network: &Network, task: &TaskId, is_wired: bool) -> Result<HeldNamespace, Fault> {
+    pub async fn take(&self, network: &NodeNetwork, task: &TaskId, is_wired: bool) -> Result<HeldNamespace, Fault> {
         let (owned, prepared) = {
             let mut state = self.state();
             let owned = state.records.values().find(|record| record.owner.as_ref() == Some(task)).cloned();
@@ -137,8 +207,8 @@ impl Namespaces {
         let mut held = match (owned, prepared) {
             // Begun by a node that was killed.
             (Some(record), _) if self.is_paused(&record).await? => self.make(network, record, true).await?,
-            // Begun anew under other names: a containerd that comes back clears away what it finds of the old ones, at
-            // a time nobody can tell.
+            // Made again under other names: a restarted containerd removes the remains of the old ones at an unknown
+            // time.
             (Some(record), _) => {
                 self.remove(network, &record.name).await?;
                 self.make(network, self.fresh(is_wired, Some(task.clone())), false).await?
@@ -163,16 +233,15 @@ impl Namespaces {
     }
 
     /// Removes the namespace of a task.
-    pub async fn give_back(&self, network: &Network, task: &TaskId) -> Result<(), Fault> {
-        let owned = self.state().records.values().find(|record| record.owner.as_ref() == Some(task)).cloned();
-        match owned {
+    pub async fn give_back(&self, network: &NodeNetwork, task: &TaskId) -> Result<(), Fault> {
+        match self.owned(task) {
             Some(record) => self.remove(network, &record.name).await,
             None => Ok(()),
         }
     }
 
     /// Removes a namespace and its pause container.
-    async fn remove(&self, network: &Network, name: &str) -> Result<(), Fault> {
+    async fn remove(&self, network: &NodeNetwork, name: &str) -> Result<(), Fault> {
         let Some(record) = self.state().records.get(name).cloned() else { return Ok(()) };
         let unpause = async {
             let removed = self.containerd.destroy_container(&record.pause_id).await;
@@ -190,6 +259,7 @@ impl Namespaces {
         self.config.pass(Step::NamespaceForgotten);
         let mut state = self.state();
         state.records.remove(name);
+        state.pids.remove(&record.pause_id);
         state.ready.retain(|ready| ready != name);
         Ok(())
     }
@@ -209,7 +279,7 @@ impl Namespaces {
         let suffix = names::suffix();
         let name = format!("{}-{}", self.config.instance, &suffix[..12]);
         let wiring = if is_wired { Wiring::Library } else { Wiring::Bare };
-        Record { name, pause_id: names::pause_id(&suffix), wiring, bridge_address: None, owner }
+        Record { name, pause_id: names::pause_id(), wiring, bridge_address: None, owner, is_confined: true }
     }
 
     async fn note(&self, record: &Record) -> Result<(), Fault> {
@@ -219,7 +289,7 @@ impl Namespaces {
     }
 
     /// Makes a namespace, or what is missing of one whose pause container runs.
-    async fn make(&self, network: &Network, mut record: Record, is_paused: bool) -> Result<HeldNamespace, Fault> {
+    async fn make(&self, network: &NodeNetwork, mut record: Record, is_paused: bool) -> Result<HeldNamespace, Fault> {
         self.note(&record).await?;
         self.config.pass(Step::NamespaceNoted);
         network.make_namespace(&record.name).await?;
@@ -247,23 +317,27 @@ impl Namespaces {
 
     /// True if the pause container runs.
     async fn is_paused(&self, record: &Record) -> Result<bool, Fault> {
-        Ok(matches!(self.containerd.task_state(&record.pause_id).await?, TaskState::Running(_)))
+        let TaskState::Running(pid) = self.containerd.task_state(&record.pause_id).await? else { return Ok(false) };
+        self.note_pid(&record.pause_id, pid);
+        Ok(true)
     }
 
     /// Makes the pause container and starts it.
     async fn pause(&self, record: &Record) -> Result<(), Fault> {
         let id = record.pause_id.as_str();
         let netns = self.config.netns_dir().join(&record.name);
-        let spec = spec::pause(id, &self.pause_root, &netns).map_err(Fault::Specification)?;
+        let spec = spec::pause(id, &self.pause_root, &netns)?;
         let labels = HashMap::from([
-            (names::INSTANCE_LABEL.to_owned(), self.config.instance.clone()),
-            ("com.amazonaws.ecs.container-name".to_owned(), crate::pause::NAME.to_owned()),
+            (INSTANCE_LABEL.to_owned(), self.config.instance.clone()),
+            (CONTAINER_LABEL.to_owned(), crate::pause::NAME.to_owned()),
         ]);
         let new = NewContainer { id, image: crate::pause::IMAGE, labels, spec: &spec, snapshot: None };
         self.containerd.create_container(new).await?;
         self.config.pass(Step::PauseMade);
-        self.containerd.create_task(id, Vec::new(), Io::default()).await?;
+        let pid = self.containerd.create_task(id, Vec::new(), Io::default()).await?;
         self.config.pass(Step::PauseTaskMade);
+        self.cgroups.admit(pid, &cgroups::pause_cgroup(&cgroups::instance_cgroup(&self.config.instance)))?;
+        self.note_pid(id, pid);
         self.containerd.start_task(id).await?;
         self.config.pass(Step::PauseStarted);
         Ok(())
@@ -273,7 +347,7 @@ impl Namespaces {
 /// Keeps as many namespaces prepared as the settings say, and removes those that broke.
 pub(crate) async fn keep_prepared(
     pool: Arc<Namespaces>,
-    network: Arc<Network>,
+    network: Arc<NodeNetwork>,
     shutdown: CancellationToken,
 ) -> Result<(), Fault> {
     loop {
@@ -289,7 +363,7 @@ pub(crate) async fn keep_prepared(
         };
         for name in broken {
             if let Err(fault) = pool.remove(&network, &name).await {
-                tracing::error!(namespace = name, %fault, "a prepared namespace stays");
+                tracing::error!(namespace = name, %fault, "could not remove a prepared namespace");
             }
         }
         let Some(is_wired) = missing else {

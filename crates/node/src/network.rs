@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The network room as the node uses it: one thread that owns the fabric, and the plugins around it.
 //!
 //! Everything that touches the fabric's maps goes through the thread, in order: an intent is programmed before what it
@@ -11,7 +12,7 @@ use std::sync::{Arc, mpsc};
 
 use berth_fabric::cni::{bridge, describe, eni, exec};
 use berth_fabric::kernel::Namespace;
-use berth_fabric::{Fabric, FabricConfig, Inner};
+use berth_fabric::{Fabric, FabricConfig, Inner, Swept, ports};
 use berth_types::intent::{EniIntent, HostIntent};
 use berth_types::{EniId, FaultPoints, HostId, MacAddress};
 use ipnet::{IpNet, Ipv4Net};
@@ -20,7 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::blocking::blocking;
-use crate::fault::all_of;
+use crate::fault::{NetworkFault, all_of};
 use crate::{Fault, NodeConfig, Step, step};
 
 /// Interface to the host's bridge, inside a task.
@@ -48,7 +49,7 @@ pub(crate) enum Wiring {
 type Job = Box<dyn FnOnce(&mut Fabric) + Send>;
 
 /// The network of this host.
-pub(crate) struct Network {
+pub(crate) struct NodeNetwork {
     jobs: mpsc::Sender<Job>,
     settings: Arc<Settings>,
 }
@@ -58,16 +59,22 @@ struct Settings {
     ipam_file: PathBuf,
     cni_dir: PathBuf,
     block_imds: bool,
+    /// Pins of what guards the ports of the host's bridges.
+    port_guard: PathBuf,
     fault_points: FaultPoints<Step>,
 }
 
 impl Settings {
+    fn bridge(&self) -> bridge::BridgeConfig {
+        bridge::BridgeConfig::ecs().guarded(&self.port_guard)
+    }
+
     fn pass(&self, step: Step) {
         step::pass(&self.fault_points, step);
     }
 }
 
-impl Network {
+impl NodeNetwork {
     /// Opens the fabric on its thread and gives the host the address tasks find metadata at.
     pub async fn open(config: &NodeConfig, host: HostId) -> Result<Self, Fault> {
         let fabric = FabricConfig { instance: config.instance.clone(), run_dir: config.run_dir.clone(), host };
@@ -76,6 +83,7 @@ impl Network {
             ipam_file: config.ipam_file(),
             cni_dir: config.cni_dir.clone(),
             block_imds: config.block_imds,
+            port_guard: ports::directory(&config.instance),
             fault_points: config.fault_points.clone(),
         });
         let (jobs, queue) = mpsc::channel::<Job>();
@@ -97,73 +105,79 @@ impl Network {
         &self,
         step: &'static str,
         on: String,
-        work: impl FnOnce(&mut Fabric) -> Result<T, String> + Send + 'static,
+        work: impl FnOnce(&mut Fabric) -> Result<T, NetworkFault> + Send + 'static,
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |fabric| drop(answer.send(work(fabric))));
         self.jobs.send(job).map_err(|_| Fault::Ended("fabric thread"))?;
         let result = answered.await.map_err(|_| Fault::Ended("fabric thread"))?;
-        result.map_err(|cause| Fault::Network { step, on, cause })
+        result.map_err(Fault::network(step, &on))
     }
 
-    /// Makes the data path what the intent says.
+    /// Programs the data path according to the intent.
     pub async fn program(&self, intent: Arc<HostIntent>) -> Result<(), Fault> {
         let on = "the data path".to_owned();
-        self.on_fabric("program", on, move |fabric| fabric.program(&intent).map(drop).map_err(|f| describe(&f))).await
+        self.on_fabric("program", on, move |fabric| Ok(fabric.program(&intent).map(drop)?)).await
     }
 
     /// Leads connections to an address and port of the host to a socket that listens elsewhere.
     pub async fn lead(&self, address: SocketAddrV4, listener: &impl AsFd) -> Result<(), Fault> {
         let listener = listener.as_fd().try_clone_to_owned().map_err(Fault::system("keep the listener"))?;
-        let lead = move |fabric: &mut Fabric| fabric.lead(address, &listener).map_err(|f| describe(&f));
+        let lead = move |fabric: &mut Fabric| Ok(fabric.lead(address, &listener)?);
         self.on_fabric("lead connections to", address.to_string(), lead).await
     }
 
     /// Interfaces that are plugged.
     pub async fn plugged(&self) -> Result<Vec<EniId>, Fault> {
-        self.on_fabric("list", "interfaces".to_owned(), |fabric| fabric.plugged().map_err(|f| describe(&f))).await
+        self.on_fabric("list", "interfaces".to_owned(), |fabric| Ok(fabric.plugged()?)).await
     }
 
     /// Every interface of which something is on this host.
     pub async fn present(&self) -> Result<BTreeSet<EniId>, Fault> {
-        self.on_fabric("list", "interfaces".to_owned(), |fabric| fabric.present().map_err(|f| describe(&f))).await
+        self.on_fabric("list", "interfaces".to_owned(), |fabric| Ok(fabric.present()?)).await
     }
 
-    /// Takes away what the data path keeps of interfaces that are gone.
+    /// Removes the data path's entries of interfaces that are gone.
     pub async fn collect(&self) -> Result<(), Fault> {
         let on = "the data path".to_owned();
-        self.on_fabric("clean", on, |fabric| fabric.collect().map_err(|f| describe(&f))).await
+        self.on_fabric("clean", on, |fabric| Ok(fabric.collect()?)).await
+    }
+
+    /// Removes dead flows and gives their rows back.
+    pub async fn sweep(&self) -> Result<Swept, Fault> {
+        let on = "the flow table".to_owned();
+        self.on_fabric("sweep", on, |fabric| Ok(fabric.sweep()?)).await
     }
 
     /// Removes a namespace that is in no journal, with its pair to the host's bridge.
     pub async fn remove_stray_namespace(&self, namespace: &str) -> Result<(), Fault> {
         let path = self.path(namespace);
         step_of("remove namespace", namespace.to_owned(), move || {
-            unbridge(&path).and_then(|()| Namespace::delete(&path)).map_err(|f| describe(&f))
+            Ok(unbridge(&path).and_then(|()| Namespace::delete(&path))?)
         })
         .await
     }
 
-    /// Takes an interface out; one that is not there is as good.
+    /// Unplugs an interface; an absent one counts as unplugged.
     pub async fn unplug(&self, id: &EniId) -> Result<(), Fault> {
         let of = id.clone();
-        self.on_fabric("unplug", id.to_string(), move |fabric| fabric.unplug(&of).map_err(|f| describe(&f))).await
+        self.on_fabric("unplug", id.to_string(), move |fabric| Ok(fabric.unplug(&of)?)).await
     }
 
-    /// Makes the interface inside the namespace, ready to be used (Fargate tasks and seats).
+    /// Makes the interface inside the namespace, ready to be used (Fargate tasks and standalone interfaces).
     pub async fn plug_in_place(&self, id: &EniId, wanted: &EniIntent, namespace: &str) -> Result<(), Fault> {
         let (of, plugged, path) = (id.clone(), wanted.clone(), self.path(namespace));
         self.on_fabric("plug", id.to_string(), move |fabric| {
-            let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
+            let ns = Namespace::open(&path)?;
             let inner = Inner::InNamespace { ns: &ns, name: ENI_IF };
-            fabric.plug(&of, &plugged, inner).map_err(|f| describe(&f))
+            Ok(fabric.plug(&of, &plugged, inner)?)
         })
         .await?;
         self.settings.pass(Step::InterfacePlugged);
         let (config, path) = (self.eni_config(wanted), self.path(namespace));
         step_of("configure", id.to_string(), move || {
-            let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
-            eni::configure_in_place(&ns, ENI_IF, &config).map_err(|f| describe(&f))
+            let ns = Namespace::open(&path)?;
+            Ok(eni::configure_in_place(&ns, ENI_IF, &config)?)
         })
         .await?;
         self.settings.pass(Step::InterfaceConfigured);
@@ -182,7 +196,7 @@ impl Network {
         let (of, plugged) = (id.clone(), wanted.clone());
         self.on_fabric("plug", id.to_string(), move |fabric| {
             let name = host_device(&of);
-            fabric.plug(&of, &plugged, Inner::HostNamespace { name: &name }).map_err(|f| describe(&f))
+            Ok(fabric.plug(&of, &plugged, Inner::HostNamespace { name: &name })?)
         })
         .await?;
         self.settings.pass(Step::InterfaceOnHost);
@@ -195,9 +209,10 @@ impl Network {
         step_of("run the plugins for", id.to_string(), move || {
             call.run("ecs-eni", "ADD", MOVED_ENI_IF, &input, exec::SETUP_LIMIT)?;
             call.settings.pass(Step::InterfaceMoved);
-            let result = call.run("ecs-bridge", "ADD", BRIDGE_IF, &bridge_input(mac), exec::SETUP_LIMIT)?;
+            let input = bridge_input(mac, &call.settings.port_guard);
+            let result = call.run("ecs-bridge", "ADD", BRIDGE_IF, &input, exec::SETUP_LIMIT)?;
             call.settings.pass(Step::BridgeJoined);
-            bridge_address(&result).ok_or_else(|| format!("ecs-bridge gave no address: {result}"))
+            bridge_address(&result).ok_or_else(|| NetworkFault::NoBridgeAddress(result.to_string()))
         })
         .await
     }
@@ -205,30 +220,51 @@ impl Network {
     /// Makes a namespace with `lo` up.
     pub async fn make_namespace(&self, namespace: &str) -> Result<(), Fault> {
         let path = self.path(namespace);
-        step_of("make namespace", namespace.to_owned(), move || make_namespace(&path).map_err(|f| describe(&f))).await
+        step_of("make namespace", namespace.to_owned(), move || Ok(make_namespace(&path)?)).await
     }
 
     /// Connects a namespace to the host's bridge; answers its address there.
     pub async fn wire(&self, namespace: &str) -> Result<Ipv4Addr, Fault> {
         let (path, lease, settings) = (self.path(namespace), namespace.to_owned(), self.settings.clone());
         step_of("wire namespace", namespace.to_owned(), move || {
-            let ns = Namespace::open(&path).map_err(|f| describe(&f))?;
-            let config = bridge::BridgeConfig::ecs();
-            let added = bridge::add(&ns, BRIDGE_IF, &lease, &config, &settings.ipam_file).map_err(|f| describe(&f))?;
+            let ns = Namespace::open(&path)?;
+            let config = settings.bridge();
+            let added = bridge::add(&ns, BRIDGE_IF, &lease, &config, &settings.ipam_file)?;
             match added.address.addr() {
                 IpAddr::V4(address) => Ok(address),
-                IpAddr::V6(address) => Err(format!("the bridge gave {address}, which is not an IPv4 address")),
+                IpAddr::V6(address) => Err(NetworkFault::NotIpv4(address)),
             }
         })
         .await
     }
 
-    /// Disconnects and removes a namespace. What is not there is as good.
+    /// Guards the ports of connected namespaces that an earlier version of the node left without, and forgets ports that
+    /// are gone. A port that cannot be guarded is reported: its task may speak for others at the metadata endpoint.
+    pub async fn guard(&self, connected: Vec<(String, Ipv4Addr)>) -> Result<(), Fault> {
+        let (settings, dir) = (self.settings.clone(), self.settings.netns_dir.clone());
+        step_of("guard the ports of", bridge::BRIDGE_DEFAULT.to_owned(), move || {
+            let links = berth_fabric::kernel::Netlink::open().and_then(|mut host| host.links());
+            let links = links?;
+            let guarded = ports::forget_lost(&settings.port_guard, &links)?;
+            for (name, address) in connected.into_iter().filter(|(_, address)| !guarded.contains(address)) {
+                // A namespace that is gone has no port.
+                let Ok(namespace) = Namespace::open(&dir.join(&name)) else { continue };
+                if let Err(fault) = bridge::guard(&namespace, BRIDGE_IF, address, &settings.bridge()) {
+                    let cause = describe(&fault);
+                    tracing::error!(namespace = name, %address, cause, "its port is not guarded; stop its task");
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Disconnects and removes a namespace. Absent parts count as removed.
     pub async fn remove_namespace(&self, namespace: &str, wiring: Option<Wiring>) -> Result<(), Fault> {
         let (path, lease, settings) = (self.path(namespace), namespace.to_owned(), self.settings.clone());
         step_of("remove namespace", namespace.to_owned(), move || {
             let unwired = unwire(&path, &lease, wiring.unwrap_or(Wiring::Bare), settings);
-            let removed = Namespace::delete(&path).map_err(|f| describe(&f));
+            let removed = Namespace::delete(&path).map_err(NetworkFault::from);
             unwired.and(removed)
         })
         .await
@@ -253,33 +289,33 @@ impl Network {
 }
 
 fn open_fabric(config: FabricConfig) -> Result<Fabric, Fault> {
-    let fault = |step: &'static str, cause: String| Fault::Network { step, on: "the host's network".to_owned(), cause };
-    let fabric = Fabric::open(config).map_err(|f| fault("open", describe(&f)))?;
+    let on = "the host's network";
+    let instance = config.instance.clone();
+    let fabric = Fabric::open(config).map_err(Fault::network("open", on))?;
+    ports::install(&instance).map_err(Fault::network("guard", on))?;
     let address = METADATA_ADDRESS;
-    bridge::serve_credentials_address(&bridge::BridgeConfig::ecs(), address)
-        .map_err(|f| fault("prepare", describe(&f)))?;
+    bridge::serve_credentials_address(&bridge::BridgeConfig::ecs(), address).map_err(Fault::network("prepare", on))?;
     Ok(fabric)
 }
 
-/// Takes the instance's data path, namespaces and leases away, whatever is left of them.
+/// Removes what is left of the instance's data path, namespaces and leases.
 pub(crate) fn destroy(config: &NodeConfig, host: HostId) -> Result<(), Fault> {
-    let fault = |step: &'static str, cause: String| Fault::Network { step, on: config.instance.clone(), cause };
+    let on = config.instance.as_str();
     let fabric = FabricConfig { instance: config.instance.clone(), run_dir: config.run_dir.clone(), host };
-    let opened = Fabric::open(fabric).map_err(|f| fault("open the fabric of", describe(&f)));
-    let destroyed =
-        opened.and_then(|fabric| fabric.destroy().map_err(|f| fault("destroy the fabric of", describe(&f))));
+    let opened = Fabric::open(fabric).map_err(Fault::network("open the fabric of", on));
+    let destroyed = opened.and_then(|fabric| fabric.destroy().map_err(Fault::network("destroy the fabric of", on)));
     let dir = config.netns_dir();
     let files = std::fs::read_dir(&dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
     let deleted = files.map(|path| {
-        unbridge(&path).map_err(|f| fault("disconnect a namespace of", describe(&f)))?;
-        Namespace::delete(&path).map_err(|f| fault("remove a namespace of", describe(&f)))
+        unbridge(&path).map_err(Fault::network("disconnect a namespace of", on))?;
+        Namespace::delete(&path).map_err(Fault::network("remove a namespace of", on))
     });
     let deleted = all_of(deleted.collect::<Vec<_>>());
-    let unbridged = remove_bridge().map_err(|cause| fault("remove the bridge of", cause));
-    all_of([destroyed, deleted, crate::containerd::supervise::remove_if_there(&config.ipam_file()), unbridged])
+    let unbridged = remove_bridge().map_err(Fault::network("remove the bridge of", on));
+    all_of([destroyed, deleted, crate::folders::remove_file(&config.ipam_file()), unbridged])
 }
 
-/// Takes a namespace off the bridge at once: its own end would follow only when the kernel comes to it.
+/// Disconnects a namespace from the bridge at once: the kernel removes the ends of a deleted namespace later.
 fn unbridge(path: &Path) -> Result<(), berth_fabric::kernel::Fault> {
     let Ok(namespace) = Namespace::open(path) else { return Ok(()) };
     let mut inside = namespace.netlink()?;
@@ -289,14 +325,14 @@ fn unbridge(path: &Path) -> Result<(), berth_fabric::kernel::Fault> {
     }
 }
 
-/// The bridge goes when nothing is connected to it: another instance may use it in the same namespace.
-fn remove_bridge() -> Result<(), String> {
-    let mut host = berth_fabric::kernel::Netlink::open().map_err(|f| describe(&f))?;
-    let links = host.links().map_err(|f| describe(&f))?;
+/// Removes the bridge if nothing is connected to it: another instance may use it in the same namespace.
+fn remove_bridge() -> Result<(), berth_fabric::kernel::Fault> {
+    let mut host = berth_fabric::kernel::Netlink::open()?;
+    let links = host.links()?;
     let Some(found) = links.iter().find(|link| link.name == bridge::BRIDGE_DEFAULT) else { return Ok(()) };
     match links.iter().any(|link| link.bridge == Some(found.index)) {
         true => Ok(()),
-        false => host.delete_link(bridge::BRIDGE_DEFAULT).map_err(|f| describe(&f)),
+        false => host.delete_link(bridge::BRIDGE_DEFAULT),
     }
 }
 
@@ -309,18 +345,20 @@ fn make_namespace(path: &Path) -> Result<(), berth_fabric::kernel::Fault> {
     }
 }
 
-fn unwire(path: &Path, lease: &str, wiring: Wiring, settings: Arc<Settings>) -> Result<(), String> {
+fn unwire(path: &Path, lease: &str, wiring: Wiring, settings: Arc<Settings>) -> Result<(), NetworkFault> {
     match wiring {
         Wiring::Bare => Ok(()),
         Wiring::Library => {
             let namespace = Namespace::open(path).ok();
-            bridge::del(namespace.as_ref(), BRIDGE_IF, lease, &settings.ipam_file).map_err(|f| describe(&f))
+            let config = settings.bridge();
+            Ok(bridge::del(namespace.as_ref(), BRIDGE_IF, lease, &config, &settings.ipam_file)?)
         }
         Wiring::Plugins(mac, container_id) => {
+            let bridge_input = bridge_input(mac, &settings.port_guard);
             let call = PluginCall { settings, namespace: path.to_owned(), container_id };
             let input = json!({"cniVersion": CNI_VERSION, "name": "ecs", "type": "ecs-eni", "eni": "gone",
                 "mac": mac, "ip-addresses": ["169.254.0.1/32"]});
-            let bridge = call.run("ecs-bridge", "DEL", BRIDGE_IF, &bridge_input(mac), exec::CLEANUP_LIMIT);
+            let bridge = call.run("ecs-bridge", "DEL", BRIDGE_IF, &bridge_input, exec::CLEANUP_LIMIT);
             let eni = call.run("ecs-eni", "DEL", MOVED_ENI_IF, &input, exec::CLEANUP_LIMIT);
             bridge.and(eni).map(drop)
         }
@@ -342,7 +380,7 @@ impl PluginCall {
         if_name: &str,
         input: &Value,
         limit: std::time::Duration,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, NetworkFault> {
         let dir = &self.settings.cni_dir;
         let environment = [
             ("CNI_COMMAND", command.to_owned()),
@@ -353,7 +391,7 @@ impl PluginCall {
             ("IPAM_DB_PATH", self.settings.ipam_file.display().to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value));
-        exec::run_plugin(&dir.join(plugin), &environment, input, limit).map_err(|fault| describe(&fault))
+        Ok(exec::run_plugin(&dir.join(plugin), &environment, input, limit)?)
     }
 }
 
@@ -372,12 +410,13 @@ fn eni_input(id: &EniId, wanted: &EniIntent, block_imds: bool) -> Value {
     })
 }
 
-fn bridge_input(mac: MacAddress) -> Value {
+fn bridge_input(mac: MacAddress, port_guard: &Path) -> Value {
     json!({
         "cniVersion": CNI_VERSION,
         "name": "ecs",
         "type": "ecs-bridge",
         "bridge": bridge::BRIDGE_DEFAULT,
+        "portGuard": port_guard,
         "ipam": {
             "type": "ecs-ipam",
             "id": mac,
@@ -410,15 +449,15 @@ fn host_device(id: &EniId) -> String {
 async fn step_of<T: Send + 'static>(
     step: &'static str,
     on: String,
-    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    work: impl FnOnce() -> Result<T, NetworkFault> + Send + 'static,
 ) -> Result<T, Fault> {
-    blocking("network worker", move || work().map_err(|cause| Fault::Network { step, on, cause })).await
+    blocking("network worker", move || work().map_err(Fault::network(step, &on))).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use berth_types::intent::Plug;
+    use berth_types::intent::{Plug, Standalone};
     use berth_types::{GroupSetId, Ipv4Cidr, SubnetId, Vni};
     use expect_test::expect;
 
@@ -427,6 +466,7 @@ mod tests {
         let cidr = |prefix| Ipv4Cidr::containing(Ipv4Addr::new(10, 0, 0, 0), prefix).expect("a prefix");
         let wanted = EniIntent {
             vni: Vni(1),
+            vpc: None,
             subnet: SubnetId::from_bits(1),
             subnet_cidr: cidr(24),
             vpc_cidrs: vec![cidr(16)],
@@ -435,7 +475,7 @@ mod tests {
             group_set: GroupSetId(1),
             source_dest_check: true,
             mtu: 9001,
-            plug: Plug::Seat("x".to_owned()),
+            plug: Plug::Standalone(Standalone::seat("x".to_owned())),
         };
         let id = EniId::from_bits(0xabcd);
         expect![[r#"{"block-instance-metadata":true,"cniVersion":"1.0.0","eni":"eni-0000000000000abcd","gateway-ip-addresses":["10.0.0.1"],"ip-addresses":["10.0.0.35/24"],"mac":"02:00:00:01:02:03","mtu":9001,"name":"ecs","type":"ecs-eni","vpc-cidrs":["10.0.0.0/16"]}"#]]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The pause program and its root file system, and the init program for containers that ask for one, made from what this
 //! program carries inside itself.
 
@@ -17,17 +18,21 @@ const INIT_PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/init"));
 pub(crate) const IMAGE: &str = "amazon/amazon-ecs-pause:0.1.0";
 /// Name of the pause container inside its task, as the ECS agent calls it.
 pub(crate) const NAME: &str = "~internal~ecs~pause";
+/// Its user and group, used by no container by default, so that root in a container that shares its process namespace is
+/// another user.
+pub(crate) const USER: u32 = 65_535;
 /// Its command.
 pub(crate) const COMMAND: &str = "/pause";
 
-/// Makes the root file system and the init program under `node_dir`, if they are not there as they should be; answers the
-/// path of the first.
+/// Makes the root file system and the init program under `node_dir`, unless they are there and current; returns the
+/// path of the root file system.
 pub(crate) fn root_file_system(node_dir: &Path) -> Result<PathBuf, Fault> {
     let root = node_dir.join("pause");
-    let sys = root.join("sys");
-    fs::create_dir_all(&sys).map_err(Fault::file("create", &sys))?;
-    put(&root.join("pause"), PROGRAM)?;
-    put(&init_program(node_dir), INIT_PROGRAM)?;
+    // The pause program has a user of its own.
+    crate::folders::open_folder(&root)?;
+    // A program its user cannot read cannot be looked into from its first instruction on.
+    put(&root.join("pause"), PROGRAM, 0o711)?;
+    put(&init_program(node_dir), INIT_PROGRAM, 0o755)?;
     Ok(root)
 }
 
@@ -36,10 +41,13 @@ pub(crate) fn init_program(node_dir: &Path) -> PathBuf {
     node_dir.join("init")
 }
 
-fn put(file: &Path, program: &[u8]) -> Result<(), Fault> {
-    if fs::read(file).is_ok_and(|found| found == program) {
-        return Ok(());
+fn put(file: &Path, program: &[u8], mode: u32) -> Result<(), Fault> {
+    if !fs::read(file).is_ok_and(|found| found == program) {
+        crate::identity::write_whole(file, program)?;
     }
-    crate::identity::write_whole(file, program)?;
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).map_err(Fault::file("make executable", file))
+    set_mode(file, mode)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<(), Fault> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Fault::file("set the mode of", path))
 }

@@ -1,4 +1,5 @@
-//! The shim's place: a name that stays, while the program behind it comes with each version.
+// SPDX-License-Identifier: Apache-2.0
+//! The shim's stable name: a link to the program of the running version.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -12,7 +13,7 @@ pub(crate) fn install(config: &NodeConfig) -> Result<(), Fault> {
     name(&config.shim_name(), &config.shim)
 }
 
-/// Gives a program another name, at once: somebody may be using the name.
+/// Gives a program another name atomically, because containerd may use the name at any time.
 fn name(link: &Path, program: &Path) -> Result<(), Fault> {
     if fs::read_link(link).is_ok_and(|named| named == program) {
         return Ok(());

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The steps of a node's work between which it may be killed: each is what was noted, or done, last.
 //!
 //! Whatever the step, the next node finds in the journal what may have been made and finishes it or takes it back. The
@@ -6,7 +7,7 @@
 use berth_types::{FaultPoints, steps};
 
 steps! {
-    /// Something has been noted or done.
+    /// The last thing that was written to the journal or done.
     pub enum Step {
         /// A task is in the journal, and nothing of it is made.
         TaskNoted,
@@ -24,7 +25,7 @@ steps! {
         PauseTaskMade,
         /// The pause container runs.
         PauseStarted,
-        /// The namespace is the task's; the task has not heard of it.
+        /// The namespace is the task's; the task's record does not have it.
         NamespaceTaken,
         /// The pause container has the labels of the task.
         PauseLabelled,
@@ -58,6 +59,8 @@ steps! {
         FilesMade,
         /// Its cgroup is made.
         CgroupMade,
+        /// The pause program is in it.
+        PauseConfined,
         /// First content of a volume is gathered from an image.
         VolumeGathered,
         /// The volume is there with its first content.
@@ -68,7 +71,7 @@ steps! {
         ContainerMade,
         /// The container has a process that has not started.
         ContainerTaskMade,
-        /// Its program runs, and nobody noted it.
+        /// Its program runs, and the journal does not have it.
         ContainerStarted,
         /// The journal has the task as running.
         RunningNoted,
@@ -78,7 +81,7 @@ steps! {
         StopNoted,
         /// A container was asked to end.
         StopAsked,
-        /// Every container of the task is over.
+        /// Every container of the task has ended.
         ContainersEnded,
         /// The process of a container is gone from containerd, and with it how it ended.
         ContainerTaskRemoved,
@@ -132,7 +135,7 @@ steps! {
 /// Passes a step: dies here, as by SIGKILL, if a test wants it.
 pub(crate) fn pass(points: &FaultPoints<Step>, step: Step) {
     if points.is_due(&step) {
-        tracing::error!(?step, "this node was told to die here");
+        tracing::error!(?step, "a fault point ends this node");
         std::process::abort();
     }
 }

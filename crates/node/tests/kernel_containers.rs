@@ -1,18 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kernel suite: what a task definition says of its containers is so in real containers. Needs root.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod lab;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_node::{ImageSettings, PullBehavior};
 use berth_types::container::{
-    Capabilities, Device, IpcMode, LinuxParameters, LogIntent, PidMode, SystemControl, Tmpfs, Ulimit, VolumeIntent,
-    VolumeSource,
+    Capabilities, Device, HealthCheck, IpcMode, LinuxParameters, LogIntent, PidMode, SystemControl, Tmpfs, Ulimit,
+    VolumeIntent, VolumeSource,
 };
-use berth_types::intent::{LaunchType, MountIntent, TaskIntent, VolumesFrom};
-use berth_types::report::{StopCause, TaskStage};
+use berth_types::intent::{ContainerIntent, LaunchType, MountIntent, TaskIntent, VolumesFrom};
+use berth_types::mode::NetworkMode;
+use berth_types::report::{HealthStatus, StopCause, TaskReport, TaskStage};
 use lab::{Lab, container, in_own_network, only};
 
 /// Runs a task of one container to its end and answers what it wrote.
@@ -41,7 +47,8 @@ fn linux_parameters_and_limits_act() {
         lab.start().await;
         let command = "grep -E 'CapEff|NoNewPrivs' /proc/self/status; echo nofile $(ulimit -Hn); cat /proc/mounts; \
                        cat /proc/sys/net/ipv4/tcp_keepalive_time /proc/sys/kernel/msgmax; \
-                       touch /no || echo root is read-only; touch /run/yes && echo tmpfs is not";
+                       touch /no || echo root is read-only; touch /run/yes && echo tmpfs is not; \
+                       for file in hosts hostname resolv.conf; do echo x >> /etc/$file || echo $file is read-only; done";
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
         let control = |name: &str, value: &str| SystemControl { namespace: name.to_owned(), value: value.to_owned() };
         let log = output(&mut lab, command, |task| {
@@ -76,8 +83,15 @@ fn linux_parameters_and_limits_act() {
                 "\n123\n9000\n",
                 "root is read-only",
                 "tmpfs is not",
+                "\nhosts is read-only",
+                "\nhostname is read-only",
+                "\nresolv.conf is read-only",
             ],
         );
+        // Where they can be written to they are in memory, and a disk is not filled through them.
+        let fill = "dd if=/dev/zero of=/etc/hosts bs=1M count=64; grep ' /etc/hosts ' /proc/mounts";
+        let filled = output(&mut lab, fill, |_| {}).await;
+        holds(&filled, &["No space left on device", "shm /etc/hosts tmpfs rw"]);
         lab.end().await;
     });
 }
@@ -118,6 +132,61 @@ fn a_privileged_container_sees_the_hosts_devices_and_others_only_theirs() {
         let reason = only(&report).reason.clone().unwrap();
         assert!(reason.starts_with("CannotCreateContainerError: could not find the device /dev/none"), "{reason}");
         lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn stop_signals_and_health_checks_mean_what_they_mean_to_docker() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("docker").await;
+        lab.start().await;
+        lab.load("asked:test", &serde_json::json!({"StopSignal": "sigrtmin+3", "Shell": ["/bin/sh", "-ec"]})).await;
+        let check = |words: &[&str]| {
+            let command = words.iter().map(|&word| word.to_owned()).collect();
+            Some(HealthCheck { command, interval_s: 1, timeout_s: 5, retries: 1, start_period_s: None })
+        };
+        // The first process ignores a signal it has no handler for; sh waits for its child as another process.
+        let command = "trap 'echo asked; exit 9' 37; echo up; while :; do sleep 0.1; done";
+        let task = |lab: &mut Lab, launch_type| {
+            let mut task = lab.task(command);
+            task.launch_type = launch_type;
+            task.containers[0].image = "asked:test".to_owned();
+            task.containers[0].health_check = check(&["/bin/true"]);
+            task
+        };
+        let fargate = task(&mut lab, LaunchType::Fargate);
+        let mut ec2 = task(&mut lab, LaunchType::Ec2);
+        (ec2.network_mode, ec2.eni, ec2.hostname) = (NetworkMode::None, None, None);
+        let more = [
+            ("line", check(&["CMD-SHELL", "false; true"])),
+            ("words", check(&["CMD-SHELL", "test", "-d", "/"])),
+            ("program", check(&["CMD", "test", "-d", "/"])),
+            ("nothing", check(&["CMD"])),
+        ];
+        for (name, check) in more {
+            let health_check = check;
+            ec2.containers.push(ContainerIntent { health_check, ..container(name, "echo up; exec sleep 60") });
+        }
+        // Its image says that the shell stops at the first failure.
+        ec2.containers[1].image = "asked:test".to_owned();
+        let (fargate, ec2) = (lab.run(fargate).await, lab.run(ec2).await);
+        let health = |report: &TaskReport| -> Vec<HealthStatus> {
+            report.containers.iter().map(|one| one.health.unwrap()).collect()
+        };
+        let is_decided = |report: &TaskReport| health(report).iter().skip(1).all(|one| *one != HealthStatus::Unknown);
+        let report = lab.server.task(&ec2, is_decided).await;
+        use HealthStatus::{Healthy, Unhealthy, Unknown};
+        assert_eq!(health(&report), [Unknown, Unhealthy, Unhealthy, Healthy, Unhealthy], "{report:?}");
+        lab.server.task(&fargate, |report| health(report) == [Healthy]).await;
+        for id in [&fargate, &ec2] {
+            lab.written(id, "app", "up").await;
+            lab.stop(id).await;
+            let report = lab.server.reached(id, TaskStage::Stopped).await;
+            assert_eq!(report.containers[0].exit_code, Some(9), "{report:?}");
+            holds(&lab.log(id, "app"), &["asked"]);
+            lab.forget(id).await;
+        }
         lab.end().await;
     });
 }
@@ -275,6 +344,90 @@ fn a_new_volume_has_what_the_image_has_at_its_path() {
     });
 }
 
+/// Files of this name below a folder.
+fn files_named(name: &str, folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.file_type().unwrap().is_dir());
+    let here = files.iter().filter(|entry| entry.file_name() == name).map(std::fs::DirEntry::path);
+    here.chain(folders.iter().flat_map(|entry| files_named(name, &entry.path()))).collect()
+}
+
+#[test]
+fn what_a_task_writes_has_a_limit_and_is_closed_to_other_users_of_the_host() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("closed").await;
+        // As folders and files of earlier versions were.
+        let data = lab.config.data_dir.clone();
+        let open = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for folder in ["", "node", "node/logs", "containerd"] {
+            std::fs::create_dir_all(data.join(folder)).unwrap();
+            open(&data.join(folder), 0o755);
+        }
+        open(lab.folder(), 0o755);
+        std::fs::write(data.join("node/journal.redb"), "").unwrap();
+        open(&data.join("node/journal.redb"), 0o644);
+        lab.start().await;
+        let mode = |path: &str| std::fs::metadata(data.join(path)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(["node", "containerd", "node/journal.redb"].map(mode), [0o700, 0o700, 0o600]);
+        let mut task = lab.task(
+            "for dir in / /data; do cp /bin/busybox $dir/tool; chmod 4755 $dir/tool; \
+             fallocate -l 21G $dir/large 2>/dev/null || echo no room for 21 GiB in $dir; rm -f $dir/large; done; \
+             stat -c '%n %a' / /data /etc/hosts; \
+             wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task | grep -o '\"Reserved\":[0-9]*'; echo done; sleep 60",
+        );
+        task.ephemeral_storage_gib = Some(20);
+        task.volumes = vec![VolumeIntent::empty("data")];
+        let mount = MountIntent { volume: "data".to_owned(), path: "/data".to_owned(), read_only: false };
+        task.containers[0].mounts = vec![mount];
+        let id = lab.run(task).await;
+        lab.server.reached(&id, TaskStage::Running).await;
+        let log = lab.written(&id, "app", "done").await;
+        let wanted = "no room for 21 GiB in /\nno room for 21 GiB in /data\n/ 755\n/data 755\n/etc/hosts 644\n\
+                      \"Reserved\":20480\ndone\n";
+        assert_eq!(log, wanted);
+        let storage = data.join("node/tasks").join(id.as_str()).join("storage");
+        let tools = files_named("tool", &storage);
+        assert_eq!(tools.len(), 2, "{tools:?}");
+        let as_nobody = |program: &Path, argument: &Path| {
+            std::process::Command::new(program).arg(argument).uid(65534).gid(65534).output()
+        };
+        for tool in &tools {
+            let refused = as_nobody(tool, Path::new("true")).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied, "{}", tool.display());
+        }
+        let flags = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let flags = flags.lines().find(|line| line.contains(storage.to_str().unwrap())).unwrap();
+        assert!(flags.contains("nosuid,nodev"), "{flags}");
+        let log = data.join("node/logs").join(id.as_str()).join("app.log");
+        assert!(!as_nobody(Path::new("cat"), &log).unwrap().status.success());
+        lab.stop(&id).await;
+        lab.server.reached(&id, TaskStage::Stopped).await;
+        lab.forget(&id).await;
+        lab.end().await;
+    });
+}
+
+#[test]
+fn a_host_tells_when_its_disk_is_nearly_full() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("space").await;
+        let data = lab.config.data_dir.clone();
+        std::fs::create_dir(&data).unwrap();
+        let size = Some("size=64m");
+        nix::mount::mount(Some("data"), &data, Some("tmpfs"), nix::mount::MsFlags::empty(), size).unwrap();
+        lab.start_node().await;
+        lab.server.short_of_space(false).await;
+        std::fs::write(data.join("large"), vec![0; 58 << 20]).unwrap();
+        lab.server.short_of_space(true).await;
+        std::fs::remove_file(data.join("large")).unwrap();
+        lab.server.short_of_space(false).await;
+        lab.drop_node().await;
+        berth_node::teardown(lab.config.clone()).await.unwrap();
+        nix::mount::umount(&data).unwrap();
+        lab.end().await;
+    });
+}
+
 #[test]
 fn output_is_kept_as_the_log_driver_says() {
     in_own_network(|| async {
@@ -310,6 +463,25 @@ fn output_is_kept_as_the_log_driver_says() {
             lab.forget(&silent).await;
             lab.forget(&small).await;
         }
+        let task = lab.task("echo line; exec sleep 60");
+        let running = lab.run(task).await;
+        lab.written(&running, "app", "line").await;
+        let logs = lab.config.data_dir.join("node/logs");
+        assert_eq!(std::fs::read_dir(&logs).unwrap().count(), 5, "logs stay when their tasks stop");
+        // Of no record at all.
+        std::fs::create_dir(logs.join("lost")).unwrap();
+        lab.drop_node().await;
+        lab.config.logs.max_age = Duration::ZERO;
+        lab.start_node().await;
+        let until = std::time::Instant::now() + Duration::from_secs(60);
+        while std::fs::read_dir(&logs).unwrap().count() > 1 {
+            assert!(std::time::Instant::now() < until, "logs of stopped tasks stay");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(lab.log(&running, "app"), "line\n");
+        lab.stop(&running).await;
+        lab.server.reached(&running, TaskStage::Stopped).await;
+        lab.forget(&running).await;
         lab.end().await;
     });
 }
@@ -375,11 +547,13 @@ fn another_processor_is_refused_and_the_agent_can_be_asked() {
         assert!(reason.starts_with("CannotPullContainerError: the task definition asks for platform"), "{reason}");
         lab.forget(&id).await;
         let command = "base=http://169.254.170.2; wget -q -O - $base/v2/metadata; echo; \
-                       until wget -q -O - $base/v2/stats | grep throttling_data; do sleep 0.1; done; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats; echo; echo done; sleep 60";
+                       until wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/stats | grep '\"preread\":\"2'; do sleep 0.1; done; echo; echo done; sleep 60";
         let task = lab.task(command);
         let id = lab.run(task).await;
         let log = lab.written(&id, "app", "done").await;
-        holds(&log, &["\"TaskARN\":\"arn:aws:ecs:us-west-2", "\"throttling_data\"", "\"memory_stats\""]);
+        holds(&log, &["\"TaskARN\":\"arn:aws:ecs:us-west-2", "\"throttling_data\"", "\"memory_stats\"", "\"eth1\""]);
+        assert_eq!(log.matches("\"system_cpu_usage\"").count(), 2, "of this sample and the one before:\n{log}");
+        assert!(!log.contains("ecs-eth0"), "{log}");
         let told = ask("/v1/tasks").await;
         holds(&told, &["\"KnownStatus\":\"RUNNING\"", "\"Name\":\"app\"", id.as_str()]);
         holds(&ask("/v1/metadata").await, &["container-instance/default/", "\"Cluster\":\"default\""]);
@@ -399,4 +573,130 @@ async fn ask(path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+/// Calls no container makes unless it has a capability for them, with arguments that do no harm where they are made.
+fn refused_calls() -> Vec<(i64, &'static str)> {
+    use nix::libc;
+    vec![
+        (libc::SYS_acct, "s"),
+        (libc::SYS_add_key, "s,s,0,0,0"),
+        (libc::SYS_bpf, "99,s,0"),
+        // CLONE_NEWUSER.
+        (libc::SYS_clone, "268435473"),
+        (libc::SYS_clock_settime, "99,s"),
+        (libc::SYS_delete_module, "s,0"),
+        (libc::SYS_fanotify_init, "99999,0"),
+        (libc::SYS_finit_module, "-1,s,0"),
+        (libc::SYS_fsopen, "s,0"),
+        (libc::SYS_get_mempolicy, "0,0,0,0,0"),
+        (libc::SYS_init_module, "s,0,s"),
+        (libc::SYS_io_uring_enter, "-1,0,0,0,0"),
+        (libc::SYS_io_uring_register, "-1,0,0,0"),
+        (libc::SYS_io_uring_setup, "0,s"),
+        (libc::SYS_kcmp, "0,0,0,0,0"),
+        (libc::SYS_kexec_load, "0,0,0,0"),
+        (libc::SYS_keyctl, "0,-3,0"),
+        (libc::SYS_mbind, "0,0,0,0,0"),
+        (libc::SYS_migrate_pages, "0,0,0,0"),
+        (libc::SYS_mount, "s,s,s,0,0"),
+        (libc::SYS_mount_setattr, "-1,s,0,s,0"),
+        (libc::SYS_move_mount, "-1,s,-1,s,0"),
+        (libc::SYS_move_pages, "0,0,0,0,0"),
+        (libc::SYS_open_by_handle_at, "-1,s,0"),
+        (libc::SYS_open_tree, "-1,s,0"),
+        (libc::SYS_perf_event_open, "s,-1,-1,-1,0"),
+        // ADDR_NO_RANDOMIZE.
+        (libc::SYS_personality, "262144"),
+        (libc::SYS_pidfd_getfd, "-1,0,0"),
+        (libc::SYS_pivot_root, "s,s"),
+        (libc::SYS_process_madvise, "-1,s,0,0,0"),
+        (libc::SYS_quotactl, "0,s,0,s"),
+        (libc::SYS_reboot, "0,0,0,0"),
+        (libc::SYS_request_key, "s,s,0,0"),
+        (libc::SYS_set_mempolicy, "0,0,0"),
+        (libc::SYS_setdomainname, "s,99999"),
+        (libc::SYS_sethostname, "s,99999"),
+        (libc::SYS_setns, "-1,0"),
+        (libc::SYS_settimeofday, "s,s"),
+        // AF_VSOCK.
+        (libc::SYS_socket, "40,1,0"),
+        (libc::SYS_swapoff, "s"),
+        (libc::SYS_swapon, "s,0"),
+        (libc::SYS_syslog, "10,0,0"),
+        (libc::SYS_umount2, "s,0"),
+        // CLONE_NEWUSER.
+        (libc::SYS_unshare, "268435456"),
+        (libc::SYS_userfaultfd, "1"),
+        (libc::SYS_vhangup, "0"),
+    ]
+}
+
+/// Those of them that the kernel itself would not refuse with the same words.
+const SHOWN_BY: [i64; 6] = [
+    nix::libc::SYS_get_mempolicy,
+    nix::libc::SYS_io_uring_enter,
+    nix::libc::SYS_keyctl,
+    nix::libc::SYS_personality,
+    nix::libc::SYS_request_key,
+    nix::libc::SYS_umount2,
+];
+
+/// Calls of the program `call` in the kernel's log, which takes few lines of many that come at once.
+fn refused_in_log() -> Vec<String> {
+    let said = std::process::Command::new("dmesg").output().unwrap().stdout;
+    let is_one = |line: &&str| line.contains("type=1326") && line.contains("comm=\"call\"");
+    String::from_utf8_lossy(&said).lines().filter(is_one).map(str::to_owned).collect()
+}
+
+#[test]
+fn refused_system_calls_are_refused_by_either_runtime_and_can_be_logged() {
+    in_own_network(|| async {
+        for runtime in berth_shim::PROGRAMS {
+            let mut lab = Lab::new(&format!("calls-{runtime}")).await;
+            lab.config.oci_runtime = Some(runtime.to_owned());
+            // runc before 1.2 refuses to log.
+            lab.config.logs_refused_calls = runtime == "crun";
+            let logged_before = refused_in_log();
+            lab.start().await;
+            let calls: Vec<String> = refused_calls().iter().map(|(call, with)| format!("{call},{with}")).collect();
+            let clone3 = nix::libc::SYS_clone3;
+            // Last, what lies beyond all calls of today; the program and what is added to the container have the same filter.
+            let command = format!(
+                "grep Seccomp: /proc/self/status; call {} {clone3},s,0 9999; until test -s /tmp/added; do sleep 0.1; \
+                 done; cat /tmp/added",
+                calls.join(" ")
+            );
+            let check = || {
+                Some(HealthCheck {
+                    command: vec!["CMD-SHELL".to_owned(), "grep Seccomp: /proc/self/status > /tmp/added".to_owned()],
+                    interval_s: 1,
+                    timeout_s: 5,
+                    retries: 3,
+                    start_period_s: None,
+                })
+            };
+            let log = output(&mut lab, &command, |task| task.containers[0].health_check = check()).await;
+            for (call, _) in refused_calls() {
+                holds(&log, &[&format!("\n{call} -1\n")]);
+            }
+            holds(&log, &[&format!("\n{clone3} -38\n"), "\n9999 -38\n"]);
+            assert_eq!(log.matches("Seccomp:\t2").count(), 2, "{log}");
+            let unconfined = output(&mut lab, &command, |task| {
+                task.launch_type = LaunchType::Ec2;
+                task.containers[0].seccomp_unconfined = true;
+                task.containers[0].health_check = check();
+            });
+            let unconfined = unconfined.await;
+            assert_eq!(unconfined.matches("Seccomp:\t0").count(), 2, "{unconfined}");
+            for call in SHOWN_BY {
+                assert!(!unconfined.contains(&format!("\n{call} -1\n")), "{call} shows nothing: {unconfined}");
+            }
+            if lab.config.logs_refused_calls {
+                let fresh = refused_in_log().into_iter().find(|line| !logged_before.contains(line));
+                assert!(fresh.is_some(), "no call of the container is in the kernel's log");
+            }
+            lab.end().await;
+        }
+    });
 }

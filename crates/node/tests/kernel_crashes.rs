@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kernel suite: a node dies at each step of its work, once for every step there is, and the next one takes it up. Needs
 //! root.
 //!
@@ -19,7 +20,7 @@ use berth_fabric::explain::Programmed;
 use berth_fabric::kernel::{Namespace, Netlink};
 use berth_node::{PullBehavior, Step};
 use berth_types::container::VolumeIntent;
-use berth_types::intent::{Desired, LaunchType, MountIntent, Plug, PortIntent, TaskIntent};
+use berth_types::intent::{Desired, LaunchType, MountIntent, Plug, PortIntent, Standalone, TaskIntent};
 use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{EniState, TaskReport, TaskStage};
 use berth_types::{EniId, FaultPoints, TaskId};
@@ -65,6 +66,7 @@ fn life(step: Step) -> Life {
         | Step::ImageReady
         | Step::FilesMade
         | Step::CgroupMade
+        | Step::PauseConfined
         | Step::SnapshotMade
         | Step::ContainerMade
         | Step::ContainerTaskMade
@@ -148,7 +150,8 @@ fn what_a_killed_containerd_leaves_is_no_obstacle() {
             let subject = Subject::begin(&mut lab, Life::Fargate).await;
             assert!(is_abort(tokio::time::timeout(LIMIT, node.wait()).await.unwrap().unwrap()));
             let made = Containerd::of(&lab.config.run_dir).await.containers().await;
-            let container = made.iter().find(|id| id.contains("-app-")).unwrap();
+            // Its id has that of the task before a dash; the pause container's is of digits alone.
+            let container = made.iter().find(|id| id.contains('-')).unwrap();
             let bundle = lab.config.run_dir.join("containerd/io.containerd.runtime.v2.task/berth").join(container);
             std::fs::create_dir(&bundle).unwrap();
             for note in notes {
@@ -272,12 +275,12 @@ impl Subject {
     async fn begin(lab: &mut Lab, of: Life) -> Self {
         let mut task = lab.task(PROGRAM);
         match of {
-            Life::Fargate => {}
+            Life::Fargate => task.ephemeral_storage_gib = Some(20),
             Life::Ec2 => with_a_volume_of_the_image(&mut task),
             Life::Bridge => to_the_bridge(&mut task),
             Life::Seat => {
                 let eni = task.eni.unwrap();
-                lab.plug(&eni, Plug::Seat(SEAT.to_owned()));
+                lab.plug(&eni, Plug::Standalone(Standalone::seat(SEAT.to_owned())));
                 lab.server.send_intent().await;
                 return Self::Seat { eni, is_attached: false, is_wanted: true };
             }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A node that starts removes what is its own and in no record, one of each kind, and nothing that belongs to a task, to
 //! another instance or to somebody else. Needs root.
 #![allow(clippy::unwrap_used)]
@@ -238,10 +239,11 @@ impl Strangers {
     }
 }
 
-/// The only layout of an instance.
+/// The only layout of an instance's data path, beside the folder of its ports.
 fn layout(instance: &str) -> String {
-    let mut layouts = std::fs::read_dir(Path::new(PINS).join(instance)).unwrap();
-    layouts.next().unwrap().unwrap().file_name().into_string().unwrap()
+    let folders = std::fs::read_dir(Path::new(PINS).join(instance)).unwrap();
+    let mut names = folders.map(|folder| folder.unwrap().file_name().into_string().unwrap());
+    names.find(|name| !name.starts_with("ports")).unwrap()
 }
 
 fn nft(command: &str) {

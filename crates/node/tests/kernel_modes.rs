@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kernel suite: network modes bridge, host and none with real containers, in a network namespace that counts as the
 //! host, with another one beside it. Needs root.
 
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use berth_fabric::kernel::netlink::{Route, VethPair};
 use berth_fabric::kernel::{Namespace, Netlink, sysctl};
+use berth_fabric::ports::{PortStats, read_port_stats};
 use berth_types::TaskId;
 use berth_types::container::{IpcMode, PidMode};
-use berth_types::intent::{LaunchType, PortIntent, TaskIntent};
+use berth_types::intent::{ContainerIntent, LaunchType, PortIntent, TaskIntent};
 use berth_types::mode::{ContainerLink, NetworkBinding, NetworkMode, Protocol};
-use berth_types::report::{StopCause, TaskStage};
+use berth_types::report::{ContainerStatus, StopCause, TaskStage};
 use lab::{Lab, container, in_own_network, only};
 
 /// Address of the host towards its neighbour, and the neighbour's.
@@ -133,14 +135,23 @@ fn ip_forward() -> String {
     sysctl::read(&Namespace::of_current_thread().unwrap(), "net.ipv4.ip_forward").unwrap()
 }
 
+/// Ports of containers of mode bridge.
+fn guarded(lab: &Lab) -> Vec<PortStats> {
+    let mut ports = read_port_stats(&lab.config.instance, &lab.config.run_dir).unwrap();
+    ports.retain(|port| port.device.starts_with("vb"));
+    ports
+}
+
 fn no_pause_container(lab: &Lab) -> bool {
     let listed = Command::new("ctr")
         .arg("--address")
         .arg(berth_node::containerd_socket(&lab.config.run_dir))
-        .args(["--namespace", "berth", "task", "ls"])
+        .args(["--namespace", "berth", "container", "ls", "-q"])
+        .arg(r#"labels."com.amazonaws.ecs.container-name"=="~internal~ecs~pause""#)
         .output()
         .unwrap();
-    !String::from_utf8(listed.stdout).unwrap().contains("internalecspause")
+    assert!(listed.status.success(), "{listed:?}");
+    listed.stdout.is_empty()
 }
 
 #[test]
@@ -212,14 +223,20 @@ fn host_is_the_network_of_the_host() {
         let said = answer(|| ask("127.0.0.1:8000".parse().unwrap()));
         assert!(said.starts_with("hello from "), "{said}");
         assert!(no_pause_container(&lab));
-        let look = "readlink /proc/self/ns/net; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task; echo up; sleep 60";
+        let look = "readlink /proc/self/ns/net; wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task; echo; \
+                    wget -S -O - http://169.254.170.2/v2/metadata 2>&1; echo up; sleep 60";
         let mut wanted = task(&mut lab, NetworkMode::Host, look, Vec::new());
         wanted.containers[0].endpoint_id = "endpoint-of-the-second".to_owned();
         let (second, _) = running(&mut lab, wanted).await;
         let here = std::fs::read_link("/proc/thread-self/ns/net").unwrap();
         let log = lab.log(&second, "app");
         assert!(log.starts_with(here.to_str().unwrap()), "{log}");
-        assert!(log.contains(r#""NetworkMode":"host""#), "{log}");
+        assert_eq!(
+            log.matches(r#""NetworkMode":"host""#).count(),
+            1,
+            "version 2 would not know which task asks: {log}"
+        );
+        assert!(log.contains("404 Not Found"), "{log}");
         stopped(&mut lab, &id).await;
         stopped(&mut lab, &second).await;
         assert!(!lab.config.run_dir.join("netns/.host").exists());
@@ -239,6 +256,8 @@ async fn is_told_of_itself(lab: &mut Lab, mode: NetworkMode) {
 #[test]
 fn a_container_of_the_host_has_port_80_and_the_metadata_endpoint_has_its_own() {
     in_own_network(|| async {
+        // A process without any rights may have the port before the node.
+        let _squatter = TcpListener::bind("0.0.0.0:51679").unwrap();
         let mut lab = Lab::new("eighty").await;
         lab.start().await;
         let wanted = task(&mut lab, NetworkMode::Host, SERVER, Vec::new());
@@ -309,12 +328,13 @@ fn a_container_on_the_bridge_reaches_the_world_its_links_and_itself() {
         let listen = "echo up; while :; do nc -l -p 3306 -e echo pong; done";
         let mut wanted = task(&mut lab, NetworkMode::Bridge, listen, vec![port(3306, Some(3306), Protocol::Tcp)]);
         let look = format!(
-            "until nc data 3306 </dev/null | grep pong; do sleep 0.1; done; cat /etc/hosts; ip -4 addr show eth0; \
+            "until nc data 3306 </dev/null | grep pong; do sleep 0.1; done; cat /etc/hosts; env; ip -4 addr show eth0; \
              ip route; until nc {HOST} 3306 </dev/null | grep pong; do sleep 0.1; done; \
              wget -q -O - $ECS_CONTAINER_METADATA_URI_V4/task && echo; echo from >/tmp/x; \
              nc {NEIGHBOUR} 7000 </tmp/x; nc -w 2 127.0.0.1 3306 </dev/null || echo alone; echo up; sleep 60"
         );
         let mut side = container("side", &look);
+        side.hostname = Some("side.example.com".to_owned());
         side.links = vec![ContainerLink { container: "app".to_owned(), alias: "data".to_owned() }];
         wanted.containers.push(side);
         let id = lab.run(wanted).await;
@@ -324,6 +344,11 @@ fn a_container_on_the_bridge_reaches_the_world_its_links_and_itself() {
         let log = lab.written(&id, "side", "up").await;
         for wanted in [
             "172.17.0.2\tdata ",
+            "172.17.0.3\tside.example.com side",
+            "DATA_PORT_3306_TCP_ADDR=172.17.0.2",
+            "DATA_PORT=tcp://172.17.0.2:3306",
+            "/data\n",
+            "DATA_ENV_ECS_CONTAINER_METADATA_URI_V4=",
             "inet 172.17.0.3/16",
             "default via 172.17.0.1 dev eth0",
             r#""NetworkMode":"bridge""#,
@@ -332,7 +357,12 @@ fn a_container_on_the_bridge_reaches_the_world_its_links_and_itself() {
         ] {
             assert!(log.contains(wanted), "{wanted:?} is not in:\n{log}");
         }
+        let ports = guarded(&lab);
+        assert!(ports.iter().all(|port| port.packets > 0 && port.drops.is_empty()), "{ports:?}");
+        let addresses: Vec<_> = ports.iter().map(|port| port.address.to_string()).collect();
+        assert_eq!(addresses, ["172.17.0.2", "172.17.0.3"]);
         stopped(&mut lab, &id).await;
+        assert_eq!(guarded(&lab), []);
         neighbour.end();
         lab.end().await;
     });
@@ -351,7 +381,7 @@ fn datagrams_and_ranges_are_published_too() {
         assert_eq!(last, bindings[1].host_port + 2);
         assert!(answer(|| ask((Ipv4Addr::LOCALHOST, last - 1).into())).starts_with("ranged"));
         let report = lab.server.reached(&id, TaskStage::Running).await;
-        let suffix = &only(&report).runtime_id.as_deref().unwrap().rsplit('-').next().unwrap()[8..];
+        let suffix = &only(&report).runtime_id.as_deref().unwrap()[..12];
         let inside = lab.config.run_dir.join("netns").join(format!("{}-{suffix}", lab.config.instance));
         let server = Namespace::open(&inside).unwrap().inside(|| UdpSocket::bind("0.0.0.0:53").unwrap()).unwrap();
         let echo = std::thread::spawn(move || {
@@ -384,6 +414,15 @@ fn a_port_somebody_has_is_not_given_again() {
         assert_eq!(report.stop, Some(StopCause::FailedToStart { reason: words.to_owned() }));
         assert_eq!(only(&report).reason.as_deref(), Some(words));
         lab.forget(&id).await;
+        // A container the task can do without ends alone.
+        let mut wanted = task(&mut lab, NetworkMode::Bridge, SERVER, vec![port(80, Some(8081), Protocol::Tcp)]);
+        let ports = vec![port(80, Some(8080), Protocol::Tcp)];
+        wanted.containers.push(ContainerIntent { ports, essential: false, ..container("side", SERVER) });
+        let (id, _) = running(&mut lab, wanted).await;
+        let side = &lab.server.tasks[&id].containers[1];
+        assert_eq!((side.status, side.reason.as_deref()), (ContainerStatus::Stopped, Some(words)));
+        answer(|| ask((Ipv4Addr::LOCALHOST, 8081).into()));
+        stopped(&mut lab, &id).await;
         drop(holder);
         assert!(!links().iter().any(|link| link.starts_with("berth")), "{:?}", links());
         lab.end().await;
@@ -400,11 +439,14 @@ fn the_bridge_outlives_its_node_and_goes_with_the_instance() {
         let (first, bindings) = running(&mut lab, first).await;
         lab.drop_node().await;
         answer(|| ask((Ipv4Addr::LOCALHOST, bindings[0].host_port).into()));
+        // As a version of the node without the program has left it.
+        std::fs::remove_dir_all(berth_fabric::ports::directory(&lab.config.instance)).unwrap();
         // Somebody else clears the host's rules meanwhile.
         assert!(Command::new("nft").args(["flush", "ruleset"]).status().unwrap().success());
         lab.start_node().await;
         let report = lab.server.task(&first, |report| report.stage == TaskStage::Running).await;
         assert_eq!(report.containers[0].network_bindings, bindings, "the ports are kept");
+        assert_eq!(guarded(&lab).len(), 1, "and the container speaks for itself only");
         answer(|| ask((Ipv4Addr::LOCALHOST, bindings[0].host_port).into()));
         let second = task(&mut lab, NetworkMode::Bridge, SERVER, ports());
         let (_, others) = running(&mut lab, second).await;

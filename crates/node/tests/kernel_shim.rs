@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kernel suite: the shim, seen by containerd's own client and by whoever kills it. Needs root.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -99,7 +100,7 @@ fn both_runtimes_do_the_same() {
                 lab.forget(id).await;
             }
             let all = Containerd::of(&lab.config.run_dir).await.containers().await;
-            let app = all.into_iter().find(|id| id.contains("-app-")).unwrap();
+            let app = all.into_iter().find(|id| id.contains('-')).unwrap();
             let bundle = lab.config.run_dir.join("containerd/io.containerd.runtime.v2.task/berth").join(&app);
             assert_eq!(fs::read_to_string(bundle.join("runtime")).unwrap(), runtime);
             assert_eq!(
@@ -130,8 +131,12 @@ fn a_containerd_replaced_while_it_starts_ends_no_container() {
             lab.drop_node().await;
             end_containerd(&lab);
             kill(shim, Signal::SIGSTOP).unwrap();
-            let mut command = tokio::process::Command::new("containerd");
-            let mut starting = command.arg("--config").arg(state.join("config.toml")).spawn().unwrap();
+            // As one that a killed node has started.
+            let cgroup = lab.cgroup("pids").join("containerd/cgroup.procs");
+            let script = r#"echo $$ > "$0" && exec containerd --config "$1""#;
+            let mut command = tokio::process::Command::new("sh");
+            let command = command.args(["-c", script]).arg(cgroup).arg(state.join("config.toml"));
+            let mut starting = command.spawn().unwrap();
             shim_is_asked(&state).await;
             let replaced = tokio::spawn(async move {
                 starting.wait().await.unwrap();
@@ -264,8 +269,8 @@ fn containerds_own_client_finds_what_it_knows() {
         let id = lab.run(task).await;
         lab.server.reached(&id, TaskStage::Running).await;
         let all = Containerd::of(&lab.config.run_dir).await.containers().await;
-        let app = all.iter().find(|id| id.contains("-app-")).unwrap().as_str();
-        let pause = all.iter().find(|id| id.contains("-pause-") || !id.contains("-app-")).unwrap().as_str();
+        let app = all.iter().find(|id| id.contains('-')).unwrap().as_str();
+        let pause = all.iter().find(|id| !id.contains('-')).unwrap().as_str();
 
         let state = |lab: &Lab| {
             let listed = said(&ctr(lab, &["task", "ls"]));

@@ -1,12 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kernel suite: real tasks in a real containerd with real interfaces, driven by a server made of a socket. Needs root.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod lab;
 
+use berth_fabric::ports::{PortDropReason, PortStats, read_port_stats};
 use berth_types::EniId;
 use berth_types::container::VolumeIntent;
-use berth_types::intent::{LaunchType, MountIntent, Plug};
+use berth_types::intent::{LaunchType, MountIntent, Plug, Standalone};
 use berth_types::report::{ContainerStatus, EniState, StopCause, TaskStage};
 use lab::{Lab, container, in_own_network, only};
 
@@ -57,7 +59,7 @@ fn a_stop_asks_first_and_kills_then() {
         for id in [&polite, &stubborn] {
             let report = lab.server.reached(id, TaskStage::Running).await;
             assert_eq!(only(&report).status, ContainerStatus::Running);
-            assert!(only(&report).runtime_id.as_deref().unwrap().starts_with("ecs-test-1-app-"));
+            assert!(only(&report).runtime_id.as_deref().unwrap().starts_with(&format!("{id}-")));
             lab.written(id, "app", "up").await;
             lab.stop(id).await;
         }
@@ -205,13 +207,57 @@ fn the_ec2_launch_type_runs_the_plugins() {
     });
 }
 
+/// Both launch types, from inside: the endpoint answers, everything else of the host is dropped and counted. A node finds
+/// the tasks of one that had no program at the ports, and guards them.
+#[test]
+fn a_task_reaches_the_metadata_endpoint_and_nothing_else_of_the_host() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("port").await;
+        lab.config.prepared_namespaces = 0;
+        lab.start().await;
+        let command = "nc -w 1 169.254.170.2 22 </dev/null & nc -w 1 169.254.172.1 80 </dev/null & wait; \
+                       wget -q -O - $ECS_CONTAINER_METADATA_URI_V4; echo; echo up; sleep 60";
+        let mut tasks = Vec::new();
+        for launch_type in [LaunchType::Fargate, LaunchType::Ec2] {
+            let mut task = lab.task(command);
+            task.launch_type = launch_type;
+            task.containers[0].endpoint_id = format!("endpoint-{}", launch_type.as_str());
+            let id = lab.run(task).await;
+            assert!(lab.written(&id, "app", "up").await.contains("DockerId"));
+            tasks.push(id);
+        }
+        let guarded = |lab: &Lab| read_port_stats(&lab.config.instance, &lab.config.run_dir).unwrap().split_off(1);
+        let ports = guarded(&lab);
+        assert_eq!(ports.len(), 2, "{ports:?}");
+        for port in &ports {
+            let dropped = |reason| port.drops.get(&reason).copied().unwrap_or(0);
+            assert!(port.packets > 0 && dropped(PortDropReason::OtherService) > 0, "{port:?}");
+            assert!(dropped(PortDropReason::OtherAddress) > 0, "{port:?}");
+        }
+        lab.drop_node().await;
+        std::fs::remove_dir_all(berth_fabric::ports::directory(&lab.config.instance)).unwrap();
+        lab.start_node().await;
+        let again = guarded(&lab);
+        let leases =
+            |ports: &[PortStats]| ports.iter().map(|port| (port.device.clone(), port.address)).collect::<Vec<_>>();
+        assert_eq!(leases(&again), leases(&ports));
+        for id in &tasks {
+            lab.stop(id).await;
+            lab.server.reached(id, TaskStage::Stopped).await;
+            lab.forget(id).await;
+        }
+        assert_eq!(guarded(&lab), [], "ports are forgotten with their tasks");
+        lab.end().await;
+    });
+}
+
 #[test]
 fn a_seat_is_an_interface_without_a_task() {
     in_own_network(|| async {
         let mut lab = Lab::new("seat").await;
         lab.start().await;
         let eni = EniId::from_bits(5);
-        lab.plug(&eni, Plug::Seat("seat-5".to_owned()));
+        lab.plug(&eni, Plug::Standalone(Standalone::seat("seat-5".to_owned())));
         lab.server.send_intent().await;
         lab.server.eni(&eni, |state| *state == EniState::Attached).await;
         let path = lab.config.run_dir.join("netns/seat-5");

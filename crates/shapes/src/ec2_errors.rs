@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Error codes of Amazon EC2. The service model lists none, so this list is written by hand.
 
 macro_rules! ec2_error_codes {
@@ -42,7 +43,7 @@ impl Ec2ErrorCode {
 }
 
 ec2_error_codes! {
-    // Who asks, and whether the request can be read at all.
+    // The caller, and the form of the request.
     AuthFailure = "AuthFailure",
     Blocked = "Blocked",
     DryRunOperation = "DryRunOperation",
@@ -99,7 +100,7 @@ ec2_error_codes! {
     InvalidGatewayIdNotFound = "InvalidGatewayID.NotFound",
     InvalidRouteMalformed = "InvalidRoute.Malformed",
     InvalidRouteNotFound = "InvalidRoute.NotFound",
-    InvalidRouteTableIdMalformed = "InvalidRouteTableID.Malformed",
+    InvalidRouteTableIdMalformed = "InvalidRouteTableId.Malformed",
     InvalidRouteTableIdNotFound = "InvalidRouteTableID.NotFound",
     RouteAlreadyExists = "RouteAlreadyExists",
     RouteLimitExceeded = "RouteLimitExceeded",
@@ -107,7 +108,7 @@ ec2_error_codes! {
     // Gateways.
     GatewayNotAttached = "Gateway.NotAttached",
     InternetGatewayLimitExceeded = "InternetGatewayLimitExceeded",
-    InvalidInternetGatewayIdMalformed = "InvalidInternetGatewayID.Malformed",
+    InvalidInternetGatewayIdMalformed = "InvalidInternetGatewayId.Malformed",
     InvalidInternetGatewayIdNotFound = "InvalidInternetGatewayID.NotFound",
     InvalidNatGatewayIdNotFound = "InvalidNatGatewayID.NotFound",
     NatGatewayLimitExceeded = "NatGatewayLimitExceeded",
@@ -121,14 +122,14 @@ ec2_error_codes! {
     InvalidIpAddressInUse = "InvalidIPAddress.InUse",
     PrivateIpAddressLimitExceeded = "PrivateIpAddressLimitExceeded",
     // Network interfaces.
-    InvalidAttachmentIdMalformed = "InvalidAttachmentID.Malformed",
+    InvalidAttachmentIdMalformed = "InvalidAttachmentId.Malformed",
     InvalidAttachmentIdNotFound = "InvalidAttachmentID.NotFound",
     InvalidInstanceIdMalformed = "InvalidInstanceID.Malformed",
     InvalidInstanceIdNotFound = "InvalidInstanceID.NotFound",
-    InvalidNetworkInterfaceIdMalformed = "InvalidNetworkInterfaceID.Malformed",
+    InvalidNetworkInterfaceIdMalformed = "InvalidNetworkInterfaceId.Malformed",
     InvalidNetworkInterfaceIdNotFound = "InvalidNetworkInterfaceID.NotFound",
     InvalidNetworkInterfaceInUse = "InvalidNetworkInterface.InUse",
-    InvalidNetworkInterfaceAttachmentIdMalformed = "InvalidNetworkInterfaceAttachmentID.Malformed",
+    InvalidNetworkInterfaceAttachmentIdMalformed = "InvalidNetworkInterfaceAttachmentId.Malformed",
     NetworkInterfaceLimitExceeded = "NetworkInterfaceLimitExceeded",
     // Security groups.
     CannotDelete = "CannotDelete",
@@ -149,7 +150,7 @@ ec2_error_codes! {
     // Network ACLs, DHCP options, prefix lists.
     InvalidDhcpOptionIdNotFound = "InvalidDhcpOptionID.NotFound",
     InvalidNetworkAclEntryNotFound = "InvalidNetworkAclEntry.NotFound",
-    InvalidNetworkAclIdMalformed = "InvalidNetworkAclID.Malformed",
+    InvalidNetworkAclIdMalformed = "InvalidNetworkAclId.Malformed",
     InvalidNetworkAclIdNotFound = "InvalidNetworkAclID.NotFound",
     InvalidPrefixListIdNotFound = "InvalidPrefixListID.NotFound",
     NetworkAclEntryAlreadyExists = "NetworkAclEntryAlreadyExists",

@@ -1,28 +1,12 @@
-//! Error codes of all services as one type, and the refusal that carries one.
+// SPDX-License-Identifier: Apache-2.0
+//! The type over the error codes of all services: `error_code.rs`, which is generated, declares which there are.
 
-use std::fmt;
-
-use crate::{CommonErrorCode, Ec2ErrorCode, ecs, sts};
-
-/// Every error code an answer can carry. There is no way to answer with a code made of loose text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorCode {
-    /// A code of Amazon ECS.
-    Ecs(ecs::ErrorCode),
-    /// A code of Amazon EC2.
-    Ec2(Ec2ErrorCode),
-    /// A code of AWS STS.
-    Sts(sts::ErrorCode),
-    /// A code that services share: authentication, permission, malformed requests.
-    Common(CommonErrorCode),
-}
-
-/// Who is at fault for an error.
+/// The party responsible for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// The caller; trying the same again cannot help.
+    /// The caller; a retry of the same request cannot succeed.
     Client,
-    /// The server; trying again may help.
+    /// The server; a retry may succeed.
     Server,
 }
 
@@ -36,85 +20,53 @@ impl Fault {
     }
 }
 
-impl ErrorCode {
-    /// The code as AWS spells it.
-    pub const fn code(self) -> &'static str {
-        match self {
-            ErrorCode::Ecs(code) => code.as_str(),
-            ErrorCode::Ec2(code) => code.as_str(),
-            ErrorCode::Sts(code) => code.as_str(),
-            ErrorCode::Common(code) => code.as_str(),
+/// Declares `ErrorCode`: a variant for each service, and one for the codes that services share.
+macro_rules! any_error_code {
+    ($($variant:ident($code:path),)*) => {
+        /// Every error code an answer can carry. An answer cannot carry a code that is not in this type. Other crates do
+        /// not list its variants, so that a new service does not change them.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $(
+                #[doc = concat!("A code of ", stringify!($variant), ".")]
+                $variant($code),
+            )*
         }
-    }
 
-    /// The HTTP status of the answer.
-    pub const fn http_status(self) -> u16 {
-        match self {
-            ErrorCode::Ecs(code) => code.http_status(),
-            ErrorCode::Ec2(code) => code.http_status(),
-            ErrorCode::Sts(code) => code.http_status(),
-            ErrorCode::Common(code) => code.http_status(),
+        impl ErrorCode {
+            /// The code as AWS spells it.
+            pub const fn code(self) -> &'static str {
+                match self {
+                    $(ErrorCode::$variant(code) => code.as_str(),)*
+                }
+            }
+
+            /// The HTTP status of the answer.
+            pub const fn http_status(self) -> u16 {
+                match self {
+                    $(ErrorCode::$variant(code) => code.http_status(),)*
+                }
+            }
+
+            /// The party responsible.
+            pub const fn fault(self) -> crate::error::Fault {
+                if self.http_status() >= 500 { crate::error::Fault::Server } else { crate::error::Fault::Client }
+            }
         }
-    }
 
-    /// Who is at fault.
-    pub const fn fault(self) -> Fault {
-        if self.http_status() >= 500 { Fault::Server } else { Fault::Client }
-    }
+        impl std::fmt::Display for ErrorCode {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.code())
+            }
+        }
+
+        $(impl From<$code> for ErrorCode {
+            fn from(code: $code) -> ErrorCode {
+                ErrorCode::$variant(code)
+            }
+        })*
+    };
 }
 
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.code())
-    }
-}
-
-impl From<ecs::ErrorCode> for ErrorCode {
-    fn from(code: ecs::ErrorCode) -> ErrorCode {
-        ErrorCode::Ecs(code)
-    }
-}
-
-impl From<Ec2ErrorCode> for ErrorCode {
-    fn from(code: Ec2ErrorCode) -> ErrorCode {
-        ErrorCode::Ec2(code)
-    }
-}
-
-impl From<sts::ErrorCode> for ErrorCode {
-    fn from(code: sts::ErrorCode) -> ErrorCode {
-        ErrorCode::Sts(code)
-    }
-}
-
-impl From<CommonErrorCode> for ErrorCode {
-    fn from(code: CommonErrorCode) -> ErrorCode {
-        ErrorCode::Common(code)
-    }
-}
-
-/// The caller asked for something we must not do. Code and words are what AWS would say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The code.
-    pub code: ErrorCode,
-    /// The words.
-    pub message: String,
-    /// ARNs the answer names in a member of its own; the JSON protocol has one.
-    pub resource_ids: Vec<String>,
-}
-
-impl Refusal {
-    /// A refusal with this code and these words.
-    pub fn new(code: impl Into<ErrorCode>, message: impl Into<String>) -> Refusal {
-        Refusal { code: code.into(), message: message.into(), resource_ids: Vec::new() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.message)
-    }
-}
-
-impl std::error::Error for Refusal {}
+pub(crate) use any_error_code;

@@ -1,27 +1,40 @@
-//! AWS shapes: the inputs, outputs, error codes and operations of the AWS services this program answers for.
+// SPDX-License-Identifier: Apache-2.0
+//! AWS shapes: the inputs, outputs, error codes and operations of the AWS services that Berth implements.
 //!
-//! `ecs`, `ec2`, `sts` and `operations` are generated from the public service models by `cargo xtask gen`; everything
-//! else is written by hand. Each generated struct is plain data plus a member visitor ([`Structure`]), so that one
-//! reader and one writer per protocol (in `berth-wire`) serve every operation without a serde derive.
-//! Not here: bytes, HTTP, signatures (`berth-wire`), and what the operations mean (`berth-domain`).
+//! `services` and the tables of services, error codes and operations are generated from the public service models by `cargo xtask gen`; everything
+//! else is written by hand. Each generated struct is declared by the macro `structure!`: plain data plus a member
+//! visitor ([`Structure`]), so that one reader and one writer per protocol (in `berth-wire`) serve every operation
+//! without a serde derive.
+//! Not here: bytes, HTTP, signatures (`berth-wire`), and the meaning of operations (the crates of the rules).
+#![deny(clippy::disallowed_methods)]
 
 pub mod common_errors;
-#[allow(missing_docs)]
-pub mod ec2;
 pub mod ec2_errors;
-#[allow(missing_docs)]
-pub mod ecs;
 mod error;
+mod error_code;
+mod facts;
 mod operation;
 #[allow(missing_docs)]
-mod operations;
+mod operation_id;
 #[allow(missing_docs)]
-pub mod sts;
+mod operations;
+mod refusal;
+#[allow(missing_docs)]
+mod service_table;
+#[allow(missing_docs, clippy::too_many_lines)]
+mod services;
+mod structure;
 mod visit;
 
 pub use common_errors::CommonErrorCode;
 pub use ec2_errors::Ec2ErrorCode;
-pub use error::{ErrorCode, Fault, Refusal};
-pub use operation::{Input, NoOutput, Operation, Protocol, Service};
-pub use operations::{OPERATIONS, OperationId};
+pub use error::Fault;
+pub use error_code::ErrorCode;
+pub use facts::{Protocol, ServiceFacts};
+pub use operation::{Group, Input, NoOutput, Operation};
+pub use operation_id::OperationId;
+pub use operations::{GROUPS, OPERATIONS};
+pub use refusal::Refusal;
+pub use service_table::Service;
+pub use services::*;
 pub use visit::{Kind, List, Map, Member, Shape, Slot, Structure, Timestamp, Value, View};

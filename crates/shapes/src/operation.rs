@@ -1,50 +1,10 @@
-//! What an operation is: its service, name, permission and protocol. The rows are generated (`operations.rs`).
+// SPDX-License-Identifier: Apache-2.0
+//! The description of an operation: its service, name, permission and protocol. The rows are generated
+//! (`operations.rs`).
 
-use crate::{OperationId, Shape, Slot, Structure, View};
+use crate::{OperationId, Protocol, Service, Shape, Slot, Structure, View};
 
-/// An AWS service this program answers for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
-    /// Amazon ECS.
-    Ecs,
-    /// Amazon EC2 (the VPC part).
-    Ec2,
-    /// AWS STS.
-    Sts,
-}
-
-impl Service {
-    /// The name in credential scopes, ARNs and permissions.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Service::Ecs => "ecs",
-            Service::Ec2 => "ec2",
-            Service::Sts => "sts",
-        }
-    }
-
-    /// The protocol of the service.
-    pub const fn protocol(self) -> Protocol {
-        match self {
-            Service::Ecs => Protocol::AwsJson11,
-            Service::Ec2 => Protocol::Ec2Query,
-            Service::Sts => Protocol::AwsQuery,
-        }
-    }
-}
-
-/// How requests and answers look on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// JSON both ways, operation in the `X-Amz-Target` header.
-    AwsJson11,
-    /// Form-encoded request, XML answer with a result wrapper.
-    AwsQuery,
-    /// Form-encoded request with flattened lists, XML answer without a wrapper.
-    Ec2Query,
-}
-
-/// One row of `operations.toml`, with what the service model says about it.
+/// One line of `operations/SERVICE.toml`, with what the service model says about it.
 #[derive(Debug)]
 pub struct Operation {
     /// The row's identity.
@@ -53,17 +13,13 @@ pub struct Operation {
     pub service: Service,
     /// The name, such as `RunTask`.
     pub name: &'static str,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The permission IAM decides on, such as `ecs:RunTask`.
+    /// The permission for IAM's decision, such as `ecs:RunTask`.
     pub action: &'static str,
     /// Further permissions the operation checks.
     pub also: &'static [&'static str],
-    /// The function of the domain crate that answers it.
-    pub handler: &'static str,
     /// The first release that answers it.
     pub since: &'static str,
-    /// The group of operations among which throttling counts; empty when it never does.
+    /// The group of operations that share a throttling limit; empty when the operation is never throttled.
     pub rate: &'static str,
     /// Top-level members of the input that the service model requires, by model name.
     pub required_members: &'static [&'static str],
@@ -73,15 +29,45 @@ pub struct Operation {
     pub has_output: bool,
 }
 
+impl Service {
+    /// The name in credential scopes, ARNs and permissions.
+    pub const fn name(self) -> &'static str {
+        self.facts().name
+    }
+
+    /// The protocol of the service.
+    pub const fn protocol(self) -> Protocol {
+        self.facts().protocol
+    }
+}
+
+impl Operation {
+    /// The protocol of its service.
+    pub const fn protocol(&self) -> Protocol {
+        self.service.protocol()
+    }
+}
+
+/// A group of operations with the rate limit that AWS documents.
+#[derive(Debug)]
+pub struct Group {
+    /// Its name, such as `ecs-cluster-read`.
+    pub name: &'static str,
+    /// Calls at once.
+    pub burst: u32,
+    /// Calls per second after that.
+    pub per_second: u32,
+}
+
 /// The input of an operation.
 pub trait Input: Structure + Default {
     /// The operation.
     const OPERATION: OperationId;
-    /// What it answers.
+    /// The output of the operation.
     type Output: Structure + Default;
 }
 
-/// The output of operations that answer nothing but success.
+/// The output of operations that return only success.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NoOutput;
 

@@ -1,4 +1,6 @@
-//! How generated structs are walked: names in [`Shape`], values through [`View`] (reading) and [`Slot`] (filling).
+// SPDX-License-Identifier: Apache-2.0
+//! Access to the members of generated structs: names in [`Shape`], values through [`View`] (reading) and [`Slot`]
+//! (filling).
 //!
 //! A reader of bytes fills a `T::default()` through [`Structure::slot`]; a writer walks [`Structure::member`]. Both see
 //! only trait objects, so they are compiled once and not once per struct. Every member is an `Option`, because "absent"
@@ -10,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
-/// What a structure is called and which members it has, in the order used by [`Structure::member`].
+/// Name and members of a structure, in the order used by [`Structure::member`].
 #[derive(Debug)]
 pub struct Shape {
     /// The name in the service model, such as `RunTaskRequest`.
@@ -30,21 +32,34 @@ pub struct Member {
     pub xml: &'static str,
     /// The name of one item's element when the member is a list; empty when it is not.
     pub item: &'static str,
-    /// True for a list whose items stand in the parent without an element around them.
+    /// True for a list whose items are in the parent without an enclosing element.
     pub flattened: bool,
     /// True when the service model requires the member.
     pub required: bool,
-    /// What kind of value the member holds.
+    /// Kind of the member's value.
     pub kind: Kind,
 }
 
 impl Member {
-    /// A member that has these names in JSON, query and XML.
-    pub const fn new(name: &'static str, query: &'static str, xml: &'static str, kind: Kind) -> Member {
-        Member { name, query, xml, item: "", flattened: false, required: false, kind }
+    /// A member that has the same name in every protocol; items of a list are called `member`.
+    pub const fn new(name: &'static str, kind: Kind) -> Member {
+        let item = if matches!(kind, Kind::List) { "member" } else { "" };
+        Member { name, query: name, xml: name, item, flattened: false, required: false, kind }
     }
 
-    /// A list of items with this element name.
+    /// A member with another name in query-string requests.
+    pub const fn query(mut self, query: &'static str) -> Member {
+        self.query = query;
+        self
+    }
+
+    /// A member with another name in XML responses.
+    pub const fn xml(mut self, xml: &'static str) -> Member {
+        self.xml = xml;
+        self
+    }
+
+    /// A list of items with another element name.
     pub const fn items(mut self, item: &'static str) -> Member {
         self.item = item;
         self
@@ -66,7 +81,7 @@ impl Member {
 /// The kind of a member's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Text, and enumerations (their values are checked where their meaning is known).
+    /// Text, and enumerations (the rules check their values).
     Text,
     /// 32-bit integer.
     Integer,
@@ -88,13 +103,13 @@ pub enum Kind {
     Map,
 }
 
-/// A generated struct, seen as a numbered row of members.
+/// A generated struct as an indexed row of members.
 pub trait Structure {
     /// Name and members.
     fn shape(&self) -> &'static Shape;
     /// The value of the member with this index in `shape().members`; `None` when it is absent.
     fn member(&self, index: usize) -> Option<View<'_>>;
-    /// A place for the member's value. The member becomes present (with its default value) if it was absent.
+    /// The slot for the member's value. The member becomes present (with its default value) if it was absent.
     /// `None` when there is no such member.
     fn slot(&mut self, index: usize) -> Option<Slot<'_>>;
 }
@@ -123,7 +138,7 @@ pub enum View<'a> {
     Map(&'a dyn Map),
 }
 
-/// A place to put a value, for readers.
+/// A destination for a value, for readers.
 pub enum Slot<'a> {
     /// Text.
     Text(&'a mut String),
@@ -147,19 +162,19 @@ pub enum Slot<'a> {
     Map(&'a mut dyn Map),
 }
 
-/// Something a member, a list item or a map value can hold.
+/// A type that a member, a list item or a map value can have.
 pub trait Value: Default {
     /// The kind of value.
     const KIND: Kind;
     /// The value, for writers.
     fn view(&self) -> View<'_>;
-    /// The value's place, for readers.
+    /// The value's slot, for readers.
     fn place(&mut self) -> Slot<'_>;
 }
 
 /// A list of values.
 pub trait List {
-    /// How many items there are.
+    /// Number of items.
     fn len(&self) -> usize;
     /// True when there are none.
     fn is_empty(&self) -> bool {
@@ -169,7 +184,7 @@ pub trait List {
     fn item(&self, index: usize) -> Option<View<'_>>;
     /// The kind of the items.
     fn kind(&self) -> Kind;
-    /// Appends an item (with its default value) and gives its place.
+    /// Appends an item (with its default value) and returns its slot.
     fn push(&mut self) -> Slot<'_>;
 }
 
@@ -177,7 +192,7 @@ pub trait List {
 pub trait Map {
     /// Calls `each` with every entry, in key order.
     fn each<'a>(&'a self, each: &mut dyn FnMut(&'a str, View<'a>));
-    /// The place of this key's value. The key becomes present if it was absent.
+    /// The slot of this key's value. The key becomes present if it was absent.
     fn entry(&mut self, key: &str) -> Slot<'_>;
 }
 
@@ -286,7 +301,7 @@ pub(crate) fn view<T: Value>(member: &Option<T>) -> Option<View<'_>> {
     member.as_ref().map(T::view)
 }
 
-/// The place of a member, which becomes present. Generated code calls it.
+/// The slot of a member, which becomes present. Generated code calls it.
 pub(crate) fn slot<T: Value>(member: &mut Option<T>) -> Option<Slot<'_>> {
     Some(member.get_or_insert_default().place())
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Names in a bundle, the folder containerd makes for a container.
 
 use std::path::{Path, PathBuf};

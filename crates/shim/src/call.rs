@@ -1,8 +1,9 @@
-//! How containerd calls: flags in the style of Go, then what is to be done.
+// SPDX-License-Identifier: Apache-2.0
+//! containerd's command line: flags in the style of Go, then the action.
 
 use std::path::PathBuf;
 
-/// What is to be done.
+/// The action of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Find or start the server of a container; print its address.
@@ -12,7 +13,7 @@ pub(crate) enum Action {
     Delete,
     /// Be the server; its socket is the standard input.
     Serve,
-    /// Tell about the runtime.
+    /// Print information about the runtime.
     Info,
     /// Make the pause container of the working folder.
     Pause,

@@ -1,4 +1,5 @@
-//! Ending a container for containerd, which has lost its server from sight: it died, as a rule.
+// SPDX-License-Identifier: Apache-2.0
+//! Ending a container whose server containerd cannot reach, usually because the server died.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,19 +17,19 @@ use crate::events::timestamp;
 use crate::fault::Fault;
 use crate::runtime::{self, Runtime};
 use crate::spec::Spec;
-use crate::{bundle, rootfs, start};
+use crate::{bundle, rootfs, sockets};
 
-/// What a process killed with SIGKILL ends with.
+/// Exit code of a process killed by SIGKILL.
 const KILLED: u32 = 128 + 9;
-/// A server answers by then.
+/// Maximum wait for a server's answer.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Ends the container in the bundle, removes all of it but the bundle, and tells how it ended.
+/// Ends the container in the bundle, removes all of it but the bundle, and prints its exit.
 pub(crate) fn delete(call: &Call) -> Result<(), Fault> {
     let folder = if call.bundle.as_os_str().is_empty() { Path::new(".") } else { &call.bundle };
     let pid = runtime::pid_in(&bundle::pid_file(folder)).unwrap_or_default();
     let spec = Spec::of(folder).unwrap_or_default();
-    let socket = start::socket(call, spec.group().unwrap_or(&call.id));
+    let socket = sockets::socket(call, spec.group().unwrap_or(&call.id));
     let server = match Client::connect(&format!("unix://{}", socket.display())).map(TaskClient::new) {
         Ok(server) => end_in(&server, call)?.then_some(server),
         Err(_) => None,
@@ -41,7 +42,7 @@ pub(crate) fn delete(call: &Call) -> Result<(), Fault> {
     removed?;
     match server {
         Some(server) => shut_down(&server, call)?,
-        None => start::remove(&socket)?,
+        None => sockets::remove(&socket)?,
     }
     let exited_at = Some(timestamp(SystemTime::now())).into();
     let told = DeleteResponse { pid: pid as u32, exit_status: KILLED, exited_at, ..DeleteResponse::default() };
@@ -49,13 +50,13 @@ pub(crate) fn delete(call: &Call) -> Result<(), Fault> {
     io::stdout().write_all(&told).map_err(Fault::system("answer containerd"))
 }
 
-/// Has a server that lives end the container; answers false if it has died meanwhile. It may be at making it just now, for
-/// somebody who has gone: what is removed under its hands would come to life where nobody knows of it.
+/// Asks a live server to end the container; false if the server has died meanwhile. The server may be making the
+/// container for a caller that has disconnected: a container removed during that would be made without a record of it.
 fn end_in(server: &TaskClient, call: &Call) -> Result<bool, Fault> {
     let (id, context) = (call.id.clone(), || with_duration(CALL_LIMIT));
     let kill = KillRequest { id: id.clone(), signal: SIGKILL, all: true, ..KillRequest::default() };
     if server.kill(context(), &kill).is_ok() {
-        // Its end is waited for again by the deletion, which tells what went wrong.
+        // The deletion waits for its end again and reports a failure.
         server.wait(context(), &WaitRequest { id: id.clone(), ..WaitRequest::default() }).ok();
     }
     match server.delete(context(), &DeleteRequest { id, ..DeleteRequest::default() }) {
@@ -66,8 +67,7 @@ fn end_in(server: &TaskClient, call: &Call) -> Result<bool, Fault> {
     }
 }
 
-/// A server may have other containers, or was started for this one and never used: then it ends when it is told that it
-/// is over.
+/// Asks the server to shut down. It ends if it has no other containers.
 fn shut_down(server: &TaskClient, call: &Call) -> Result<(), Fault> {
     let request = ShutdownRequest { id: call.id.clone(), ..ShutdownRequest::default() };
     let told = server.shutdown(with_duration(CALL_LIMIT), &request);

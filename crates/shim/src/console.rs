@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Terminals: the runtime makes one inside the container and sends its other end here.
 
 use std::fs::File;
@@ -11,6 +12,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::fault::Fault;
+use crate::sockets;
 
 /// Where the runtime sends a terminal to.
 pub(crate) struct Console {
@@ -20,7 +22,7 @@ pub(crate) struct Console {
 
 impl Console {
     pub fn at(path: PathBuf) -> Result<Self, Fault> {
-        crate::start::remove(&path)?;
+        sockets::remove(&path)?;
         let listener = UnixListener::bind(&path).map_err(Fault::file("listen on", &path))?;
         Ok(Self { listener, path })
     }
@@ -29,7 +31,7 @@ impl Console {
         &self.path
     }
 
-    /// The terminal; the runtime has done its work, so it is there or never comes.
+    /// The terminal. The runtime has ended, so a terminal that is not there yet will not come.
     pub fn receive(self) -> Result<Terminal, Fault> {
         let received = self.listener.set_nonblocking(true).and_then(|()| receive(&self.listener.accept()?.0));
         received.map(|master| Terminal(File::from(master))).map_err(Fault::system("receive the terminal"))
@@ -38,14 +40,14 @@ impl Console {
 
 impl Drop for Console {
     fn drop(&mut self) {
-        crate::start::remove(&self.path).ok();
+        sockets::remove(&self.path).ok();
     }
 }
 
 fn receive(stream: &UnixStream) -> io::Result<OwnedFd> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    // Its name comes along.
+    // The message carries its name.
     let mut name = [0; 4096];
     recvmsg(stream, &mut [IoSliceMut::new(&mut name)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     let mut files = control.drain().filter_map(|message| match message {
@@ -59,8 +61,8 @@ fn receive(stream: &UnixStream) -> io::Result<OwnedFd> {
 pub(crate) struct Terminal(File);
 
 impl Terminal {
-    /// Copies what the terminal shows to `output` until the process is over, and what comes from the pipe `input`, if one
-    /// is named, into it.
+    /// Copies the terminal's output to `output` until the process has ended, and the bytes of the pipe `input`, if
+    /// named, into the terminal.
     pub fn connect(&self, input: &str, output: OwnedFd) -> Result<(), Fault> {
         let shared = || self.0.try_clone().map_err(Fault::system("share the terminal"));
         let (mut shows, mut takes) = (shared()?, shared()?);

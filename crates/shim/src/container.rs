@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A container: its life from the first process made to the last thing removed.
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use tokio::sync::oneshot;
 use crate::bundle;
 use crate::events::timestamp;
 use crate::fault::Fault;
-use crate::output::Wanted;
+use crate::output::WantedStreams;
 use crate::process::{OVER, Order, Process};
 use crate::reaper::Exit;
 use crate::rootfs;
@@ -24,9 +25,9 @@ use crate::runtime::{Kind, Runtime};
 use crate::spec::Spec;
 use crate::tools::Tools;
 
-/// The signal nobody survives.
+/// The signal that no process survives.
 pub(crate) const SIGKILL: u32 = 9;
-/// A killed process is over by then.
+/// Maximum wait for a killed process to exit.
 const END_LIMIT: Duration = Duration::from_secs(10);
 /// The status of a process that could not be started.
 const NOT_STARTED: u32 = 255;
@@ -59,12 +60,12 @@ impl Container {
         let runtime = Runtime::note(&bundle, Kind::of(&spec)?, &tools.runtime_root)?;
         rootfs::mount_all(&request.rootfs, &bundle.join(bundle::ROOT))?;
         let CreateTaskRequest { id, stdin, stdout, stderr, terminal, .. } = request;
-        let first = Arc::new(Process::new("", Wanted { stdin, stdout, stderr, terminal }));
+        let first = Arc::new(Process::new("", WantedStreams { stdin, stdout, stderr, terminal }));
         let has_own_processes = spec.has_own_processes();
         let state = Mutex::default();
         let container = Arc::new(Self { id, bundle, first, tools, runtime, has_own_processes, state });
         if let Err(fault) = container.make_first().await {
-            // What was made before it failed; the failure itself is what the caller has to know.
+            // Removes the parts made before the failure; the caller receives the failure itself.
             container.runtime.forget(&container.tools.reaper, &container.id, true).await.ok();
             rootfs::unmount_all(&container.bundle.join(bundle::ROOT))?;
             return Err(fault);
@@ -117,13 +118,13 @@ impl Container {
         tokio::spawn(self.clone().see_off(process, pid, ended));
     }
 
-    /// Tells of the end of a process, once it has come and its start was told.
+    /// Reports the exit of a process, after its start was reported.
     async fn see_off(self: Arc<Self>, process: Arc<Process>, pid: i32, ended: oneshot::Receiver<Exit>) {
         let Ok(exit) = ended.await else { return };
         let _told = process.starting.lock().await;
         let is_first = process.exec_id.is_empty();
         if is_first && !self.has_own_processes {
-            // Those it has left are in somebody else's process namespace, and live on there.
+            // Its remaining processes are in another container's process namespace, and continue there.
             self.kill_by_runtime(SIGKILL, true).await.ok();
         }
         process.set_end(exit);
@@ -138,7 +139,7 @@ impl Container {
         self.tools.events.publish(topics::TASK_EXIT_EVENT_TOPIC, &event);
     }
 
-    /// Starts a process; answers its id.
+    /// Starts a process; returns its id.
     pub async fn start(self: &Arc<Self>, exec_id: &str) -> Result<u32, Fault> {
         let process = self.process(exec_id)?;
         let _starting = process.starting.lock().await;
@@ -196,7 +197,7 @@ impl Container {
         }
         let file = self.file(&exec_id, "json");
         fs::write(&file, &spec.value).map_err(Fault::file("write", &file))?;
-        let process = Process::new(&exec_id, Wanted { stdin, stdout, stderr, terminal });
+        let process = Process::new(&exec_id, WantedStreams { stdin, stdout, stderr, terminal });
         state.added.insert(exec_id.clone(), Arc::new(process));
         let event = task::TaskExecAdded { container_id: self.id.clone(), exec_id, ..Default::default() };
         self.tools.events.publish(topics::TASK_EXEC_ADDED_EVENT_TOPIC, &event);
@@ -235,7 +236,7 @@ impl Container {
         })
     }
 
-    /// Removes a process that is over, or was never started; answers its id and how it ended.
+    /// Removes a process that has ended or was never started; returns its id and its exit.
     pub async fn delete(&self, exec_id: &str) -> Result<(u32, Exit), Fault> {
         let process = self.process(exec_id)?;
         if matches!(self.status(&process), Status::RUNNING | Status::PAUSED) {
@@ -289,7 +290,7 @@ impl Container {
         serde_json::from_str::<Option<Vec<u32>>>(&answer).map(Option::unwrap_or_default).map_err(unclear)
     }
 
-    /// Stops all processes from running, or lets them go on.
+    /// Pauses or resumes all processes.
     pub async fn pause(&self, is_paused: bool) -> Result<(), Fault> {
         self.must_not_be_pause("a state between running and not")?;
         self.call(if is_paused { "pause" } else { "resume" }, &[]).await?;

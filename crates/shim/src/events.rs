@@ -1,4 +1,5 @@
-//! Telling containerd what happened, in order, again until it has heard.
+// SPDX-License-Identifier: Apache-2.0
+//! Events for containerd, in order, each repeated until containerd has received it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -15,9 +16,9 @@ use tokio::task::JoinHandle;
 
 /// Pause before containerd, who may be restarting, is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// containerd has that long to hear one event.
+/// Time limit for the delivery of one event.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// A containerd that is away for longer than these tries looks itself when it comes back.
+/// Maximum number of tries; a containerd that is away for longer reads the state when it comes back.
 const TRIES_MAX: u32 = 60;
 
 /// Where events go.
@@ -28,15 +29,15 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Events for the containerd with this socket, in a namespace of it. The task ends when the last sender has gone and
-    /// all is told.
+    /// Events for the containerd with this socket, in a namespace of it. The task ends when the last sender is dropped
+    /// and all events are delivered.
     pub fn to(containerd: &Path, namespace: &str) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::unbounded_channel();
         let address = format!("unix://{}.ttrpc", containerd.display());
         (Self { namespace: namespace.to_owned(), queue }, tokio::spawn(tell(address, waiting)))
     }
 
-    /// Tells of an event, when it is its turn.
+    /// Queues an event.
     pub fn publish<M: MessageFull>(&self, topic: &str, event: &M) {
         let Ok(value) = event.write_to_bytes() else { return };
         let event = Any { type_url: M::descriptor().full_name().to_owned(), value, ..Any::default() };
@@ -47,7 +48,7 @@ impl Events {
             event: Some(event).into(),
             ..Envelope::default()
         };
-        // Nobody listens when all is over.
+        // The receiver ends at the shutdown; ignore the send error.
         self.queue.send(envelope).ok();
     }
 }
@@ -74,7 +75,7 @@ async fn tell(address: String, mut waiting: mpsc::UnboundedReceiver<Envelope>) {
                 client = Some(connected);
                 break;
             }
-            // An old connection may be to a containerd that has come back since.
+            // An old connection may belong to a containerd that has restarted since.
             if is_new {
                 tokio::time::sleep(RETRY_PAUSE).await;
             }

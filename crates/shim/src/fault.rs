@@ -1,4 +1,5 @@
-//! What can go wrong, and how containerd is told.
+// SPDX-License-Identifier: Apache-2.0
+//! Faults, and the codes by which containerd receives them.
 
 use std::io;
 use std::path::Path;
@@ -9,37 +10,41 @@ use containerd_shim_protos::ttrpc::{self, Code};
 /// A failure.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// There is no such thing.
+    /// The object does not exist.
     #[error("{0}")]
     Absent(String),
-    /// There is one already.
+    /// The object exists already.
     #[error("{0}")]
     Taken(String),
-    /// Not as things are.
+    /// The object's state does not permit the request.
     #[error("{0}")]
     State(String),
     /// The request itself cannot be met.
     #[error("{0}")]
     Invalid(String),
-    /// Not done here.
+    /// The request is not supported.
     #[error("{0}")]
     Unsupported(String),
-    /// The runtime refused: what it was asked for, and what it said.
+    /// The runtime refused: the call, and its message.
     #[error("OCI runtime {call} failed: {said}")]
     Runtime { call: &'static str, said: String },
     /// The system refused.
     #[error("{doing}: {cause}")]
-    System { doing: String, cause: io::Error },
+    System {
+        doing: String,
+        #[source]
+        cause: io::Error,
+    },
 }
 
 impl Fault {
-    /// For `map_err`: what was being done.
+    /// For `map_err`: the step that failed.
     pub fn system<C: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(C) -> Self {
         let doing = doing.into();
         move |cause| Self::System { doing, cause: cause.into() }
     }
 
-    /// For `map_err`: what was being done, and with which file.
+    /// For `map_err`: the step that failed, and on which file.
     pub fn file<C: Into<io::Error>>(doing: &str, file: &Path) -> impl FnOnce(C) -> Self {
         Self::system(format!("{doing} {}", file.display()))
     }

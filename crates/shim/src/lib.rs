@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The shim: between containerd and crun or runc, the parent of a task's containers. It outlives containerd and everything
 //! of Berth, keeps the containers' input and output, and tells containerd of their end.
 //!
 //! containerd calls it with `start` for each container: for the first of a task (or a container of no group) a server is
-//! started, for the others the address of that one is answered. It calls it with `delete` when a server has died. The
+//! started, for the others the address of that one is returned. It calls it with `delete` when a server has died. The
 //! server ([`serve`]) speaks containerd's task service, version 2, over ttrpc. Why there is one: ADR 19.
 
 mod bundle;
@@ -17,38 +18,35 @@ mod log;
 mod output;
 mod pause;
 mod process;
+mod program;
+pub mod read;
 mod reaper;
 mod requests;
 mod rootfs;
 mod runtime;
 mod serve;
+mod sockets;
 mod spec;
 mod start;
 mod tools;
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use call::{Action, Call};
 use fault::Fault;
 
 pub use handle::ProcessHandle;
 pub use log::LogTarget;
+pub use program::NAME;
 pub use runtime::PROGRAMS;
+pub use sockets::server_socket;
 pub use spec::{GROUP, PAUSE, RUNTIME};
+pub use start::cgroup_note;
 
-/// Name of the program, as processes show it.
-pub const NAME: &str = "berth-shim";
-
-/// This program once more, by its own name.
-fn this_program() -> Result<Command, Fault> {
-    let mut command = Command::new(std::env::current_exe().map_err(Fault::system("find this program"))?);
-    command.arg0(NAME);
-    Ok(command)
-}
-
-/// The program: does what containerd asks. To be called before any thread is started.
+/// The program: handles one call of containerd. To be called before any thread is started.
 pub fn main() -> ExitCode {
+    // Its files are for root alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match Call::parse(&arguments).map_err(Fault::Invalid).and_then(|call| done(&call)) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A container's log: its output as `{"log","stream","time"}` lines, as Docker's driver `json-file` writes them.
 
 use std::ffi::OsString;
@@ -16,6 +17,10 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode, percent_encode};
 /// Longer lines are cut into several records, as Docker does.
 const LINE_BYTES_MAX: usize = 16 << 10;
 
+/// Bytes written for each file that a rotation renames, at least. Bounds what rotation costs, which no limit of the task
+/// covers: a log of 1,000 files rotates at 100 kB, however small its `max-size` is.
+const BYTES_PER_RENAME: u64 = 100;
+
 /// Where a log is written to, and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogTarget {
@@ -31,13 +36,13 @@ impl LogTarget {
     /// The scheme of its URI.
     pub(crate) const SCHEME: &str = "json-file";
 
-    /// How containerd, and through it the shim, is told.
+    /// The URI that containerd hands to the shim.
     pub fn uri(&self) -> String {
         let file = percent_encode(self.file.as_os_str().as_bytes(), NON_ALPHANUMERIC);
         format!("{}://{file}?max-size={}&max-file={}", Self::SCHEME, self.bytes_max, self.files_max)
     }
 
-    /// Reads what is behind the scheme.
+    /// Reads the part after the scheme.
     pub(crate) fn parse(rest: &str) -> Option<Self> {
         let (file, limits) = rest.split_once("?max-size=")?;
         let (bytes_max, files_max) = limits.split_once("&max-file=")?;
@@ -115,6 +120,8 @@ pub(crate) struct Log {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// A record that would make the file larger than this rotates it first.
+    rotates_at: u64,
     /// Bytes of a file and number of files.
     limits: (u64, u32),
 }
@@ -126,10 +133,12 @@ impl Log {
         }
         let file = File::options().create(true).append(true).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path: path.to_owned(), file, bytes, limits })
+        let mut log = Self { path: path.to_owned(), file, bytes, rotates_at: 0, limits };
+        log.rotates_at = log.bytes_max();
+        Ok(log)
     }
 
-    /// Writes what comes from the streams until both are at their end.
+    /// Writes the streams to the log until both have ended.
     pub fn copy(mut self, stdout: OwnedFd, stderr: OwnedFd) -> io::Result<()> {
         let mut sources = [Source::new("stdout", stdout)?, Source::new("stderr", stderr)?];
         while sources.iter().any(|source| source.file.is_some()) {
@@ -145,31 +154,39 @@ impl Log {
         let time = now().rfc3339();
         let record = record(stream, line, &time);
         let length = u64::try_from(record.len()).unwrap_or(u64::MAX);
-        // A disk that is full or broken must not stop the container: a file grows, or this record is lost, and the next one
-        // is tried again.
-        if self.bytes > 0 && self.bytes + length > self.limits.0 {
-            self.rotate().ok();
+        // A disk that is full or broken must not stop the container: the file grows until the next try, or this record is
+        // lost.
+        if self.bytes > 0 && self.bytes + length > self.rotates_at && self.rotate().is_err() {
+            self.rotates_at = self.bytes + self.bytes_max();
         }
         if self.file.write_all(&record).is_ok() {
             self.bytes += length;
         }
     }
 
+    fn numbered(&self, n: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{n}"));
+        PathBuf::from(name)
+    }
+
+    /// Number of rotated files before the first gap.
+    fn rotated(&self) -> u32 {
+        (1..self.limits.1).take_while(|n| self.numbered(*n).exists()).last().unwrap_or(0)
+    }
+
+    fn bytes_max(&self) -> u64 {
+        self.limits.0.max(u64::from(self.rotated()) * BYTES_PER_RENAME)
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
-        let numbered = |n: u32| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{n}"));
-            PathBuf::from(name)
-        };
         let rotated_max = self.limits.1.saturating_sub(1);
-        for n in (1..rotated_max).rev() {
-            if numbered(n).exists() {
-                fs::rename(numbered(n), numbered(n + 1))?;
-            }
+        for n in (1..=self.rotated().min(rotated_max.saturating_sub(1))).rev() {
+            fs::rename(self.numbered(n), self.numbered(n + 1))?;
         }
         match rotated_max {
             0 => fs::remove_file(&self.path)?,
-            _ => fs::rename(&self.path, numbered(1))?,
+            _ => fs::rename(&self.path, self.numbered(1))?,
         }
         *self = Self::open(&self.path, self.limits)?;
         Ok(())
@@ -230,6 +247,36 @@ mod tests {
             }
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), expected);
         }
+    }
+
+    #[test]
+    fn a_rotation_costs_no_more_than_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        let mut log = Log::open(&path, (1, u32::MAX)).unwrap();
+        for _ in 0..1000 {
+            log.write("stdout", b"line\n");
+        }
+        let written: u64 =
+            std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        let renames: u64 = (1..=u64::from(log.rotated())).sum();
+        assert!(renames * BYTES_PER_RENAME <= 2 * written, "{renames} files were renamed for {written} bytes");
+    }
+
+    #[test]
+    fn a_rotation_that_fails_is_tried_again_after_as_many_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("app.log");
+        let mut log = Log::open(&path, (1000, 2)).unwrap();
+        // A folder has the name of the rotated file.
+        std::fs::create_dir_all(log.numbered(1).join("full")).unwrap();
+        log.bytes = 1000;
+        log.write("stdout", b"one\n");
+        let next = log.rotates_at;
+        assert!(next > 1500);
+        log.write("stdout", b"two\n");
+        assert_eq!(log.rotates_at, next);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
     }
 
     #[test]

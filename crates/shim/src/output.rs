@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where a process reads from and writes to: files, pipes with names, a log, or a logging program.
 
 use std::ffi::OsString;
@@ -21,14 +22,14 @@ use crate::fault::Fault;
 use crate::log::LogTarget;
 use crate::reaper::{Exit, Reaper};
 
-/// A logging program has that long to begin.
+/// Maximum wait for a logging program to become ready.
 const BEGIN_LIMIT: Duration = Duration::from_secs(30);
-/// A logging program has that long to write what is left when the process is over.
+/// Maximum wait for a logging program to write the rest after its process has ended.
 const END_LIMIT: Duration = Duration::from_secs(12);
 
-/// What containerd says about a process's streams.
+/// The streams of a process, as containerd's request names them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted {
+pub(crate) struct WantedStreams {
     /// A pipe's path, or empty.
     pub stdin: String,
     /// A URI, a pipe's path, or empty.
@@ -46,18 +47,18 @@ pub(crate) struct Streams {
     pub stderr: OwnedFd,
 }
 
-/// Who writes down what a process puts out, if anybody does.
+/// The writer of a process's output, if there is one.
 #[derive(Default)]
 pub(crate) enum Logger {
     #[default]
     Nobody,
-    /// A thread of this process, which says when it has written all.
+    /// A thread of this process, which signals when it has written everything.
     Thread(oneshot::Receiver<()>),
     /// A program.
     Program(Pid, oneshot::Receiver<Exit>),
 }
 
-/// What a URI stands for.
+/// The meaning of a URI.
 #[derive(Debug, PartialEq, Eq)]
 enum Target {
     Nothing,
@@ -67,8 +68,8 @@ enum Target {
     Program(PathBuf, Vec<OsString>),
 }
 
-impl Wanted {
-    /// Opens the streams. Of a terminal's the first is read from, the second written to; the third is nothing.
+impl WantedStreams {
+    /// Opens the streams. For a terminal, the first is read from, the second is written to, and the third is unused.
     pub async fn open(&self, reaper: &Arc<Reaper>, container: &str) -> Result<(Streams, Logger), Fault> {
         let stdin = match (self.stdin.as_str(), self.terminal) {
             ("", _) | (_, true) => nothing()?,
@@ -109,7 +110,7 @@ impl Target {
     fn open(&self) -> Result<OwnedFd, Fault> {
         match self {
             Self::Nothing | Self::Log(_) | Self::Program(..) => nothing(),
-            // Open to both sides: whoever reads may come and go.
+            // Open for reading and writing, because readers may come and go.
             Self::Pipe(path) => open(path, File::options().read(true).write(true)),
             Self::File(path) => {
                 let dir = path.parent().unwrap_or(Path::new("/"));
@@ -121,7 +122,7 @@ impl Target {
 }
 
 impl Streams {
-    /// Nothing in place of all of them; answers the one that was written to.
+    /// Replaces all of them with nothing; returns the one that was written to.
     pub fn replace(&mut self) -> Result<OwnedFd, Fault> {
         let Self { stdout, .. } =
             std::mem::replace(self, Self { stdin: nothing()?, stdout: nothing()?, stderr: nothing()? });
@@ -130,11 +131,11 @@ impl Streams {
 }
 
 impl Logger {
-    /// Waits until all is written.
+    /// Waits until everything is written.
     pub async fn end(self) {
         match self {
             Self::Nobody => {}
-            // If somebody else still has the streams open, it goes on until this process ends.
+            // If another process still has the streams open, the thread continues until this process ends.
             Self::Thread(written) => drop(tokio::time::timeout(END_LIMIT, written).await),
             Self::Program(pid, mut ended) => {
                 if tokio::time::timeout(END_LIMIT, &mut ended).await.is_err() {
@@ -154,7 +155,7 @@ fn nothing() -> Result<OwnedFd, Fault> {
     open(Path::new("/dev/null"), File::options().read(true).write(true))
 }
 
-/// A pipe that gets what somebody writes to the one with this name. Its end is that of the last writer.
+/// A pipe that receives the bytes written to the named pipe. It ends when the last writer closes.
 fn fed_from(path: &Path) -> Result<OwnedFd, Fault> {
     let (reader, mut writer) = pipe()?;
     let path = path.to_owned();

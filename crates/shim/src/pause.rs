@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Pause containers: our own program, which waits, in namespaces of its own. The shim makes them itself; runc would start
 //! three programs and mount thirty things for one (ADR 16).
 //!
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle;
 use crate::fault::Fault;
 use crate::handle::ProcessHandle;
-use crate::spec::Spec;
+use crate::spec::{Spec, User};
 
 /// The process of a pause container, as noted in its bundle.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub(crate) fn create() -> Result<(), Fault> {
     let folder = Path::new(".");
     let spec = Spec::of(folder)?;
     let plan = Plan::of(&spec).ok_or_else(|| Fault::Invalid("this is no pause container".to_owned()))?;
-    // The host's files are out of sight once the container's root is this process's.
+    // The host's files are unreachable once this process has the container's root.
     let open = |file: &Path| File::create(file).map_err(Fault::file("create", file));
     let (mut note_file, mut pid_file) = (open(&note_file(folder))?, open(&bundle::pid_file(folder))?);
     let made = File::open("/proc").and_then(|processes| {
@@ -55,10 +56,10 @@ pub(crate) fn create() -> Result<(), Fault> {
     made.map_err(Fault::system("make a pause container"))
 }
 
-/// Ends the pause container that was made for a bundle, and waits until it is over. There may be none.
+/// Ends the pause container of a bundle, if there is one, and waits for its exit.
 pub(crate) fn end(bundle: &Path) -> Result<(), Fault> {
     let Ok(text) = fs::read(note_file(bundle)) else { return Ok(()) };
-    // Not whole: its maker died, and it with him.
+    // An incomplete note: the process that made it died, and the container with it.
     let Ok(note) = serde_json::from_slice::<Note>(&text) else { return Ok(()) };
     note.end().map_err(Fault::system(format!("end the pause program {}", note.pid)))
 }
@@ -79,17 +80,18 @@ impl Note {
     }
 }
 
-/// What there is to know of a pause container.
+/// The state of a pause container.
 struct Plan<'a> {
     root: &'a Path,
     program: &'a str,
     netns: &'a Path,
+    user: User,
 }
 
 impl<'a> Plan<'a> {
     fn of(spec: &'a Spec) -> Option<Self> {
         spec.is_pause().then_some(())?;
-        Some(Self { root: spec.root()?, program: spec.program()?, netns: spec.netns()? })
+        Some(Self { root: spec.root()?, program: spec.program()?, netns: spec.netns()?, user: spec.user() })
     }
 
     /// Starts the program as the first process of its namespaces. Afterwards they are this process's too.
@@ -104,6 +106,8 @@ impl<'a> Plan<'a> {
         Command::new(self.program)
             .env_clear()
             .current_dir("/")
+            .uid(self.user.uid)
+            .gid(self.user.gid)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(null.try_clone()?)
@@ -111,17 +115,14 @@ impl<'a> Plan<'a> {
             .spawn()
     }
 
-    /// Makes the container's root this process's: read-only, with the sysfs of its network namespace. Whoever mounts
-    /// that first decides whether anybody may write to it, and a privileged container of the task may.
+    /// Makes the container's root this process's: read-only, and nothing in it but the program.
     fn enter_root(&self) -> io::Result<()> {
         let none = None::<&str>;
-        let mount = |source: &str, at: &Path, kind, flags| nix::mount::mount(Some(source), at, kind, flags, none);
-        let limits = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount("none", Path::new("/"), none, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
-        let root = self.root.to_string_lossy();
-        mount(&root, self.root, none, MsFlags::MS_BIND)?;
-        mount("none", self.root, none, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | limits)?;
-        mount("sysfs", &self.root.join("sys"), Some("sysfs"), limits | MsFlags::MS_NOEXEC)?;
+        let mount = |source: &str, at: &Path, flags| nix::mount::mount(Some(source), at, none, flags, none);
+        let limits = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount("none", Path::new("/"), MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
+        mount(&self.root.to_string_lossy(), self.root, MsFlags::MS_BIND)?;
+        mount("none", self.root, MsFlags::MS_BIND | MsFlags::MS_REMOUNT | limits)?;
         nix::unistd::chdir(self.root)?;
         nix::unistd::pivot_root(".", ".")?;
         nix::mount::umount2(".", MntFlags::MNT_DETACH)?;
@@ -129,7 +130,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The program needs no right at all, and gets none back by what it starts.
+/// Empties the bounding and inheritable sets and sets `no_new_privs`, so that no program started later gains a capability.
+/// The capabilities that this process holds end when it changes its user.
 fn drop_privileges() -> io::Result<()> {
     for capability in CapabilitySet::all() {
         match rustix::thread::remove_capability_from_bounding_set(capability) {
@@ -138,17 +140,17 @@ fn drop_privileges() -> io::Result<()> {
             Err(refused) => return Err(refused.into()),
         }
     }
-    let none = CapabilitySet::empty();
-    rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    let held = rustix::thread::capabilities(None)?;
+    rustix::thread::set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..held })?;
     Ok(rustix::thread::set_no_new_privs(true)?)
 }
 
-/// The program goes on. Had this process died before, it would have seen the end of its input, and ended.
+/// Lets the program continue. Had this process died before, the program would read the end of its input and exit.
 fn release(child: &mut Child) -> io::Result<()> {
     child.stdin.take().map_or(Ok(()), |mut input| input.write_all(b"\n"))
 }
 
-/// When a process began, in clock ticks since the start of the machine; an error if it is over.
+/// Start of a process, in clock ticks since the start of the machine; an error if the process has ended.
 fn began(processes: BorrowedFd<'_>, pid: i32) -> io::Result<u64> {
     let name = PathBuf::from(format!("{pid}/stat"));
     let file = nix::fcntl::openat(processes, &name, nix::fcntl::OFlag::O_RDONLY, nix::sys::stat::Mode::empty())?;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One process of a container: its first, or one that was added.
 
 use std::ffi::OsStr;
@@ -11,22 +12,22 @@ use tokio::sync::watch;
 
 use crate::console::{Console, Terminal};
 use crate::fault::Fault;
-use crate::output::{Logger, Wanted};
+use crate::output::{Logger, WantedStreams};
 use crate::reaper::Exit;
 use crate::runtime::{self, Runtime};
 use crate::tools::Tools;
 
-/// What containerd's shim says of a process that gets no signal any more.
+/// The message of containerd's shim about a process that can receive no signal.
 pub(crate) const OVER: &str = "process already finished";
 
 /// A process.
 pub(crate) struct Process {
     /// Empty for a container's first.
     pub exec_id: String,
-    pub streams: Wanted,
+    pub streams: WantedStreams,
     state: Mutex<State>,
     end: watch::Sender<Option<Exit>>,
-    /// Held while it is being started: its end is told after its start.
+    /// Held during its start, so that its exit is reported after its start.
     pub starting: tokio::sync::Mutex<()>,
 }
 
@@ -42,7 +43,7 @@ struct State {
 
 /// How the runtime is asked for a process.
 pub(crate) struct Order<'a> {
-    /// As told when it fails.
+    /// The call's name in messages.
     pub call: &'static str,
     /// All but the last ones.
     pub arguments: Vec<&'a OsStr>,
@@ -52,7 +53,7 @@ pub(crate) struct Order<'a> {
 }
 
 impl Process {
-    pub fn new(exec_id: &str, streams: Wanted) -> Self {
+    pub fn new(exec_id: &str, streams: WantedStreams) -> Self {
         Self {
             exec_id: exec_id.to_owned(),
             streams,
@@ -66,7 +67,7 @@ impl Process {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the runtime make the process; answers its id. The caller sees to it that its end is not missed.
+    /// Calls the runtime to make the process; returns its id. The caller must already wait for its exit.
     pub async fn make(&self, tools: &Tools, runtime: &Runtime, order: Order<'_>) -> Result<i32, Fault> {
         let made = self.try_make(tools, runtime, order).await;
         if made.is_err() {
@@ -98,12 +99,12 @@ impl Process {
         Ok(pid)
     }
 
-    /// Zero as long as there is none.
+    /// Zero before there is one.
     pub fn pid(&self) -> i32 {
         self.state().pid
     }
 
-    /// Sends a signal, unless the process is over.
+    /// Sends a signal, unless the process has ended.
     pub fn kill(&self, signal: Signal) -> Result<(), Fault> {
         let sent = self.state().handle.as_ref().map(|process| pidfd_send_signal(process, signal));
         match sent {
@@ -148,7 +149,7 @@ impl Process {
         self.state().terminal.as_ref().map_or(Ok(()), |terminal| terminal.resize(columns, rows))
     }
 
-    /// Lets go of the streams, when all that was written is where it belongs.
+    /// Closes the streams after all output has been written.
     pub async fn close(&self) {
         let (terminal, logger) = {
             let mut state = self.state();

@@ -1,4 +1,5 @@
-//! The ends of children: of the runtime, of containers' first processes, of whatever lost its parent below.
+// SPDX-License-Identifier: Apache-2.0
+//! The exits of children: the runtime, first processes of containers, and orphans below this process.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +18,7 @@ pub(crate) struct Exit {
     pub at: SystemTime,
 }
 
-/// Collects ends and hands each to who asked for it.
+/// Collects exits and hands each to the caller that waits for it.
 #[derive(Default)]
 pub(crate) struct Reaper {
     state: Mutex<State>,
@@ -26,12 +27,12 @@ pub(crate) struct Reaper {
 #[derive(Default)]
 struct State {
     asked: HashMap<i32, oneshot::Sender<Exit>>,
-    /// Ends nobody has asked for, while somebody may still learn of a child's id.
+    /// Exits without a waiter, kept while a caller may still learn a child's id.
     early: HashMap<i32, Exit>,
     makers: usize,
 }
 
-/// As long as there is one, the ends of unknown children are kept.
+/// While one exists, exits of unknown children are kept.
 pub(crate) struct Making(Arc<Reaper>);
 
 impl Reaper {
@@ -53,7 +54,7 @@ impl Reaper {
         Making(self.clone())
     }
 
-    /// Is told the end of a child. One that asks late is told as well, if a [`Making`] was held.
+    /// Receives the exit of a child, also after the exit if a [`Making`] was held.
     pub fn end_of(&self, pid: i32) -> oneshot::Receiver<Exit> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! containerd's requests, each given to the container it is about.
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ impl Service {
         Self { tools: Arc::new(tools), containers: Arc::default(), ended: CancellationToken::new() }
     }
 
-    /// Cancelled when containerd says that it is over.
+    /// Cancelled when containerd asks for the shutdown.
     pub fn ended(&self) -> CancellationToken {
         self.ended.clone()
     }
@@ -46,8 +47,8 @@ impl Service {
         unused(self.containers.subscribe(), limit)
     }
 
-    /// The container with this id; one that is being made, when it is. Who gives up waiting for that asks for its end
-    /// next, and must not be told that there is nothing to end.
+    /// The container with this id; waits for one that is being made. A caller that gives up waiting kills the container
+    /// next, and must not hear that there is nothing to kill.
     async fn container(&self, id: &str) -> std::result::Result<Arc<Container>, Fault> {
         let found = made(self.containers.subscribe(), id).await;
         found.ok_or_else(|| Fault::Absent(format!("container {id} does not exist here")))
@@ -69,7 +70,7 @@ async fn unused(mut containers: watch::Receiver<Containers>, limit: Duration) {
     }
 }
 
-/// Does work to its end, even if nobody waits for the answer any more.
+/// Runs work to its end, even if the caller has disconnected.
 async fn whole<T: Send + 'static>(
     work: impl Future<Output = std::result::Result<T, Fault>> + Send + 'static,
 ) -> Result<T> {
@@ -190,7 +191,7 @@ impl Task for Service {
         Ok(Empty::default())
     }
 
-    /// The input of a process ends when its last writer goes; this process is none.
+    /// The input of a process ends when its last writer closes; this process holds no writer.
     async fn close_io(&self, _: &TtrpcContext, request: CloseIORequest) -> Result<Empty> {
         self.container(&request.id).await?.process(&request.exec_id)?;
         Ok(Empty::default())
@@ -206,7 +207,7 @@ impl Task for Service {
     }
 
     async fn connect(&self, _: &TtrpcContext, request: ConnectRequest) -> Result<ConnectResponse> {
-        // At once: a server that does not answer is taken for a dead one.
+        // Answers at once: a server that does not answer counts as dead.
         let made = self.containers.borrow().get(&request.id).cloned().flatten();
         let task_pid = made.map_or(0, |container| container.first.pid() as u32);
         let version = env!("CARGO_PKG_VERSION").to_owned();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Mounting a container's root file system, as containerd describes it.
 
 use std::io;
@@ -21,7 +22,7 @@ pub(crate) fn mount_all(mounts: &[Mount], target: &Path) -> Result<(), Fault> {
     })
 }
 
-/// Takes away whatever is mounted there; who still uses it keeps it until it is done.
+/// Unmounts everything at a path; processes that use a mount keep it until they end.
 pub(crate) fn unmount_all(target: &Path) -> Result<(), Fault> {
     loop {
         match umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
@@ -51,7 +52,7 @@ fn mount_with(one: &Mount, target: &Path, flags: MsFlags, data: &str) -> io::Res
     Ok(mount(Some(one.source.as_str()), target, Some(one.type_.as_str()), flags, data)?)
 }
 
-/// Runs `work` with another working folder. This process does nothing else meanwhile that depends on it.
+/// Runs `work` in another working folder. Nothing else in this process may depend on the working folder meanwhile.
 fn from_dir(dir: &Path, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let before = std::env::current_dir()?;
     std::env::set_current_dir(dir)?;

@@ -1,8 +1,9 @@
-//! What makes containers: crun or runc, and for pause containers this program.
+// SPDX-License-Identifier: Apache-2.0
+//! The runtimes that make containers: crun or runc, and this program for pause containers.
 
 use std::ffi::{CStr, OsStr};
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -15,6 +16,7 @@ use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::OpenOptions;
@@ -23,14 +25,17 @@ use crate::call::Call;
 use crate::fault::Fault;
 use crate::output::Streams;
 use crate::pause;
+use crate::read::{read_first, regular_file};
 use crate::reaper::{Exit, Reaper};
 use crate::spec::Spec;
 
-/// Name of the file in a bundle that says what makes its container; written before that is called for the first time.
+/// File in a bundle that names the container's runtime; written before the runtime is first called.
 const NOTE: &str = "runtime";
-/// A container that waits is let go by then.
+/// Maximum time to start a container that waits at its pipe.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// Where a version 2 hierarchy of cgroups is mounted beside those of version 1.
+/// Longest log and answer of a runtime that is read.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Where a version 2 hierarchy of cgroups is mounted in addition to those of version 1.
 const UNIFIED: &CStr = c"/sys/fs/cgroup/unified";
 
 /// A runtime, for one container.
@@ -38,7 +43,7 @@ const UNIFIED: &CStr = c"/sys/fs/cgroup/unified";
 pub(crate) struct Runtime {
     kind: Kind,
     bundle: PathBuf,
-    /// Where crun and runc keep what they know.
+    /// Where crun and runc keep their state.
     root: PathBuf,
 }
 
@@ -48,7 +53,7 @@ pub const PROGRAMS: [&str; 2] = ["crun", "runc"];
 /// Kinds of runtimes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The program of that name; takes a third of the other's processor time (ADR 20).
+    /// The program of that name; it uses a third of runc's processor time (ADR 20).
     Crun,
     /// The program of that name.
     Runc,
@@ -57,7 +62,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// What makes a container: what its specification says, or crun where it is installed.
+    /// The runtime of a container: the one its specification names, else crun if it is installed.
     pub fn of(spec: &Spec) -> Result<Self, Fault> {
         match spec.runtime() {
             _ if spec.is_pause() => Ok(Self::Pause),
@@ -83,7 +88,7 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
 }
 
-/// Where runtimes keep what they know, of all containers of a namespace.
+/// Where runtimes keep their state of all containers of a namespace.
 pub(crate) fn root(call: &Call) -> PathBuf {
     call.address.with_file_name("oci").join(&call.namespace)
 }
@@ -96,7 +101,7 @@ impl Runtime {
         Ok(Self { kind, bundle: bundle.to_owned(), root: root.to_owned() })
     }
 
-    /// The runtime a bundle was given to; none if none was called for it, which is so as long as the note is not whole.
+    /// The runtime noted in a bundle; none if no runtime was called for it, which holds while the note is incomplete.
     pub fn noted(bundle: &Path, root: &Path) -> Option<Self> {
         let note = fs::read_to_string(bundle.join(NOTE)).ok()?;
         let kind = [Kind::Crun, Kind::Runc, Kind::Pause].into_iter().find(|kind| kind.name() == note)?;
@@ -120,7 +125,7 @@ impl Runtime {
                 program
             }
             Kind::Pause => {
-                let mut pause = crate::this_program()?;
+                let mut pause = crate::program::this_program()?;
                 pause.arg("pause").current_dir(&self.bundle);
                 pause
             }
@@ -131,7 +136,7 @@ impl Runtime {
         Ok(command)
     }
 
-    /// Calls the runtime for nothing but its work.
+    /// Calls the runtime and discards its output.
     pub async fn work(&self, reaper: &Arc<Reaper>, call: &'static str, arguments: &[&OsStr]) -> Result<(), Fault> {
         self.ask(reaper, call, arguments).await.map(drop)
     }
@@ -142,7 +147,7 @@ impl Runtime {
     pub async fn start(&self, reaper: &Arc<Reaper>, id: &str, ended: impl Future<Output = Exit>) -> Result<(), Fault> {
         let pipe = self.root.join(id).join("exec.fifo");
         let is_released = match self.kind {
-            // It waits already: there is nothing to start but the name of it.
+            // A pause program runs since it was made; nothing is left to start.
             Kind::Pause => return Ok(()),
             Kind::Crun => tell(&pipe),
             Kind::Runc => tokio::select! {
@@ -157,7 +162,7 @@ impl Runtime {
         }
     }
 
-    /// Calls the runtime; answers what it printed.
+    /// Calls the runtime; returns its output.
     pub async fn ask(&self, reaper: &Arc<Reaper>, call: &'static str, arguments: &[&OsStr]) -> Result<String, Fault> {
         let (answer, complaint) = (memory()?, memory()?);
         let (stdout, stderr) = (copy(&answer)?, copy(&complaint)?);
@@ -182,7 +187,7 @@ impl Runtime {
         }
     }
 
-    /// Calls the runtime; answers its exit status.
+    /// Calls the runtime; returns its exit status.
     async fn end(
         &self,
         reaper: &Arc<Reaper>,
@@ -204,11 +209,12 @@ impl Runtime {
         self.root.join(id).exists()
     }
 
-    /// Has the runtime forget a container that is over, or by force any; one it does not know is forgotten.
+    /// Makes the runtime forget a container that has ended, or by force any container. An unknown container counts as
+    /// forgotten.
     pub async fn forget(&self, reaper: &Arc<Reaper>, id: &str, by_force: bool) -> Result<(), Fault> {
         match self.kind {
             Kind::Pause if by_force => pause::end(&self.bundle),
-            // There is nothing left of one that is over.
+            // The runtime keeps nothing of a container that has ended.
             Kind::Pause => Ok(()),
             Kind::Crun | Kind::Runc if !self.knows(id) => Ok(()),
             Kind::Crun | Kind::Runc => {
@@ -218,7 +224,7 @@ impl Runtime {
         }
     }
 
-    /// Removes a container, whatever it is doing. For a process that has no other children.
+    /// Removes a container in any state. Only for a process that has no other children.
     pub fn remove_by_force(&self, id: &str) -> Result<(), Fault> {
         if self.kind == Kind::Pause {
             return pause::end(&self.bundle);
@@ -239,8 +245,14 @@ impl Runtime {
         Fault::system(format!("run {} (`berth doctor` tells what is missing)", self.kind.name()))(cause)
     }
 
+    /// The runtime's log. It contains the container's arguments.
+    fn logged(&self) -> io::Result<String> {
+        let (text, _) = read_first(regular_file(&self.log())?, ANSWER_BYTES_MAX)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     fn refusal(&self, call: &'static str, status: u32, complaint: &str) -> Fault {
-        let said = last_error(&fs::read_to_string(self.log()).unwrap_or_default());
+        let said = last_error(&self.logged().unwrap_or_default());
         let said = said.unwrap_or_else(|| format!("exit status {status}: {}", complaint.trim()));
         // That of an added process is not in the bundle's specification.
         let spec = || Spec::of(&self.bundle).ok().filter(|_| call == "create");
@@ -249,16 +261,16 @@ impl Runtime {
     }
 }
 
-/// Lets go a container of crun's: it has the pipe open, and runs its program once a byte comes through.
+/// Starts a container of crun's: it has the pipe open, and runs its program when it reads a byte.
 fn tell(pipe: &Path) -> bool {
     let waiter = File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(pipe);
     waiter.and_then(|mut pipe| pipe.write_all(&[0])).is_ok()
 }
 
-/// Lets go a container of runc's, now at the pipe or still coming to it: it writes a byte once somebody reads, and runs its
-/// program.
+/// Starts a container of runc's, which may not have reached the pipe yet: it writes a byte when the pipe has a reader,
+/// and runs its program.
 async fn hear(pipe: &Path) -> bool {
-    // With a writer of our own: it may not be there yet, which would look like the end.
+    // This process is a writer too: without one, a container that is not at the pipe yet looks like the end.
     let Ok(mut pipe) = OpenOptions::new().read_write(true).open_receiver(pipe) else { return false };
     matches!(pipe.read(&mut [0]).await, Ok(1))
 }
@@ -274,7 +286,7 @@ fn last_error(log: &str) -> Option<String> {
     lines.find(|line| line.level == "error").map(|line| line.msg)
 }
 
-/// What crun says of a program that cannot be run, in the words of runc and Docker, which people look for.
+/// crun's message about a program that cannot be run, in the wording of runc and Docker, which users search for.
 fn in_known_words(said: &str, program: impl FnOnce() -> Option<String>) -> Option<String> {
     let absent = said.strip_prefix("executable file `").and_then(|rest| rest.split_once("` not found in $PATH"));
     let (program, why) = match (absent, said.strip_prefix("open executable: ")) {
@@ -293,25 +305,39 @@ fn is_hybrid() -> bool {
     nix::sys::statfs::statfs(UNIFIED).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// A runtime whose shim is gone would go on making what the clean-up after the shim does not see any more: it dies with
-/// this process. It can be given mounts of its own, without the version 2 hierarchy.
+/// Prepares the runtime's process. It dies with this process: otherwise it could make things that the clean-up after
+/// the shim does not see. It does not inherit this process's protection from the out-of-memory killer. It can be given
+/// mounts of its own, without the version 2 hierarchy.
 #[allow(unsafe_code)]
 fn prepare(command: &mut Command, hides_unified: bool) {
     let prepare = move || {
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        // The usual umask, because the runtime makes mount points that the container sees.
+        rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
+        stop_being_spared()?;
         if hides_unified {
             nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
-            // What is mounted on the host meanwhile is seen; what is done here is not seen there.
+            // Later mounts of the host appear here; changes here do not appear on the host.
             let (none, downwards) = (None::<&CStr>, MsFlags::MS_REC | MsFlags::MS_SLAVE);
             nix::mount::mount(none, c"/", none, downwards, none)?;
             nix::mount::umount2(UNIFIED, MntFlags::MNT_DETACH)?;
         }
         Ok(())
     };
-    // SAFETY: between fork and exec only system calls are made (`prctl`, `unshare`, `mount`, `umount2`), with strings that
-    // are static: nothing is allocated, and no lock taken.
+    // SAFETY: between fork and exec only system calls are made (`prctl`, `umask`, `openat`, `write`, `unshare`, `mount`,
+    // `umount2`), with strings that are static: nothing is allocated, and no lock taken.
     unsafe {
         command.pre_exec(prepare);
+    }
+}
+
+/// Gives this process the usual likelihood of being killed when memory is short. To be called between fork and exec.
+fn stop_being_spared() -> rustix::io::Result<()> {
+    let file = rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    match rustix::io::write(file, b"0") {
+        // The caller of Berth may have raised it, and lowering it needs a capability.
+        Ok(_) | Err(rustix::io::Errno::ACCESS) => Ok(()),
+        Err(refused) => Err(refused),
     }
 }
 
@@ -325,9 +351,8 @@ fn copy(file: &File) -> Result<OwnedFd, Fault> {
 }
 
 fn text(mut file: File) -> Result<String, Fault> {
-    let mut text = Vec::new();
-    let read = file.rewind().and_then(|()| file.read_to_end(&mut text));
-    read.map_err(Fault::system("read the runtime's answer"))?;
+    let read = file.rewind().and_then(|()| read_first(file, ANSWER_BYTES_MAX));
+    let (text, _) = read.map_err(Fault::system("read the runtime's answer"))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The server's life: from the socket it was given to the shutdown containerd asks for.
 
 use std::fs::File;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use containerd_shim_protos::shim_async::create_task;
 use containerd_shim_protos::ttrpc::r#async::Server;
 use containerd_shim_protos::ttrpc::r#async::transport::Listener;
+use nix::sys::socket::Backlog;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::call::Call;
@@ -17,23 +19,23 @@ use crate::fault::Fault;
 use crate::reaper::Reaper;
 use crate::requests::Service;
 use crate::tools::Tools;
-use crate::{runtime, start};
+use crate::{runtime, sockets};
 
-/// A server without containers is told that it is over, unless containerd dies first. What it is to be used for comes at
-/// once, and for a machine that is busy starting hundreds within seconds.
+/// Maximum time without containers. containerd asks an unused server to shut down, unless containerd dies first. The
+/// first request follows a start at once, or within seconds on a machine that starts hundreds.
 const UNUSED_LIMIT: Duration = Duration::from_secs(60);
-/// What containerd has not been told by then is lost: it asks when it comes back.
+/// Maximum wait for undelivered events at the shutdown; containerd reads the state when it comes back.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(2);
 /// The task service as containerd before 2.0 calls it, with the messages of version 3.
 const SERVICE_V2: &str = "containerd.task.v2.Task";
 
-/// Serves until no container is left and containerd says that it is over, or no longer can.
+/// Serves until no container is left and containerd asks for the shutdown or has died.
 pub(crate) fn serve(call: &Call) -> Result<(), Fault> {
-    // A signal to whoever called does not reach this process or what it starts.
+    // A signal to the caller's process group does not reach this process or its children.
     nix::unistd::setsid().map_err(Fault::system("begin a session"))?;
-    // What loses its parent below becomes a child of this process: it is told how containers end.
+    // Orphans below become children of this process, so it receives the exits of containers.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Fault::system("adopt orphans"))?;
-    // The bundle this was started in may go before this does.
+    // The bundle that is the working folder may be removed before this process ends.
     std::env::set_current_dir("/").map_err(Fault::system("leave the bundle"))?;
     let listener = take_input().map_err(Fault::system("take the socket"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -44,17 +46,19 @@ pub(crate) fn serve(call: &Call) -> Result<(), Fault> {
 /// The socket, which was the standard input.
 fn take_input() -> std::io::Result<UnixListener> {
     let listener = UnixListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    // The kernel names a socket's listener to its clients: it must be this process, not the one that made the socket.
+    nix::sys::socket::listen(&listener, Backlog::MAXCONN)?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(listener)
 }
 
 async fn run(call: &Call, listener: UnixListener) -> Result<(), Fault> {
-    // What ends a service by ending all its processes does not end containers. A signal that has a handler here has its
-    // usual meaning for them again.
+    // A service manager that ends all processes of a service must not end containers. Programs started from here have
+    // the default handlers again.
     let _heard = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
     let reaper = Reaper::start().map_err(Fault::system("watch children"))?;
     let (events, telling) = Events::to(&call.address, &call.namespace);
-    let (runtime_root, sockets) = (runtime::root(call), start::sockets(call));
+    let (runtime_root, sockets) = (runtime::root(call), sockets::sockets(call));
     let service = Arc::new(Service::new(Tools { reaper, events, runtime_root, sockets }));
     let (ended, unused) = (service.ended(), service.unused(UNUSED_LIMIT));
     let services = create_task(service.clone());
@@ -69,8 +73,8 @@ async fn run(call: &Call, listener: UnixListener) -> Result<(), Fault> {
             () = unused => {}
         }
     }
-    // As long as somebody listens: later it may be the socket of the next server of the group.
-    start::remove(&start::socket(call, &call.id))?;
+    // Removed while this process still listens: later it may be the socket of the group's next server.
+    sockets::remove(&sockets::socket(call, &call.id))?;
     let stopped = server.shutdown().await.map_err(refused);
     drop(server);
     tokio::time::timeout(LAST_WORDS_LIMIT, telling).await.ok();

@@ -1,4 +1,5 @@
-//! What the shim has to know of a container's specification.
+// SPDX-License-Identifier: Apache-2.0
+//! The parts of a container's specification that the shim reads.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ pub const PAUSE: &str = "berth.pause";
 /// Annotation of a container that is to be run by one of [`crate::PROGRAMS`]; otherwise the shim chooses.
 pub const RUNTIME: &str = "berth.runtime";
 
-/// `config.json` in a bundle, as far as it matters here.
+/// The parts of a bundle's `config.json` that the shim reads.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Spec {
     #[serde(default)]
@@ -40,6 +41,17 @@ struct Root {
 struct Process {
     #[serde(default)]
     args: Vec<String>,
+    #[serde(default)]
+    user: User,
+}
+
+/// Who a program is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) struct User {
+    #[serde(default)]
+    pub uid: u32,
+    #[serde(default)]
+    pub gid: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,7 +90,7 @@ impl Spec {
         self.annotations.contains_key(PAUSE)
     }
 
-    /// The program that is to run it, if somebody has chosen.
+    /// The runtime that the caller chose for it, if any.
     pub fn runtime(&self) -> Option<&str> {
         self.annotations.get(RUNTIME).map(String::as_str)
     }
@@ -94,6 +106,11 @@ impl Spec {
             [program] => Some(program),
             _ => None,
         }
+    }
+
+    /// Who its program is.
+    pub fn user(&self) -> User {
+        self.process.user
     }
 
     /// What its program is called.

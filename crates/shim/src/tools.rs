@@ -1,24 +1,26 @@
-//! What all containers of a server use.
+// SPDX-License-Identifier: Apache-2.0
+//! The parts that all containers of a server share.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::events::Events;
 use crate::reaper::Reaper;
+use crate::sockets;
 
-/// What all containers of a server use.
+/// The parts that all containers of a server share.
 pub(crate) struct Tools {
     pub reaper: Arc<Reaper>,
     pub events: Events,
-    /// Where runtimes keep what they know.
+    /// Where runtimes keep their state.
     pub runtime_root: PathBuf,
     /// Where sockets may be made.
     pub sockets: PathBuf,
 }
 
 impl Tools {
-    /// Where the terminal of a process is sent to.
+    /// The socket that receives the terminal of a process.
     pub fn console(&self, process: &str) -> PathBuf {
-        self.sockets.join(format!("{}-tty", crate::start::short(&[process])))
+        self.sockets.join(format!("{}-tty", sockets::short(&[process])))
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! containerd cleans up after a container nobody waits for any more, while the shim's server is still making it.
 
 #![allow(clippy::unwrap_used, missing_docs)]

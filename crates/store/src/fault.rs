@@ -1,8 +1,9 @@
-//! What can go wrong with stored records. Every message names the file and the cure.
+// SPDX-License-Identifier: Apache-2.0
+//! Faults of the store. Every message names the file and the remedy.
 
 use std::path::PathBuf;
 
-/// The store or the machine failed, or somebody else wrote first.
+/// The store or the machine failed, or another writer was first.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreFault {
     /// The file could not be opened or created.
@@ -39,7 +40,7 @@ pub enum StoreFault {
         path: PathBuf,
         /// Its format.
         found: u64,
-        /// The latest format known here.
+        /// The latest format that this program supports.
         known: u64,
     },
     /// The file is a database, but not one of Berth's.
@@ -67,8 +68,8 @@ pub enum StoreFault {
         #[source]
         cause: Box<redb::Error>,
     },
-    /// Writing failed. Later writes fail too until the store is opened again.
-    #[error("could not write to the record store {}; check free space and the disk, then restart the server", path.display())]
+    /// Writing failed. The store has been opened again, or the next write opens it.
+    #[error("could not write to the record store {}; check free space and the disk; the server recovers by itself", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -76,12 +77,12 @@ pub enum StoreFault {
         #[source]
         cause: Box<redb::Error>,
     },
-    /// Somebody else wrote first: load again and decide again.
+    /// Another writer was first: load again and decide again.
     #[error("the records moved from revision {expected} to {found}")]
     Moved {
         /// The revision the batch was made for.
         expected: u64,
-        /// The present one.
+        /// The present revision.
         found: u64,
     },
 }

@@ -1,8 +1,9 @@
-//! The format of the embedded store's file, and how an older file becomes the present one.
+// SPDX-License-Identifier: Apache-2.0
+//! The format of the embedded store's file, and the upgrade of older files.
 //!
-//! A format is what a table is called and how its keys and values are laid out, not the layout of record bodies (each
-//! has its own version). A file of an older format is lifted step by step in one transaction when it is opened; a file
-//! of a newer format is refused, because an older program would lose what it does not know.
+//! A format defines the names of the tables and the layout of their keys and values, not the layout of record bodies,
+//! which have their own version. A file of an older format is upgraded step by step in one transaction when it is
+//! opened; a file of a newer format is refused, because an older program would lose data it does not know.
 
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
@@ -18,15 +19,15 @@ pub(crate) const RECORDS: TableDefinition<'static, (&'static str, &'static str),
 pub(crate) const META_FORMAT: &str = "format";
 pub(crate) const META_REVISION: &str = "revision";
 
-/// Turns the tables of one format into those of the next.
+/// Converts the tables of one format into those of the next.
 pub(crate) type Upgrade = fn(&WriteTransaction) -> Result<(), redb::Error>;
 
-/// Step `n` (from 0) leads from format `n + 1` to `n + 2`.
+/// Step `n` (from 0) converts format `n + 1` to `n + 2`.
 pub(crate) const UPGRADES: &[Upgrade] = &[];
 
 const _: () = assert!(UPGRADES.len() as u64 + 1 == FORMAT);
 
-/// What a file turned out to be.
+/// Result of opening a file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// It has the present format now.
@@ -37,7 +38,7 @@ pub(crate) enum Found {
     Foreign,
 }
 
-/// Brings the file to the format after the last of `upgrades`; nothing is written when it cannot be.
+/// Upgrades the file to the format after the last of `upgrades`; writes nothing when that is impossible.
 pub(crate) fn prepare(txn: &WriteTransaction, upgrades: &[Upgrade]) -> Result<Found, redb::Error> {
     let target = upgrades.len() as u64 + 1;
     let is_empty = txn.list_tables()?.next().is_none();

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The suite of all back ends on the embedded one.
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
-//! What was acknowledged survives `kill -9`, and no batch survives in part.
+// SPDX-License-Identifier: Apache-2.0
+//! Acknowledged batches survive `kill -9`, and no batch survives in part.
 #![allow(clippy::unwrap_used)]
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,6 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests of the local command line to the server, over the server's Unix socket.
 //!
-//! Only what AWS has no call for: everything else goes through the AWS API.
+//! Only questions that have no AWS operation; everything else goes through the AWS API.
 
 use std::net::Ipv4Addr;
 
@@ -13,35 +14,35 @@ use crate::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// How are you?
+    /// Asks for the server's state.
     Status,
-    /// Make a fresh interface in a namespace of its own (`berth shell`); answered when it is usable.
+    /// Creates an interface in a new namespace of its own (`berth shell`); answered when it is usable.
     OpenSeat {
-        /// Where; the first default subnet when absent.
+        /// Its subnet; the first default subnet when absent.
         subnet: Option<SubnetId>,
         /// Its groups; the VPC's default group when empty.
         security_groups: Vec<SecurityGroupId>,
         /// The host; any connected one when absent.
         host: Option<HostId>,
     },
-    /// Take a seat away again; answered when it is gone.
+    /// Removes a seat; answered when it is gone.
     CloseSeat {
-        /// The interface `OpenSeat` answered.
+        /// The interface that `OpenSeat` returned.
         eni: EniId,
     },
-    /// Who are the ends of this packet, and what are their rules (`berth explain`)? An end is an address, an interface
-    /// or a task.
+    /// Asks for the ends of a packet and their rules (`berth explain`). An end is an address, an interface or a
+    /// task.
     Explain {
-        /// Who sends.
+        /// The sending end.
         from: String,
-        /// Who is meant to receive.
+        /// The receiving end.
         to: String,
-        /// Where addresses are looked for when neither end tells; the default VPC when absent.
+        /// The VPC of the addresses when neither end determines it; the default VPC when absent.
         vpc: Option<VpcId>,
     },
 }
 
-/// What the server answers.
+/// The server's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -60,8 +61,11 @@ pub enum Reply {
 pub struct Status {
     /// Version of Berth.
     pub version: String,
-    /// Where the AWS API listens, e.g. `http://127.0.0.1:4566`.
+    /// Address of the AWS API, e.g. `http://127.0.0.1:4566`.
     pub endpoint: String,
+    /// Address of this instance's health and metrics, e.g. `http://127.0.0.1:4567`.
+    #[serde(default)]
+    pub admin_endpoint: String,
     /// Region it serves.
     pub region: String,
     /// Account it serves.
@@ -70,7 +74,7 @@ pub struct Status {
     pub revision: u64,
     /// Hosts known.
     pub hosts: Vec<HostStatus>,
-    /// Tasks that are not over.
+    /// Tasks that have not ended.
     pub tasks: usize,
     /// Interfaces attached or available.
     pub enis: usize,
@@ -89,7 +93,7 @@ pub struct HostStatus {
     pub connected: bool,
     /// Generation of the last intent its data path holds.
     pub programmed: u64,
-    /// Tasks placed on it that are not over.
+    /// Tasks placed on it that have not ended.
     pub tasks: usize,
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Amazon Resource Names: `arn:aws:SERVICE:REGION:ACCOUNT:RESOURCE`.
 
 use std::fmt;

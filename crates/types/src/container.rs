@@ -1,11 +1,12 @@
-//! What a container may ask for beside its image and command: the same words in a task definition's record and in a
-//! task's intent. What was not given stays absent; defaults are where they act.
+// SPDX-License-Identifier: Apache-2.0
+//! Settings of a container other than its image and command, shared by the record of a task definition and the intent
+//! of a task. A member that was not given is absent; the code that uses it applies the default.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// True for what a reader fills in by itself when it is left out.
+/// True for a value that a reader assumes when the member is absent.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -15,16 +16,16 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub struct Ulimit {
     /// e.g. `nofile`.
     pub name: String,
-    /// What holds; a process may raise it up to `hard`.
+    /// The effective limit; a process may raise it up to `hard`.
     pub soft: i32,
-    /// What holds in the end; -1 is no limit.
+    /// The upper bound; -1 means no limit.
     pub hard: i32,
 }
 
 /// Linux settings of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinuxParameters {
-    /// Present when capabilities were given at all.
+    /// Present if the definition names any capabilities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     /// Devices of the host.
@@ -33,7 +34,7 @@ pub struct LinuxParameters {
     /// An init process forwards signals and reaps children.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_process_enabled: Option<bool>,
-    /// Swap beside the memory limit, MiB.
+    /// Swap in addition to the memory limit, MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_swap_mib: Option<u32>,
     /// Size of `/dev/shm`, MiB.
@@ -47,13 +48,13 @@ pub struct LinuxParameters {
     pub tmpfs: Option<Vec<Tmpfs>>,
 }
 
-/// Capabilities beside Docker's default set, without `CAP_`.
+/// Changes to Docker's default set of capabilities, without `CAP_`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Added; `ALL` stands for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add: Option<Vec<String>>,
-    /// Taken away; `ALL` stands for all.
+    /// Removed; `ALL` stands for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drop: Option<Vec<String>>,
 }
@@ -74,13 +75,75 @@ pub struct Device {
 /// A memory file system in a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tmpfs {
-    /// Where it is mounted.
+    /// The mount point.
     pub container_path: String,
     /// Its size, MiB.
     pub size_mib: u32,
-    /// As of mount(8).
+    /// Mount options as in mount(8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mount_options: Option<Vec<String>>,
+}
+
+/// Options of a memory file system that are single words.
+const TMPFS_WORDS: [&str; 22] = [
+    "defaults",
+    "ro",
+    "rw",
+    "suid",
+    "nosuid",
+    "dev",
+    "nodev",
+    "exec",
+    "noexec",
+    "sync",
+    "async",
+    "dirsync",
+    "mand",
+    "nomand",
+    "atime",
+    "noatime",
+    "diratime",
+    "nodiratime",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+];
+
+impl Tmpfs {
+    /// Returns the first option that does not apply to a memory file system. `remount`, `bind` and the propagation
+    /// options would change mounts made by the runtime.
+    pub fn unfit_option(&self) -> Option<&str> {
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_fit = |option: &str| match option.split_once('=') {
+            None => TMPFS_WORDS.contains(&option),
+            Some(("mode", value)) => digits(value) && u32::from_str_radix(value, 8).is_ok_and(|mode| mode <= 0o7777),
+            Some(("uid" | "gid", value)) => value.parse::<u32>().is_ok() && digits(value),
+            Some(("nr_inodes" | "nr_blocks", value)) => {
+                digits(value.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']).unwrap_or(value))
+            }
+            Some(_) => false,
+        };
+        self.mount_options.iter().flatten().map(String::as_str).find(|option| !is_fit(option))
+    }
+
+    /// True if the mount would cover a path that the runtime mounts in every container to hide it from the host. Paths
+    /// are compared as written, after `.` and `..` are resolved.
+    pub fn covers_system(&self) -> bool {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in self.container_path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        match parts.as_slice() {
+            [] => true,
+            ["dev", "shm", ..] => false,
+            [first, ..] => ["proc", "sys", "dev"].contains(first),
+        }
+    }
 }
 
 /// A kernel parameter.
@@ -101,15 +164,15 @@ pub struct ExtraHost {
     pub ip_address: String,
 }
 
-/// When a container that another one waits for is far enough.
+/// The state of a container that satisfies a dependency on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Condition {
-    /// It was started.
+    /// It has started.
     Start,
-    /// It is over.
+    /// It has ended.
     Complete,
-    /// It is over with exit code 0.
+    /// It has ended with exit code 0.
     Success,
     /// Its health check passed.
     Healthy,
@@ -132,19 +195,19 @@ impl Condition {
     }
 }
 
-/// A container another one waits for.
+/// A dependency on another container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     /// Its name.
     pub container: String,
-    /// What it must have reached.
+    /// The state the other container must reach.
     pub condition: Condition,
 }
 
-/// A command that tells whether a container works.
+/// A command that tests whether a container works.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
-    /// `CMD` and a command line, or `CMD-SHELL` and a line for the shell.
+    /// `CMD` and a command line, `CMD-SHELL` and a line for the shell, `NONE`, or any other words.
     pub command: Vec<String>,
     /// Seconds between two runs.
     pub interval_s: u32,
@@ -157,47 +220,54 @@ pub struct HealthCheck {
     pub start_period_s: Option<u32>,
 }
 
-/// Whether a container is started again in its place.
+impl HealthCheck {
+    /// True if the definition disables the check.
+    pub fn is_none(&self) -> bool {
+        self.command.first().is_some_and(|word| word == "NONE")
+    }
+}
+
+/// Whether an exited container is started again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestartPolicy {
     /// It is.
     pub enabled: bool,
-    /// But not after these exit codes.
+    /// Exit codes after which it is not restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ignored_exit_codes: Option<Vec<i32>>,
-    /// Nor when it ran for fewer seconds than this.
+    /// Minimum run time in seconds before a restart.
     pub attempt_period_s: u32,
 }
 
-/// Whose processes a container sees.
+/// The pid namespace of a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PidMode {
     /// Its own.
     #[default]
     Private,
-    /// Those of all containers of the task.
+    /// Shared by all containers of the task.
     Task,
-    /// Those of the host.
+    /// That of the host.
     Host,
 }
 
-/// Whose shared memory, semaphores and message queues a container sees.
+/// The IPC namespace of a container: shared memory, semaphores and message queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum IpcMode {
     /// Its own.
     #[default]
     Private,
-    /// Those of all containers of the task.
+    /// Shared by all containers of the task.
     Task,
-    /// Those of the host.
+    /// That of the host.
     Host,
     /// Its own, without `/dev/shm`.
     None,
 }
 
-/// Where the output of a container goes.
+/// The destination of a container's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogIntent {
     /// e.g. `json-file`.
@@ -218,7 +288,7 @@ impl Default for LogIntent {
 pub struct VolumeIntent {
     /// Its name in the task.
     pub name: String,
-    /// What is behind it.
+    /// Its backing.
     pub source: VolumeSource,
 }
 
@@ -229,7 +299,7 @@ impl VolumeIntent {
     }
 }
 
-/// What is behind a volume.
+/// The backing of a volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VolumeSource {
@@ -242,14 +312,14 @@ pub enum VolumeSource {
     Shared {
         /// Its name on the host.
         name: String,
-        /// It is made when it does not exist.
+        /// It is created when it does not exist.
         autoprovision: bool,
-        /// Kept with the volume.
+        /// Stored with the volume.
         labels: BTreeMap<String, String>,
     },
 }
 
-/// How volumes were written in older journals, and how they are written now.
+/// The encodings of volumes: that of older journals, and the present one.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum WrittenVolume {

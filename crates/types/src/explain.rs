@@ -1,6 +1,7 @@
-//! What the records say about two ends of a packet: the ground on which `berth explain` decides.
+// SPDX-License-Identifier: Apache-2.0
+//! The two ends of a packet according to the records: the input of `berth explain`.
 //!
-//! The server finds the ends and hands over the groups and rules that matter; it decides nothing.
+//! The server looks up the ends and returns the relevant groups and rules; it decides nothing.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,9 +22,9 @@ pub struct Ends {
     pub cidrs: Vec<Ipv4Cidr>,
     /// Who sends.
     pub source: Party,
-    /// Address the packet is sent to.
+    /// Destination address of the packet.
     pub destination: Ipv4Addr,
-    /// Who has that address, if anybody.
+    /// The interface with that address, if any.
     pub receiver: Option<Party>,
     /// Every set of groups in use in the VPC, by number.
     pub group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
@@ -48,15 +49,15 @@ pub struct Party {
     pub security_groups: Vec<SecurityGroupId>,
     /// The same groups as a number.
     pub group_set: GroupSetId,
-    /// Where it is plugged or about to be.
+    /// The host it is plugged on or will be plugged on.
     pub attachment: Option<Attached>,
 }
 
-/// Where an interface is wanted.
+/// The host that an interface is planned on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
     /// The host.
     pub host: HostId,
-    /// The host said that it is usable.
+    /// The host has reported that it is usable.
     pub is_usable: bool,
 }

@@ -1,19 +1,21 @@
-//! Fault points: where a process under test is to die. A value, handed over with the settings; by default there is none,
-//! and passing a step costs a look at an empty option.
+// SPDX-License-Identifier: Apache-2.0
+//! Fault points: steps at which a process under test dies. A fault point is a value in the settings; by default there
+//! is none, and passing a step costs one check of an empty option.
 //!
-//! Here is decided whether a passing is the one; whoever passes the step ends the process, without any cleaning.
+//! This module decides whether a pass of a step triggers the fault; the code at the step then ends the process without
+//! any cleaning up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Where a process is to die, by steps of its own kind.
+/// The step at which a process dies, of a type of steps of its own.
 #[derive(Clone, Debug)]
 pub struct FaultPoints<S>(Option<Arc<Armed<S>>>);
 
 #[derive(Debug)]
 struct Armed<S> {
     step: S,
-    /// Passings before the one.
+    /// Passes of the step that do not trigger the fault.
     left: AtomicU32,
 }
 
@@ -24,12 +26,12 @@ impl<S> Default for FaultPoints<S> {
 }
 
 impl<S: PartialEq> FaultPoints<S> {
-    /// One that is due at a passing of a step, counted from 1; all clones count together.
+    /// A fault point that triggers at a given pass of a step, counted from 1; all clones share one count.
     pub fn at(step: S, passing: u32) -> Self {
         Self(Some(Arc::new(Armed { step, left: AtomicU32::new(passing.saturating_sub(1)) })))
     }
 
-    /// Notes that a step is passed; true if the process is to die now.
+    /// Records that a step is passed; true if the process must die now.
     pub fn is_due(&self, step: &S) -> bool {
         let Some(armed) = self.0.as_deref().filter(|armed| armed.step == *step) else { return false };
         let count = |left: u32| left.checked_sub(1);
@@ -37,7 +39,7 @@ impl<S: PartialEq> FaultPoints<S> {
     }
 }
 
-/// An enum of steps with the list of all of them, so that a test can go through it.
+/// Declares an enum of steps and the list of all its variants, so that a test can iterate over it.
 #[macro_export]
 macro_rules! steps {
     ($(#[$meta:meta])* $visibility:vis enum $name:ident { $($(#[$doc:meta])* $step:ident,)+ }) => {
@@ -49,7 +51,7 @@ macro_rules! steps {
             /// Every step, in order.
             pub const ALL: &'static [Self] = &[$(Self::$step,)+];
 
-            /// The step of this name.
+            /// The step with this name.
             pub fn named(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|step| format!("{step:?}") == name)
             }

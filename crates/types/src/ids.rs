@@ -1,7 +1,8 @@
-//! Identifiers as types. A `String` id is a swap waiting to happen.
+// SPDX-License-Identifier: Apache-2.0
+//! Identifiers as types, so that the compiler catches swapped ids.
 //!
 //! EC2 ids are `prefix-` and 8 or 17 hexadecimal digits; ECS task ids are 32 hexadecimal digits; attachment and
-//! container ids are UUIDs. Fresh ids come from `Env`, never from here.
+//! container ids are UUIDs. This module makes no random ids; fresh ids come from `Env`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +10,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The text is not an id of the kind asked for.
+/// The text is not an id of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid id {given:?}: expected {expected}")]
 pub struct InvalidId {
-    /// What was given.
+    /// The given text.
     pub given: String,
-    /// The form that was expected, e.g. `vpc-...`.
+    /// The expected form, e.g. `vpc-...`.
     pub expected: &'static str,
 }
 
@@ -30,7 +31,7 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Checks the form and makes the id.
+            /// Parses the id and checks its form.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 let check: fn(&str) -> bool = $check;
                 if check(text) {
@@ -140,21 +141,21 @@ text_id!(/// A host (ECS container instance id): 32 hexadecimal digits, kept by 
     HostId, "32 hexadecimal digits", |text| text.len() == 32 && is_lower_hex(text));
 
 impl TaskId {
-    /// The id whose digits are `bits`.
+    /// The id with `bits` as its digits.
     pub fn from_bits(bits: u128) -> Self {
         Self(Arc::from(format!("{bits:032x}")))
     }
 }
 
 impl HostId {
-    /// The id whose digits are `bits`.
+    /// The id with `bits` as its digits.
     pub fn from_bits(bits: u128) -> Self {
         Self(Arc::from(format!("{bits:032x}")))
     }
 }
 
-/// Identity of a distinct set of security groups inside one VPC. Travels with packets (VXLAN-GBP), hence 16 bits;
-/// 0 means "nobody" and is never allocated.
+/// Identity of a distinct set of security groups inside one VPC. It travels with packets (VXLAN-GBP), hence 16 bits;
+/// 0 means "no set" and is never allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GroupSetId(pub u16);

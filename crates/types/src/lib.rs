@@ -1,7 +1,9 @@
-//! The vocabulary every room shares: identifiers, ARNs, address ranges, and the messages between server and node.
+// SPDX-License-Identifier: Apache-2.0
+//! The vocabulary that all crates share: identifiers, ARNs, address ranges, and the messages between server and node.
 //!
-//! Plain data only: no I/O, no clock, no randomness. What AWS puts on the wire lives in `berth-shapes`; what is stored
-//! lives in `berth-domain`. Here is what crosses the border between server, node and fabric.
+//! Plain data only: no I/O, no clock, no randomness. Shapes of the AWS API are in `berth-shapes`, stored records are
+//! in the crates of the rules. This crate holds the types that cross the border between server, node and fabric.
+#![deny(clippy::disallowed_methods)]
 
 pub mod admin;
 pub mod arn;

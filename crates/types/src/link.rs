@@ -1,7 +1,8 @@
-//! The stream between server and node: one JSON frame after the other, each with a 4-byte big-endian length before it.
+// SPDX-License-Identifier: Apache-2.0
+//! The stream between server and node: a sequence of JSON frames, each preceded by its length (4 bytes, big-endian).
 //!
 //! The node speaks first with `Hello`; the server answers with a complete intent, later with patches. Either side may
-//! drop the stream at any time: the next `Hello` starts over and nothing is lost.
+//! drop the stream at any time: the next `Hello` starts over and no state is lost.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin;
 use crate::intent::{HostIntent, IntentPatch};
-use crate::report::{EniReport, TaskReport};
+use crate::report::{EniReport, FlowTable, FreeSpace, RuntimeReport, TaskReport};
 use crate::{HostId, InstanceId};
 
 /// Version of this protocol; both ends refuse another.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Largest frame either side accepts, in bytes.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -28,11 +29,17 @@ pub enum ToServer {
     Task(Box<TaskReport>),
     /// An interface changed.
     Eni(EniReport),
-    /// The data path holds all that this generation asks for (tasks may still be on their way).
+    /// The free space of the data folder changed.
+    FreeSpace(FreeSpace),
+    /// The container runtime began or ceased to answer.
+    Runtime(RuntimeReport),
+    /// The data path holds everything that this generation asks for (tasks may still be starting).
     Programmed {
         /// Generation of the intent.
         generation: u64,
     },
+    /// The host's flow table after a sweep.
+    FlowTable(FlowTable),
     /// First and only frame of the command line on this connection; answered by one `ToNode::Admin`.
     Admin(admin::Request),
 }
@@ -41,16 +48,16 @@ pub enum ToServer {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToNode {
-    /// The whole intent; replaces what was held.
+    /// The whole intent; replaces the previous one.
     Intent {
         /// Its generation.
         generation: u64,
         /// The intent.
         intent: Box<HostIntent>,
     },
-    /// A step from the generation held. A node that holds another drops the stream and says `Hello` again.
+    /// A patch on the generation held. A node that holds another generation drops the stream and sends `Hello` again.
     Patch(Box<IntentPatch>),
-    /// The node is not welcome; the text says why and what to do. The stream ends.
+    /// The server refuses the node; the text gives the reason and the remedy. The stream ends.
     Refused {
         /// For the log.
         reason: String,
@@ -59,7 +66,7 @@ pub enum ToNode {
     Admin(Result<admin::Reply, String>),
 }
 
-/// Who a node is and what it holds right now.
+/// Identity of a node, and the state it holds at present.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
     /// `PROTOCOL_VERSION` of the node.
@@ -74,23 +81,26 @@ pub struct Hello {
     pub version: String,
     /// Version of containerd, e.g. `1.6.20`.
     pub runtime_version: String,
-    /// What it can hold.
+    /// Its capacity.
     pub capacity: Capacity,
     /// ECS attributes: capabilities (without value) and facts (with value).
     pub attributes: BTreeMap<String, Option<String>>,
-    /// Every task it knows.
+    /// Whether its container runtime answers; absent from nodes of 0.1.0, which do not check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<RuntimeReport>,
+    /// Every task known to the node.
     pub tasks: Vec<TaskReport>,
     /// Every interface plugged; any other is `Gone` for this host.
     pub enis: Vec<EniReport>,
 }
 
-/// What a host can hold.
+/// The capacity of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
     /// 1024 for each core.
     pub cpu_units: u32,
     /// Memory for tasks.
     pub memory_mib: u32,
-    /// Task interfaces at the same time.
+    /// Maximum number of task interfaces.
     pub enis: u32,
 }

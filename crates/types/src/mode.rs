@@ -1,4 +1,5 @@
-//! Network modes of tasks, and the ports of a host that lead into containers.
+// SPDX-License-Identifier: Apache-2.0
+//! Network modes of tasks, and the host's ports that are published for containers.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkMode {
-    /// An interface of the VPC for each task. What older journals mean, which name no mode.
+    /// An interface of the VPC for each task. The default for older journals, which name no mode.
     #[default]
     Awsvpc,
-    /// A bridge of the host, with published ports; what a task definition means that names no mode.
+    /// A bridge of the host, with published ports. The default for task definitions that name no mode.
     Bridge,
     /// The host's own interfaces.
     Host,
@@ -72,42 +73,42 @@ pub struct HostPort {
     pub port: u16,
 }
 
-/// A port of the host that leads to a port of a container.
+/// A port of the host that is forwarded to a port of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkBinding {
     /// Address of the host it is bound to; all of them when unspecified.
     pub bind_ip: Ipv4Addr,
-    /// Port in the container; of a range the first.
+    /// Port in the container; the first port of a range.
     pub container_port: u16,
-    /// Port of the host; of a range the first.
+    /// Port of the host; the first port of a range.
     pub host_port: u16,
     /// Protocol of both.
     pub protocol: Protocol,
-    /// Last port in the container, of a range; the ports of the host are as many.
+    /// Last port of a range in the container; the host's range has the same length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_container_port: Option<u16>,
 }
 
 impl NetworkBinding {
-    /// The ports of the host it takes.
+    /// The host's ports that it occupies.
     pub fn host_ports(&self) -> impl Iterator<Item = HostPort> + use<> {
         let (protocol, last) = (self.protocol, self.last_host_port());
         (self.host_port..=last).map(move |port| HostPort { protocol, port })
     }
 
-    /// The last port of the host it takes.
+    /// The last of the host's ports that it occupies.
     pub fn last_host_port(&self) -> u16 {
         let others = self.last_container_port.map_or(0, |last| last.saturating_sub(self.container_port));
         self.host_port.saturating_add(others)
     }
 }
 
-/// Another container of the task under a name.
+/// A link to another container of the task under an alias.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerLink {
     /// Name of the other container.
     pub container: String,
-    /// Name it has here.
+    /// The alias.
     pub alias: String,
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Addresses: hardware addresses, IPv4 ranges, VPC numbers.
 
 use std::fmt;
@@ -6,13 +7,13 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The text is not an address of the kind asked for.
+/// The text is not an address of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {kind} {given:?}")]
 pub struct InvalidAddress {
-    /// What was expected.
+    /// The expected kind.
     pub kind: &'static str,
-    /// What was given.
+    /// The given text.
     pub given: String,
 }
 
@@ -60,7 +61,7 @@ pub struct Ipv4Cidr {
 }
 
 impl Ipv4Cidr {
-    /// The range of `prefix` bits that holds `address`; `None` when the prefix is over 32.
+    /// The range of `prefix` bits that contains `address`; `None` when the prefix is over 32.
     pub fn containing(address: Ipv4Addr, prefix: u8) -> Option<Self> {
         (prefix <= 32).then(|| Self { network: Ipv4Addr::from_bits(address.to_bits() & mask(prefix)), prefix })
     }
@@ -129,7 +130,7 @@ impl fmt::Debug for Ipv4Cidr {
 
 impl FromStr for Ipv4Cidr {
     type Err = InvalidAddress;
-    /// Host bits are cleared, as EC2 does; compare `to_string()` with the input to see whether there were any.
+    /// Host bits are cleared, as in EC2; compare `to_string()` with the input to detect them.
     fn from_str(text: &str) -> Result<Self, InvalidAddress> {
         let invalid = || InvalidAddress { kind: "CIDR block", given: text.to_owned() };
         let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;

@@ -1,17 +1,18 @@
-//! What a node tells the server: the present state of a task or an interface, whole, every time.
+// SPDX-License-Identifier: Apache-2.0
+//! Reports of a node to the server: the complete present state of one task or interface in each.
 //!
-//! Reports may be lost, late or repeated; each one replaces what was said before about the same thing.
+//! Reports may be lost, late or repeated; each one replaces the earlier ones about the same task or interface.
 
 use serde::{Deserialize, Serialize};
 
 use crate::mode::NetworkBinding;
 use crate::{EniId, TaskId, TimestampMs};
 
-/// Where a task stands on its host.
+/// The phase of a task on its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStage {
-    /// The namespace and the interface are being made.
+    /// The namespace and the interface are being created.
     Provisioning,
     /// Images are pulled, containers created and started.
     Pending,
@@ -23,7 +24,7 @@ pub enum TaskStage {
     Stopped,
 }
 
-/// Why the node itself ended a task. A stop asked for by the server has no cause here.
+/// The node's reason to end a task. A stop requested by the server has no cause here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
@@ -34,7 +35,7 @@ pub enum StopCause {
     },
     /// A step before RUNNING failed; the text is the user's `stoppedReason`, e.g. `CannotPullContainerError: ...`.
     FailedToStart {
-        /// `ErrorName: what failed on which thing`.
+        /// `ErrorName: the step that failed and its object`.
         reason: String,
     },
 }
@@ -48,19 +49,19 @@ pub enum ContainerStatus {
     Pending,
     /// Started.
     Running,
-    /// Exited, or never to be started.
+    /// Exited, or will never be started.
     Stopped,
 }
 
-/// What a container's health check says, as AWS shows it.
+/// Result of a container's health check, as AWS shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum HealthStatus {
     /// It passed.
     Healthy,
-    /// It failed as often in a row as it may.
+    /// It failed as many times in a row as allowed.
     Unhealthy,
-    /// It has not been decided yet.
+    /// There is no result yet.
     Unknown,
 }
 
@@ -90,7 +91,7 @@ pub struct ContainerReport {
     pub exit_code: Option<i32>,
     /// Error text in AWS's words, e.g. `OutOfMemoryError: Container killed due to memory usage`.
     pub reason: Option<String>,
-    /// Ports of the host that lead to it, once it was started.
+    /// Ports of the host that are forwarded to it, once it has started.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub network_bindings: Vec<NetworkBinding>,
     /// Absent when it has no health check.
@@ -103,9 +104,9 @@ pub struct ContainerReport {
 pub struct TaskReport {
     /// Which task.
     pub task: TaskId,
-    /// How far it is.
+    /// Its phase.
     pub stage: TaskStage,
-    /// Set once the node decided to end it by itself.
+    /// Set once the node has decided to end it.
     pub stop: Option<StopCause>,
     /// All containers of the task, in order.
     pub containers: Vec<ContainerReport>,
@@ -117,6 +118,31 @@ pub struct TaskReport {
     pub execution_stopped_at: Option<TimestampMs>,
 }
 
+/// Free space of the data folder of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeSpace {
+    /// Free part in percent.
+    pub free_percent: u8,
+    /// Below this percentage the host gets no new tasks.
+    pub wanted_percent: u8,
+}
+
+impl FreeSpace {
+    /// True if the host gets no new tasks.
+    pub fn is_short(self) -> bool {
+        self.free_percent < self.wanted_percent
+    }
+}
+
+/// Whether the container runtime of a host answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeReport {
+    /// It answers.
+    pub healthy: bool,
+    /// Time of the last change between answering and not answering.
+    pub since: TimestampMs,
+}
+
 /// State of an interface on its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -125,7 +151,7 @@ pub enum EniState {
     Attached,
     /// Could not be plugged; the text names the step.
     Failed(String),
-    /// Not on this host (any more): its address may be given to somebody else.
+    /// Not on this host (any more): its address may be assigned again.
     Gone,
 }
 
@@ -136,4 +162,20 @@ pub struct EniReport {
     pub eni: EniId,
     /// Its state.
     pub state: EniState,
+}
+
+/// Use of a host's flow table. Interfaces pay for flows with rows: the first `floor` of each are its own, the others
+/// are shared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowTable {
+    /// Rows in use.
+    pub used: u32,
+    /// Rows there are.
+    pub max: u32,
+    /// Rows in use in the shared part.
+    pub shared_used: u32,
+    /// Rows in the shared part.
+    pub shared_max: u32,
+    /// Rows reserved for each interface.
+    pub floor: u32,
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Time as AWS writes it.
 
 use crate::TimestampMs;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Nanoseconds per call of the protocol steps: `cargo run --release -p berth-wire --example speed`.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

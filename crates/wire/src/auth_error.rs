@@ -1,8 +1,9 @@
-//! Why a request is not authenticated, and how each family of services says so.
+// SPDX-License-Identifier: Apache-2.0
+//! Reasons why a request is not authenticated, and their form in each family of services.
 
-use berth_shapes::{CommonErrorCode, Ec2ErrorCode, Protocol, Refusal, Service};
+use berth_shapes::{CommonErrorCode, Ec2ErrorCode, Protocol, Refusal};
 
-/// Why a request is not authenticated.
+/// Reason why a request is not authenticated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// There is no signature.
@@ -11,22 +12,22 @@ pub enum AuthError {
     /// The authorization cannot be read.
     #[error("{0}")]
     Incomplete(String),
-    /// Nobody has this access key.
+    /// No caller has this access key.
     #[error("The security token included in the request is invalid.")]
     UnknownKey,
-    /// The session token is absent, superfluous or not the one of the key.
+    /// The session token is missing, superfluous, or not the one of the key.
     #[error("The security token included in the request is invalid.")]
     WrongSessionToken,
-    /// The session is over.
+    /// The session has expired.
     #[error("The security token included in the request is expired")]
     ExpiredSession,
-    /// The signature's moment is too far from now, or a presigned request is over.
+    /// The signature's time is too far from now, or a presigned request has expired.
     #[error("{0}")]
     WrongTime(String),
     /// The scope names another region, service or day; or a header that must be signed is not.
     #[error("{0}")]
     WrongScope(String),
-    /// The signature is not the one of this request with this key.
+    /// The signature does not match this request and key.
     #[error(
         "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access \
          Key and signing method. Consult the service documentation for details."
@@ -35,9 +36,9 @@ pub enum AuthError {
 }
 
 impl AuthError {
-    /// The refusal, in the code and words of the service.
-    pub fn refusal(&self, service: Service) -> Refusal {
-        match service.protocol() {
+    /// The refusal, with the code and words of services of the protocol.
+    pub fn refusal(&self, protocol: Protocol) -> Refusal {
+        match protocol {
             Protocol::AwsJson11 => Refusal::new(self.json_code(), self.to_string()),
             Protocol::AwsQuery => Refusal::new(self.query_code(), self.to_string()),
             Protocol::Ec2Query => self.ec2_refusal(),
@@ -68,7 +69,7 @@ impl AuthError {
         }
     }
 
-    /// EC2 says little about who may be wrong with what: one code for key, token and signature.
+    /// EC2 does not reveal which part is wrong: it has one code for key, token and signature.
     fn ec2_refusal(&self) -> Refusal {
         match self {
             AuthError::Missing => Refusal::new(Ec2ErrorCode::MissingAuthenticationToken, self.to_string()),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Bytes in text protocols: standard base64 with padding.
 
 use base64::Engine as _;

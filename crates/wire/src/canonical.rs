@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The canonical request of SigV4 and the signature over it.
 //!
-//! Written here and not taken from the `aws-sigv4` crate, because that crate only signs. It adds `host` and
-//! `x-amz-date` to the signed headers, chooses the order of everything itself and writes the presigning parameters
-//! anew, so requests that a client signed differently (a `Date` header instead of `X-Amz-Date`, a signed set of its own,
-//! a query string with bytes the crate would spell differently) cannot be recomputed with it.
+//! This module does not use the `aws-sigv4` crate, because that crate only signs. It adds `host` and `x-amz-date` to
+//! the signed headers, chooses the order itself and rewrites the presigning parameters, so it cannot recompute requests
+//! that a client signed in another way (a `Date` header instead of `X-Amz-Date`, another set of signed headers, a query
+//! string with other escapes).
 
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -12,7 +13,7 @@ use crate::percent;
 use crate::request::RequestParts;
 use crate::scope::{ALGORITHM, Credential, TERMINATOR};
 
-/// How the query string enters the canonical request.
+/// Form of the query string in the canonical request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum QueryForm {
     /// Decoded and encoded again, as the specification says.
@@ -79,7 +80,7 @@ pub(crate) fn push_hex(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// Dot segments and doubled slashes are removed, then everything is encoded once more than it was sent.
+/// Dot segments and doubled slashes are removed, then everything is encoded once more than in the request.
 fn push_path(path: &str, out: &mut String) {
     let mut segments: Vec<&str> = Vec::new();
     for segment in path.split('/') {
@@ -103,7 +104,7 @@ fn push_path(path: &str, out: &mut String) {
 
 fn push_query(query: &str, form: QueryForm, out: &mut String) -> Option<()> {
     let mut pairs = Vec::new();
-    // botocore keeps the empty pair of `a=1&&b=2`; the specification knows none.
+    // botocore keeps the empty pair of `a=1&&b=2`; the specification has none.
     let keeps_empty = form == QueryForm::AsSent && !query.is_empty();
     for pair in query.split('&').filter(|pair| keeps_empty || !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -127,7 +128,7 @@ fn push_query(query: &str, form: QueryForm, out: &mut String) -> Option<()> {
     Some(())
 }
 
-/// `+` is a space, here as where the parameters are read; otherwise two requests with one signature could differ.
+/// `+` is a space, as for the reader of the parameters; otherwise two requests with one signature could differ.
 fn normalised(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     percent::encode(&percent::decode(text)?, &mut out);
@@ -154,7 +155,7 @@ fn push_header(parts: &RequestParts<'_>, name: &str, out: &mut String) -> Option
     Some(())
 }
 
-/// Without white space at the ends, and with one space for each run inside.
+/// The text without white space at the ends, and with one space for each run inside.
 fn push_collapsed(value: &str, out: &mut String) {
     for (index, word) in value.split_ascii_whitespace().enumerate() {
         if index > 0 {

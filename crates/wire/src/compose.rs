@@ -1,19 +1,19 @@
-//! Requests as a client writes them: for the command line, tests and benchmarks. The other direction of `route`.
+// SPDX-License-Identifier: Apache-2.0
+//! Requests from the client's side: for the command line, tests and benchmarks. The inverse of `route`.
 
 use berth_shapes::{Input, Operation, Protocol, Structure, View};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 
 use crate::percent;
-use crate::route::{ECS_TARGET, version};
 use crate::{blob, encode_json, instant};
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// An unsigned request for the operation of `input`, to this host (`name:port`). `None` when the host is not one.
+/// An unsigned request for the operation of `input`, to this host (`name:port`). `None` when the host is invalid.
 pub fn compose<I: Input>(input: &I, host: &str) -> Option<http::Request<Bytes>> {
     let operation = I::OPERATION.row();
-    let (content_type, body) = match operation.protocol {
+    let (content_type, body) = match operation.protocol() {
         Protocol::AwsJson11 => {
             let mut body = Vec::new();
             encode_json::structure(input, &mut body);
@@ -29,17 +29,17 @@ pub fn compose<I: Input>(input: &I, host: &str) -> Option<http::Request<Bytes>> 
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_str(host).ok()?);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    if operation.protocol == Protocol::AwsJson11 {
-        let target = format!("{ECS_TARGET}.{}", operation.name);
+    if operation.protocol() == Protocol::AwsJson11 {
+        let target = format!("{}.{}", operation.service.facts().target, operation.name);
         headers.insert(TARGET, HeaderValue::from_str(&target).ok()?);
     }
     Some(request)
 }
 
 fn form(operation: &Operation, input: &dyn Structure) -> String {
-    let mut form = Form { out: String::with_capacity(256), ec2: operation.protocol == Protocol::Ec2Query };
+    let mut form = Form { out: String::with_capacity(256), ec2: operation.protocol() == Protocol::Ec2Query };
     form.put("Action", operation.name);
-    form.put("Version", version(operation.service));
+    form.put("Version", operation.service.facts().version);
     form.structure("", input);
     form.out
 }
@@ -82,7 +82,7 @@ impl Form {
             }
             View::Blob(value) => self.put(key, &blob::encode(value)),
             View::Structure(value) => self.structure(key, value),
-            // As awsQuery writes it; without it the list would be taken as not given.
+            // The form of awsQuery; without it the list would count as absent.
             View::List(list) if list.is_empty() => self.put(key, ""),
             View::List(list) => {
                 let prefix = if item.is_empty() { key.to_owned() } else { format!("{key}.{item}") };

@@ -1,7 +1,9 @@
-//! Reading JSON into an input. Streaming: no intermediate tree.
+// SPDX-License-Identifier: Apache-2.0
+//! Decodes JSON into an input, as a stream without an intermediate tree.
 //!
-//! As on AWS, members nobody knows are ignored, `null` means absent, and a number stands for its text where text is due
-//! (`"cpu": 256`). The other way round too: `"count": "2"`. Everything else of the wrong type is refused by name.
+//! As on AWS, unknown members are ignored, `null` means absent, and a number is accepted as text where text is expected
+//! (`"cpu": 256`). Text is accepted for a number too: `"count": "2"`. Any other value of the wrong type is refused by
+//! name.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,7 +23,7 @@ pub(crate) fn fill(input: &mut dyn Structure, body: &[u8]) -> Result<(), Refusal
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let mut trouble = None;
-    let seed = Fill { place: Place::Whole(input), depth: 0, trouble: &mut trouble };
+    let seed = Fill { place: Target::Whole(input), depth: 0, trouble: &mut trouble };
     let read = seed.deserialize(&mut reader).and_then(|()| reader.end());
     match (read, trouble) {
         (Ok(()), _) => Ok(()),
@@ -35,39 +37,39 @@ fn refusal(message: String) -> Refusal {
     Refusal::new(CommonErrorCode::SerializationException, message)
 }
 
-/// A value of the wrong kind, and where it stands.
+/// A value of the wrong kind, and its position.
 struct Trouble {
     path: String,
     what: String,
 }
 
-/// Where a value goes. It is opened only when the value turns out not to be `null`.
-enum Place<'s> {
+/// Destination of a value. It is opened only when the value is not `null`.
+enum Target<'s> {
     Whole(&'s mut dyn Structure),
     Member(&'s mut dyn Structure, usize),
     Item(&'s mut dyn List),
     Entry(&'s mut dyn Map, &'s str),
 }
 
-impl<'s> Place<'s> {
+impl<'s> Target<'s> {
     fn open(self) -> Option<Slot<'s>> {
         match self {
-            Place::Whole(structure) => Some(Slot::Structure(structure)),
-            Place::Member(structure, index) => structure.slot(index),
-            Place::Item(list) => Some(list.push()),
-            Place::Entry(map, key) => Some(map.entry(key)),
+            Target::Whole(structure) => Some(Slot::Structure(structure)),
+            Target::Member(structure, index) => structure.slot(index),
+            Target::Item(list) => Some(list.push()),
+            Target::Entry(map, key) => Some(map.entry(key)),
         }
     }
 }
 
 struct Fill<'s, 't> {
-    place: Place<'s>,
+    place: Target<'s>,
     depth: usize,
     trouble: &'t mut Option<Trouble>,
 }
 
 impl<'s> Fill<'s, '_> {
-    /// The place of a scalar, or the refusal of a value that is not of its kind.
+    /// The destination of a scalar, or the refusal of a value of the wrong kind.
     fn scalar<E: serde::de::Error>(self, put: impl FnOnce(Slot<'s>) -> Result<(), Misfit>) -> Result<(), E> {
         let Some(slot) = self.place.open() else { return Err(E::custom("no such member")) };
         put(slot).map_err(|misfit| {
@@ -81,7 +83,7 @@ impl<'s> Fill<'s, '_> {
     }
 }
 
-/// A value of one kind where another is due, in the words of AWS.
+/// The error for a value of the wrong kind, in the words of AWS.
 struct Misfit {
     found: &'static str,
     due: Kind,
@@ -153,7 +155,7 @@ impl Number {
         match self {
             Number::Whole(number) => Some(number),
             Number::Huge(_) => None,
-            // Beyond 2^53 a double no longer says which integer was meant.
+            // Beyond 2^53 a double does not identify one integer.
             Number::Real(number) if number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0 => {
                 Some(number as i64)
             }
@@ -169,7 +171,7 @@ impl Number {
         }
     }
 
-    /// Seconds since the epoch, with a fraction, as milliseconds.
+    /// Converts seconds since the epoch, with a fraction, to milliseconds.
     fn epoch_ms(self) -> Option<i64> {
         let ms = (self.real() * 1000.0).round();
         if ms.abs() <= 9_007_199_254_740_992.0 { Some(ms as i64) } else { None }
@@ -251,7 +253,7 @@ impl<'de> Visitor<'de> for Fill<'_, '_> {
         };
         loop {
             let index = list.len();
-            let seed = Fill { place: Place::Item(list), depth: depth + 1, trouble };
+            let seed = Fill { place: Target::Item(list), depth: depth + 1, trouble };
             match items.next_element_seed(seed) {
                 Ok(Some(())) => {}
                 Ok(None) => return Ok(()),
@@ -289,7 +291,7 @@ fn fill_members<'de, A: MapAccess<'de>>(
             *trouble = Some(Trouble { path: members[index].name.to_owned(), what: "Duplicate member".to_owned() });
             return Err(A::Error::custom("duplicate"));
         }
-        let seed = Fill { place: Place::Member(structure, index), depth: depth + 1, trouble };
+        let seed = Fill { place: Target::Member(structure, index), depth: depth + 1, trouble };
         if let Err(error) = entries.next_value_seed(seed) {
             prefix(trouble, members[index].name);
             return Err(error);
@@ -305,7 +307,7 @@ fn fill_entries<'de, A: MapAccess<'de>>(
     trouble: &mut Option<Trouble>,
 ) -> Result<(), A::Error> {
     while let Some(key) = entries.next_key_seed(Key)? {
-        let seed = Fill { place: Place::Entry(map, &key), depth: depth + 1, trouble };
+        let seed = Fill { place: Target::Entry(map, &key), depth: depth + 1, trouble };
         if let Err(error) = entries.next_value_seed(seed) {
             prefix(trouble, &key);
             return Err(error);
@@ -314,7 +316,7 @@ fn fill_entries<'de, A: MapAccess<'de>>(
     Ok(())
 }
 
-/// A list or structure where something else is due, or one level too deep.
+/// A list or structure where another kind is expected, or one level too deep.
 fn start_of<E: serde::de::Error>(
     found: &str,
     depth: usize,
@@ -362,7 +364,7 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// Reads over a member nobody knows, but not deeper than values may nest.
+/// Skips an unknown member, but not deeper than values may nest.
 struct Skip<'t> {
     depth: usize,
     trouble: &'t mut Option<Trouble>,

@@ -1,4 +1,5 @@
-//! Reading form parameters into an input: EC2's dialect (flat lists, unknown names refused) and awsQuery's
+// SPDX-License-Identifier: Apache-2.0
+//! Decodes form parameters into an input: EC2's dialect (flat lists, unknown names refused) and awsQuery's
 //! (`X.member.1`, unknown names ignored).
 
 use berth_shapes::{CommonErrorCode, Ec2ErrorCode, List, Map, Protocol, Refusal, Slot, Structure, Timestamp};
@@ -35,7 +36,7 @@ pub(crate) fn fill(input: &mut dyn Structure, parameters: &[Parameter<'_>], prot
     if reader.ec2 { required(input) } else { Ok(()) }
 }
 
-/// EC2 refuses a request without a required top-level parameter before it looks at anything else.
+/// EC2 refuses a request without a required top-level parameter before it checks anything else.
 fn required(input: &dyn Structure) -> Result<(), Refusal> {
     let members = input.shape().members;
     match members.iter().enumerate().find(|(index, member)| member.required && input.member(*index).is_none()) {

@@ -1,4 +1,5 @@
-//! Answers as bytes: results and refusals, in the form of the service that was asked.
+// SPDX-License-Identifier: Apache-2.0
+//! Encodes results and refusals in the form of the addressed service.
 
 use berth_shapes::{Operation, Protocol, Refusal, Service, Structure};
 use bytes::Bytes;
@@ -8,16 +9,18 @@ use crate::{encode_json, encode_xml};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const XML_DECLARATION: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n";
-const EC2_NAMESPACE: &str = "http://ec2.amazonaws.com/doc/2016-11-15/";
-const STS_NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// What refusals look like to the client that asked.
+/// Form of refusals for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorForm {
     /// `{"__type":..,"message":..}`
     Json,
+    /// A map with `__type` and `message` in CBOR.
+    Cbor,
     /// `<Response><Errors><Error>..`
     Ec2,
+    /// `<Error>..`, the root of S3.
+    S3,
     /// `<ErrorResponse xmlns=..><Error><Type>..`
     Query {
         /// The XML namespace of the service.
@@ -31,14 +34,14 @@ impl ErrorForm {
         match service.protocol() {
             Protocol::AwsJson11 => ErrorForm::Json,
             Protocol::Ec2Query => ErrorForm::Ec2,
-            Protocol::AwsQuery => ErrorForm::Query { namespace: STS_NAMESPACE },
+            Protocol::AwsQuery => ErrorForm::Query { namespace: service.facts().namespace },
         }
     }
 }
 
 /// The answer to an operation that succeeded.
 pub fn encode(operation: &Operation, output: &dyn Structure, request_id: &str) -> http::Response<Bytes> {
-    match operation.protocol {
+    match operation.protocol() {
         Protocol::AwsJson11 => {
             let mut body = Vec::with_capacity(512);
             if operation.has_output {
@@ -48,10 +51,10 @@ pub fn encode(operation: &Operation, output: &dyn Structure, request_id: &str) -
         }
         Protocol::Ec2Query => {
             let mut body = String::with_capacity(1024);
-            let root = response_root(operation, EC2_NAMESPACE, &mut body);
+            let root = response_root(operation, &mut body);
             encode_xml::leaf("requestId", request_id, &mut body);
             if operation.has_output {
-                encode_xml::members(output, operation.protocol, &mut body);
+                encode_xml::members(output, operation.protocol(), &mut body);
             } else {
                 encode_xml::leaf("return", "true", &mut body);
             }
@@ -60,10 +63,10 @@ pub fn encode(operation: &Operation, output: &dyn Structure, request_id: &str) -
         }
         Protocol::AwsQuery => {
             let mut body = String::with_capacity(1024);
-            let root = response_root(operation, STS_NAMESPACE, &mut body);
+            let root = response_root(operation, &mut body);
             if !operation.result_wrapper.is_empty() {
                 encode_xml::open(operation.result_wrapper, &mut body);
-                encode_xml::members(output, operation.protocol, &mut body);
+                encode_xml::members(output, operation.protocol(), &mut body);
                 encode_xml::close(operation.result_wrapper, &mut body);
             }
             encode_xml::open("ResponseMetadata", &mut body);
@@ -96,6 +99,24 @@ pub fn encode_refusal(form: ErrorForm, refusal: &Refusal, request_id: &str) -> h
             body.push(b'}');
             answer(status, "application/x-amz-json-1.1", request_id, body)
         }
+        ErrorForm::Cbor => {
+            let mut body = vec![0xa2];
+            for text in ["__type", refusal.code.code(), "message", &refusal.message] {
+                cbor_text(text, &mut body);
+            }
+            let mut response = answer(status, "application/cbor", request_id, body);
+            response.headers_mut().insert("smithy-protocol", HeaderValue::from_static("rpc-v2-cbor"));
+            response
+        }
+        ErrorForm::S3 => {
+            let mut body = String::from(XML_DECLARATION);
+            body.push_str("<Error>");
+            encode_xml::leaf("Code", refusal.code.code(), &mut body);
+            encode_xml::leaf("Message", &refusal.message, &mut body);
+            encode_xml::leaf("RequestId", request_id, &mut body);
+            body.push_str("</Error>");
+            answer(status, "application/xml", request_id, body.into_bytes())
+        }
         ErrorForm::Ec2 => {
             let mut body = String::from(XML_DECLARATION);
             body.push_str("<Response><Errors><Error>");
@@ -121,16 +142,31 @@ pub fn encode_refusal(form: ErrorForm, refusal: &Refusal, request_id: &str) -> h
     }
 }
 
-/// Opens `<OpResponse xmlns="..">` and gives its name.
-fn response_root(operation: &Operation, namespace: &str, body: &mut String) -> String {
+/// A text string of RFC 8949, with the shortest length.
+fn cbor_text(text: &str, body: &mut Vec<u8>) {
+    const TEXT: u8 = 3 << 5;
+    match text.len() {
+        length @ 0..=23 => body.push(TEXT | length as u8),
+        length @ 24..=0xff => body.extend([TEXT | 24, length as u8]),
+        length @ 0x100..=0xffff => body.extend([TEXT | 25, (length >> 8) as u8, length as u8]),
+        length => {
+            body.push(TEXT | 27);
+            body.extend((length as u64).to_be_bytes());
+        }
+    }
+    body.extend_from_slice(text.as_bytes());
+}
+
+/// Opens `<OpResponse xmlns="..">` and returns its name.
+fn response_root(operation: &Operation, body: &mut String) -> String {
     let root = format!("{}Response", operation.name);
-    if operation.protocol == Protocol::Ec2Query {
+    if operation.protocol() == Protocol::Ec2Query {
         body.push_str(XML_DECLARATION);
     }
     body.push('<');
     body.push_str(&root);
     body.push_str(" xmlns=\"");
-    body.push_str(namespace);
+    body.push_str(operation.service.facts().namespace);
     body.push_str("\">");
     root
 }
@@ -140,7 +176,7 @@ fn answer(status: StatusCode, content_type: &'static str, request_id: &str, body
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    // A request id that cannot stand in a header would be our own mistake; the body still carries it.
+    // A request id that cannot stand in a header would be a fault of ours; the body still carries it.
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }

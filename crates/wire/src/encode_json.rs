@@ -1,4 +1,5 @@
-//! Writing values as JSON: absent members are omitted, moments are seconds since the epoch with a fraction.
+// SPDX-License-Identifier: Apache-2.0
+//! Encodes values as JSON: absent members are omitted, times are seconds since the epoch with a fraction.
 
 use berth_shapes::{Structure, View};
 
@@ -68,7 +69,7 @@ fn view(value: View<'_>, out: &mut Vec<u8>) {
 }
 
 fn scalar<T: serde::Serialize>(value: &T, out: &mut Vec<u8>) {
-    // Writing a scalar to memory has no way to fail; infinities, which JSON lacks, become null.
+    // Writing a scalar to memory cannot fail; infinities, which JSON lacks, become null.
     let written = serde_json::to_writer(out, value);
     debug_assert!(written.is_ok());
 }

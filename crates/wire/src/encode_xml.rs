@@ -1,4 +1,5 @@
-//! Writing values as XML, in EC2's dialect (`<vpcSet><item>`) and awsQuery's (`<Tags><member>`).
+// SPDX-License-Identifier: Apache-2.0
+//! Encodes values as XML, in EC2's dialect (`<vpcSet><item>`) and awsQuery's (`<Tags><member>`).
 
 use std::fmt::Write as _;
 

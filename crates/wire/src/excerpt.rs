@@ -1,4 +1,5 @@
-//! Client text in refusals: enough to recognise it, never a megabyte of it.
+// SPDX-License-Identifier: Apache-2.0
+//! Client text in refusals, cut to a bounded length.
 
 /// The longest piece of client text in a refusal, in bytes.
 const EXCERPT_MAX_BYTES: usize = 160;

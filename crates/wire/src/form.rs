@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Parameters of the query protocols: `Filter.1.Value.2=x`, from the query string and the form body.
 //!
-//! They are kept as a flat list, sorted so that everything below one prefix stands together (indexes by number).
-//! Reading a nested value is then a walk over a slice; no tree is built, and nothing is allocated by index.
+//! Parameters are a flat list, sorted so that all parameters below one prefix are adjacent (indexes by number). Reading
+//! a nested value is a walk over a slice; no tree is built, and nothing is allocated by index.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -16,7 +17,7 @@ pub(crate) struct Parameter<'a> {
     pub(crate) value: Cow<'a, str>,
 }
 
-/// Why the parameters could not be read.
+/// Reason why the parameters could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FormError {
     #[error("The query string is malformed: it is not UTF-8.")]
@@ -57,7 +58,7 @@ fn read<'a>(text: &'a str, found: &mut Vec<Parameter<'a>>) -> Result<(), FormErr
     Ok(())
 }
 
-/// Indexes by number, everything else by its bytes, a prefix before what it begins.
+/// Compares indexes by number, everything else by bytes; a prefix sorts before longer keys.
 fn by_segments(a: &str, b: &str) -> Ordering {
     let (mut left, mut right) = (a.split('.'), b.split('.'));
     loop {
@@ -82,7 +83,7 @@ fn by_segments(a: &str, b: &str) -> Ordering {
 pub(crate) struct Group<'p, 'a> {
     /// The shared segment.
     pub(crate) segment: &'p str,
-    /// Where the segment ends in every key of the group.
+    /// End of the segment in every key of the group.
     pub(crate) end: usize,
     /// The parameters.
     pub(crate) parameters: &'p [Parameter<'a>],

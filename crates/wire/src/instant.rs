@@ -1,4 +1,5 @@
-//! Moments as text: ISO 8601 (extended and basic) and the HTTP date. Pure arithmetic on milliseconds; no clock here.
+// SPDX-License-Identifier: Apache-2.0
+//! Times as text: ISO 8601 (extended and basic) and the HTTP date. Pure arithmetic on milliseconds, without a clock.
 
 use std::fmt::Write as _;
 
@@ -135,7 +136,7 @@ fn epoch_s(civil: &Civil) -> Option<i64> {
     if !real {
         return None;
     }
-    // Years begin in March, so that the leap day is the last of its year (Hinnant, "days_from_civil").
+    // Years begin in March here, so that the leap day is the last of its year (Hinnant, "days_from_civil").
     let year = if civil.month <= 2 { civil.year - 1 } else { civil.year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);

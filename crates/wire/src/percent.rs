@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Percent-encoding as SigV4 and form bodies use it (RFC 3986 unreserved characters stay, everything else is encoded).
 
 use std::borrow::Cow;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// Decodes; `+` is a space, `%` without two hex digits stands for itself. `None` when the result is not UTF-8.
+/// Decodes; `+` is a space, and `%` without two hex digits is kept. `None` when the result is not UTF-8.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
     let special = |byte: &u8| matches!(byte, b'%' | b'+');
     let bytes = text.as_bytes();
@@ -39,7 +40,7 @@ pub(crate) fn encode(text: &str, out: &mut String) {
     encode_except(text, b"", out);
 }
 
-/// Appends the encoded text; the bytes in `kept` stay as they are.
+/// Appends the encoded text; the bytes in `kept` are not encoded.
 pub(crate) fn encode_except(text: &str, kept: &[u8], out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || kept.contains(&byte) {

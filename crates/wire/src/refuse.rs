@@ -1,8 +1,9 @@
-//! Refusals that any operation can meet, in the code of the service that was asked.
+// SPDX-License-Identifier: Apache-2.0
+//! Refusals that any operation can return, with the code of the addressed service.
 
 use berth_shapes::{CommonErrorCode, Ec2ErrorCode, ErrorCode, Operation, Protocol, Refusal, Service, ecs};
 
-/// We or the machine failed. The words are for the caller; the cause belongs in the log.
+/// Berth or the machine failed. The message is for the caller; the cause belongs in the log.
 pub fn internal_failure(service: Service) -> Refusal {
     let code: ErrorCode = match service.protocol() {
         Protocol::AwsJson11 => ecs::ErrorCode::ServerException.into(),
@@ -12,7 +13,7 @@ pub fn internal_failure(service: Service) -> Refusal {
     Refusal::new(code, "An internal error has occurred")
 }
 
-/// We cannot answer now; trying again may help.
+/// The server cannot answer now; a retry may succeed.
 pub fn unavailable(service: Service) -> Refusal {
     let code: ErrorCode = match service.protocol() {
         Protocol::AwsJson11 => CommonErrorCode::ServiceUnavailableException.into(),
@@ -33,10 +34,10 @@ pub fn throttled(service: Service) -> Refusal {
     Refusal::new(code, words)
 }
 
-/// IAM says no. `why` ends the sentence, such as `because no identity-based policy allows the ecs:RunTask action`.
+/// Access denied. `why` ends the sentence, such as `because no identity-based policy allows the ecs:RunTask action`.
 pub fn access_denied(operation: &Operation, caller_arn: &str, action: &str, resource: &str, why: &str) -> Refusal {
     let words = format!("User: {caller_arn} is not authorized to perform: {action} on resource: {resource} {why}");
-    match operation.protocol {
+    match operation.protocol() {
         Protocol::AwsJson11 => Refusal::new(CommonErrorCode::AccessDeniedException, words),
         Protocol::AwsQuery => Refusal::new(CommonErrorCode::AccessDenied, words),
         Protocol::Ec2Query => Refusal::new(

@@ -1,4 +1,5 @@
-//! A request as bytes: what the front door hands in, and the limits everything here keeps.
+// SPDX-License-Identifier: Apache-2.0
+//! A request as bytes: the input of this crate, and its limits.
 
 use http::{HeaderMap, Method, Uri};
 

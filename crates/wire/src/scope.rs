@@ -1,4 +1,5 @@
-//! The credential a request claims to be signed with: `AKID/20261123/us-west-2/ecs/aws4_request`.
+// SPDX-License-Identifier: Apache-2.0
+//! The credential that a request claims: `AKID/20261123/us-west-2/ecs/aws4_request`.
 
 use std::borrow::Cow;
 
@@ -24,7 +25,7 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// What the request claims in its `Authorization` header or its query string.
+    /// The claim of the request in its `Authorization` header or its query string.
     pub fn claimed(parts: &RequestParts<'_>) -> Option<Credential> {
         match parts.header("authorization") {
             Some(header) => {

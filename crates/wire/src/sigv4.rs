@@ -1,9 +1,10 @@
-//! SigV4: verifying who signed a request, and signing requests.
+// SPDX-License-Identifier: Apache-2.0
+//! SigV4: verifies signatures of requests, and signs requests.
 //!
-//! Both forms are verified, the `Authorization` header and the presigned query string. The body always enters by its
-//! hash; unsigned payloads exist only for S3. Signatures and session tokens are compared in constant time. There is no
-//! clock here: the caller says what time it is.
-//! Not here: what the key's owner may do (IAM), and SigV4a, which no service here accepts.
+//! Both forms are verified, the `Authorization` header and the presigned query string. The body enters only as its
+//! hash; unsigned payloads exist only for S3. Signatures and session tokens are compared in constant time. The caller
+//! passes the time; there is no clock here. Not here: authorisation of the key's owner (IAM), and SigV4a, which no
+//! service here accepts.
 
 use std::borrow::Cow;
 
@@ -17,7 +18,7 @@ use crate::request::RequestParts;
 pub use crate::scope::Credential;
 use crate::scope::{ALGORITHM, field, query_value};
 
-/// How far the signature's moment may be from now.
+/// The largest difference between the signature's time and now.
 const SKEW_MS: i64 = 5 * 60 * 1000;
 /// The longest life of a presigned request.
 const EXPIRES_MAX_S: i64 = 604_800;
@@ -34,12 +35,12 @@ pub struct Secret {
     pub session: Option<Session>,
 }
 
-/// What temporary credentials carry besides key id and secret.
+/// The additional part of temporary credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Session {
     /// The session token, which the client must send.
     pub token: String,
-    /// When the session is over, in milliseconds since the epoch.
+    /// The end of the session, in milliseconds since the epoch.
     pub expires_ms: i64,
 }
 
@@ -50,7 +51,7 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Where a request must have been signed for.
+/// The scope a request must be signed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint<'a> {
     /// The region.
@@ -59,7 +60,7 @@ pub struct Endpoint<'a> {
     pub service: &'a str,
 }
 
-/// Verifies the signature; gives the access key id that signed.
+/// Verifies the signature; returns the access key id that signed.
 pub fn verify(
     parts: &RequestParts<'_>,
     lookup_secret: &dyn Fn(&str) -> Option<Secret>,
@@ -67,11 +68,7 @@ pub fn verify(
     endpoint: Endpoint<'_>,
 ) -> Result<String, AuthError> {
     let claim = Claim::read(parts)?;
-    claim.check_time(now_ms)?;
-    claim.check_scope(endpoint)?;
-    claim.check_signed_headers(parts)?;
-    let secret = lookup_secret(&claim.credential.access_key_id).ok_or(AuthError::UnknownKey)?;
-    claim.check_session(&secret, now_ms)?;
+    let secret = claim.check_head(parts, lookup_secret, now_ms, endpoint)?;
     for form in [QueryForm::Normalised, QueryForm::AsSent] {
         let request = canonical_request(parts, &claim.signed_headers, form).ok_or(AuthError::WrongSignature)?;
         let right = signature(&secret.secret_access_key, &claim.credential, &claim.amz_date, &request);
@@ -80,7 +77,7 @@ pub fn verify(
         if bool::from(hex.as_bytes().ct_eq(claim.signature.as_bytes())) {
             return Ok(claim.credential.access_key_id);
         }
-        // Without a query string the two forms are one.
+        // Without a query string both forms are equal.
         if parts.uri.query().is_none() {
             break;
         }
@@ -88,12 +85,25 @@ pub fn verify(
     Err(AuthError::WrongSignature)
 }
 
-/// What a request says about its signature.
+/// Checks everything in the head, for the service it names: time, region, day, key and session. Only the body shows
+/// whether the signature is right.
+pub fn check_head(
+    parts: &RequestParts<'_>,
+    lookup_secret: &dyn Fn(&str) -> Option<Secret>,
+    now_ms: i64,
+    region: &str,
+) -> Result<(), AuthError> {
+    let claim = Claim::read(parts)?;
+    let endpoint = Endpoint { region, service: &claim.credential.service };
+    claim.check_head(parts, lookup_secret, now_ms, endpoint).map(drop)
+}
+
+/// The signature's data in a request.
 struct Claim<'a> {
     credential: Credential,
     signed_headers: Cow<'a, str>,
     signature: Cow<'a, str>,
-    /// The moment as it enters the string to sign.
+    /// The time as in the string to sign.
     amz_date: String,
     signed_at_ms: i64,
     /// Present for presigned requests.
@@ -166,6 +176,22 @@ impl<'a> Claim<'a> {
         })
     }
 
+    /// The secret for the verification, when nothing else in the head is wrong.
+    fn check_head(
+        &self,
+        parts: &RequestParts<'_>,
+        lookup_secret: &dyn Fn(&str) -> Option<Secret>,
+        now_ms: i64,
+        endpoint: Endpoint<'_>,
+    ) -> Result<Secret, AuthError> {
+        self.check_time(now_ms)?;
+        self.check_scope(endpoint)?;
+        self.check_signed_headers(parts)?;
+        let secret = lookup_secret(&self.credential.access_key_id).ok_or(AuthError::UnknownKey)?;
+        self.check_session(&secret, now_ms)?;
+        Ok(secret)
+    }
+
     fn check_time(&self, now_ms: i64) -> Result<(), AuthError> {
         let life_ms = self.expires_s.map_or(SKEW_MS, |seconds| seconds * 1000);
         let (signed, now) = (&self.amz_date, instant::basic(now_ms));
@@ -188,7 +214,7 @@ impl<'a> Claim<'a> {
     fn check_scope(&self, endpoint: Endpoint<'_>) -> Result<(), AuthError> {
         let Credential { date, region, service, .. } = &self.credential;
         let mut words = Vec::new();
-        // The global endpoint of STS lives in us-east-1, and clients that were told to use it sign for there.
+        // The global endpoint of STS is in us-east-1, and clients configured for it sign for that region.
         let is_global = endpoint.service == "sts" && region == "us-east-1";
         if region != endpoint.region && !is_global {
             words.push("Credential should be scoped to a valid region.".to_owned());
@@ -207,7 +233,7 @@ impl<'a> Claim<'a> {
         if words.is_empty() { Ok(()) } else { Err(AuthError::WrongScope(words.join(" "))) }
     }
 
-    /// What is not signed could be changed on the way: the host, the operation, the moment.
+    /// An unsigned part could be changed in transit: the host, the operation and the time must be signed.
     fn check_signed_headers(&self, parts: &RequestParts<'_>) -> Result<(), AuthError> {
         let is_signed = |name: &str| self.signed_headers.split(';').any(|signed| signed == name);
         if !is_signed("host") {
@@ -238,11 +264,11 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Headers that need no signature: the token is compared with the session's, the others decide nothing.
+/// Headers that need no signature: the token is compared with the session's, the others have no effect.
 const UNSIGNED_HEADERS: &[&str] =
     &["x-amz-security-token", "x-amz-user-agent", "x-amz-content-sha256", "x-amz-signature"];
 
-/// The moment of a request signed in its header: as it is signed, in milliseconds, and the header that says it.
+/// The time of a request signed in its header: as signed, in milliseconds, and the name of its header.
 fn header_date(parts: &RequestParts<'_>) -> Result<(String, i64, &'static str), AuthError> {
     if let Some(text) = parts.header(AMZ_DATE.as_str()) {
         let ms = instant::parse_basic(text).ok_or_else(bad_date)?;
@@ -282,7 +308,7 @@ pub struct SigningKey {
     pub session_token: Option<String>,
 }
 
-/// A request could not be signed because a part of it cannot stand in a header.
+/// A request could not be signed because a part of it is not a valid header value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request cannot be signed: its host, a signed header or a credential is absent or not printable ASCII")]
 pub struct Unsignable;

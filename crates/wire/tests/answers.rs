@@ -1,4 +1,5 @@
-//! What answers look like on the wire.
+// SPDX-License-Identifier: Apache-2.0
+//! The encoding of answers.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! How requests are read: which operation, which input, and what is refused in which words.
+// SPDX-License-Identifier: Apache-2.0
+//! The decoding of requests: operation, input, and refusals.
 #![allow(clippy::unwrap_used)]
 
 use berth_shapes::{Input, OPERATIONS, ec2, ecs};
@@ -36,7 +37,9 @@ fn unroutable(request: &http::Request<Vec<u8>>, expect: Expect) {
     let Unroutable { form, refusal } = route(&RequestParts::of(request)).unwrap_err();
     let form = match form {
         ErrorForm::Json => "json",
+        ErrorForm::Cbor => "cbor",
         ErrorForm::Ec2 => "ec2",
+        ErrorForm::S3 => "s3",
         ErrorForm::Query { namespace } => namespace,
     };
     expect.assert_eq(&format!("{} {refusal}\nas {form}\n", refusal.code.http_status()));
@@ -303,45 +306,45 @@ fn requests_for_nobody_are_refused_in_a_form_the_client_reads() {
     unroutable(
         &json("CreateService", b"{}"),
         expect![[r#"
-        400 UnknownOperationException: The operation AmazonEC2ContainerServiceV20141113.CreateService is not known.
-        as json
-    "#]],
+            400 UnknownOperationException: Berth does not have the operation AmazonEC2ContainerServiceV20141113.CreateService; docs/coverage.md of its repository lists the operations it has.
+            as json
+        "#]],
     );
     let logs = http::Request::post("/").header("x-amz-target", "Logs_20140328.CreateLogGroup").body(Vec::new());
     unroutable(
         &logs.unwrap(),
         expect![[r#"
-        400 UnknownOperationException: The operation Logs_20140328.CreateLogGroup is not known.
-        as json
-    "#]],
+            400 UnknownOperationException: Berth does not have the operation Logs_20140328.CreateLogGroup; docs/coverage.md of its repository lists the operations it has.
+            as json
+        "#]],
     );
     unroutable(
         &ec2_form("RunInstances", ""),
         expect![[r#"
-        400 InvalidAction: The action RunInstances is not valid for this web service.
-        as ec2
-    "#]],
+            400 InvalidAction: The action RunInstances is not valid for this web service. Berth does not have it; docs/coverage.md of its repository lists the operations it has.
+            as ec2
+        "#]],
     );
     unroutable(
         &form("Action=AssumeRole&Version=2011-06-15"),
         expect![[r#"
-        400 InvalidAction: Could not find operation AssumeRole for version 2011-06-15
-        as https://sts.amazonaws.com/doc/2011-06-15/
-    "#]],
+            400 InvalidAction: Could not find operation AssumeRole for version 2011-06-15. Berth does not have it; docs/coverage.md of its repository lists the operations it has.
+            as https://sts.amazonaws.com/doc/2011-06-15/
+        "#]],
     );
     unroutable(
         &form("Action=GetUser&Version=2010-05-08"),
         expect![[r#"
-        400 InvalidAction: Could not find operation GetUser for version 2010-05-08
-        as https://iam.amazonaws.com/doc/2010-05-08/
-    "#]],
+            400 InvalidAction: Could not find operation GetUser for version 2010-05-08. Berth does not have it; docs/coverage.md of its repository lists the operations it has.
+            as https://iam.amazonaws.com/doc/2010-05-08/
+        "#]],
     );
     unroutable(
         &form("Action=DescribeLoadBalancers&Version=2015-12-01"),
         expect![[r#"
-        400 InvalidAction: Could not find operation DescribeLoadBalancers for version 2015-12-01
-        as http://webservices.amazon.com/AWSFault/2005-15-09
-    "#]],
+            400 InvalidAction: Could not find operation DescribeLoadBalancers for version 2015-12-01. Berth does not have it; docs/coverage.md of its repository lists the operations it has.
+            as http://webservices.amazon.com/AWSFault/2005-15-09
+        "#]],
     );
     unroutable(
         &form(""),
@@ -397,10 +400,33 @@ fn the_scope_tells_the_service_where_the_version_does_not() {
     "#]],
     );
     unroutable(
+        &scoped("lambda", "{}"),
+        expect![[r#"
+        400 UnknownOperationException: Berth does not have the service lambda; docs/coverage.md of its repository lists the operations it has.
+        as json
+    "#]],
+    );
+    unroutable(
+        &scoped("s3", ""),
+        expect![[r#"
+        400 UnknownOperationException: Berth does not have the service s3; docs/coverage.md of its repository lists the operations it has.
+        as s3
+    "#]],
+    );
+    let mut metrics = scoped("monitoring", "");
+    metrics.headers_mut().insert("smithy-protocol", "rpc-v2-cbor".parse().unwrap());
+    unroutable(
+        &metrics,
+        expect![[r#"
+        400 UnknownOperationException: Berth does not have the service monitoring; docs/coverage.md of its repository lists the operations it has.
+        as cbor
+    "#]],
+    );
+    unroutable(
         &scoped("iam", "Action=ListRoles"),
         expect![[r#"
-        400 InvalidAction: Could not find operation ListRoles for version (none)
-        as https://iam.amazonaws.com/doc/2010-05-08/
-    "#]],
+            400 InvalidAction: Could not find operation ListRoles for version (none). Berth does not have it; docs/coverage.md of its repository lists the operations it has.
+            as https://iam.amazonaws.com/doc/2010-05-08/
+        "#]],
     );
 }

@@ -1,4 +1,5 @@
-//! Laws of reading and writing, for the input of every operation.
+// SPDX-License-Identifier: Apache-2.0
+//! Properties of encoding and decoding, for the input of every operation.
 #![allow(clippy::unwrap_used)]
 
 use berth_shapes::{Input, Slot, Structure, Timestamp, for_each_operation};
@@ -45,7 +46,7 @@ fn fill(slot: Slot<'_>, dice: &mut Dice) {
     }
 }
 
-/// Every required member and some of the others. A structure gets at least one member: forms cannot say "empty".
+/// Every required member and some others. A structure gets at least one member: forms cannot express "empty".
 fn fill_structure(structure: &mut dyn Structure, dice: &mut Dice, required: bool) {
     let members = structure.shape().members;
     let always = if members.is_empty() { 0 } else { dice.below(members.len() as u64) as usize };
@@ -66,7 +67,7 @@ fn round_trip<I: Input + PartialEq + std::fmt::Debug>(seed: u64) {
 }
 
 macro_rules! round_trips {
-    ($(($id:ident, $module:ident, $input:ident, $($handler:tt)*))*) => {
+    ($(($id:ident, $module:ident, $input:ident))*) => {
         fn round_trip_of_all(seed: u64) {
             $(round_trip::<berth_shapes::$module::$input>(seed);)*
         }
@@ -78,7 +79,7 @@ macro_rules! round_trips {
 }
 for_each_operation!(round_trips);
 
-/// Reads bytes as the body of an operation; they may be refused, in words, but nothing worse.
+/// Decodes bytes as the body of an operation; they may be refused, but must not cause a panic.
 fn read<I: Input>(body: &[u8]) {
     let row = I::OPERATION.row();
     let mut request = compose(&I::default(), "localhost").unwrap();
@@ -98,7 +99,7 @@ fn read<I: Input>(body: &[u8]) {
     }
 }
 
-/// A valid body with some bytes changed reaches deeper than noise does.
+/// A valid body with some bytes changed reaches deeper than random bytes do.
 fn mutated<I: Input>(seed: u64) {
     let dice = &mut Dice(seed);
     let mut input = I::default();

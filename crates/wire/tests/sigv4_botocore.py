@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes sigv4_botocore.json: requests signed by botocore, for sigv4_botocore.rs. Run by hand; the result is kept."""
 import datetime, json, os
 import botocore.auth

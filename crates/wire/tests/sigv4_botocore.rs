@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests signed by botocore are verified. `sigv4_botocore.py` wrote the vectors.
 #![allow(clippy::unwrap_used)]
 

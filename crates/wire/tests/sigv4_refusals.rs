@@ -1,4 +1,5 @@
-//! What is refused, and in which words, per family of services.
+// SPDX-License-Identifier: Apache-2.0
+//! Refusals and their words for each family of services.
 #![allow(clippy::unwrap_used)]
 
 use berth_shapes::{Service, ecs};
@@ -35,7 +36,7 @@ fn outcome(request: &http::Request<Bytes>, session: Option<(&str, i64)>) -> Stri
         Ok(id) => format!("{id}\n"),
         Err(error) => [Service::Ecs, Service::Sts, Service::Ec2]
             .map(|service| {
-                let refusal = error.refusal(service);
+                let refusal = error.refusal(service.protocol());
                 format!("{} {} {}\n", refusal.code.http_status(), refusal.code, refusal.message)
             })
             .concat(),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! libFuzzer's program. `cargo xtask fuzz` builds it and names the target in `BERTH_FUZZ_TARGET`.
 #![no_main]
 

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Network plugins: a line `PLUGIN COMMAND INTERFACE`, and the configuration on standard input.
 //!
-//! Laws: a configuration that is understood leads to a plan that ends: once its steps are done, none is left; addresses
-//! that pools give are addresses of the pool; results and errors are read as they were written.
+//! Properties: a valid configuration leads to a plan that ends: once its steps are done, none is left; addresses from a
+//! pool belong to the pool; results and errors are read as they were written.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +75,7 @@ fn link(index: u32, name: &str, kind: &str) -> Link {
     Link { index, name: name.to_owned(), mtu: 1500, kind: Some(kind.to_owned()), ..Link::default() }
 }
 
-/// As the kernel does it: one route to a destination.
+/// Like the kernel: one route to a destination.
 fn put_route(routes: &mut Vec<Route>, route: Route) {
     assert_eq!(route.dst, route.dst.trunc(), "a route with host bits");
     routes.retain(|there| there.dst != route.dst);
@@ -133,7 +134,7 @@ fn check_want(want: Result<Want, CniError>) {
     assert!(left.as_ref().is_ok_and(Vec::is_empty), "left to do: {left:?} for {want:?}");
 }
 
-/// What a kernel shows after a step.
+/// The state that a kernel shows after a step.
 fn perform(seen: &mut bridge::Seen, step: &bridge::Step) {
     use bridge::Step;
     let add = |addresses: &mut Vec<IpNet>, address: &IpNet| addresses.push(*address);
@@ -143,11 +144,20 @@ fn perform(seen: &mut bridge::Seen, step: &bridge::Step) {
         Step::RemoveBridgeAddress { address } => seen.bridge_addresses.retain(|there| there != address),
         Step::BridgeUp => seen.bridge.iter_mut().for_each(|bridge| bridge.is_up = true),
         Step::MakePair { container_if, mac, .. } => {
-            seen.host_end = Some(Link { bridge: Some(BRIDGE), ..link(8, "veth00000001", "veth") });
+            seen.host_end = Some(Link { bridge: Some(BRIDGE), port_learning: true, ..link(8, "veth00000001", "veth") });
             seen.container_end = Some(Link { mac: Some(*mac), ..link(INDEX, container_if, "veth") });
         }
         Step::Attach => seen.host_end.iter_mut().for_each(|end| end.bridge = Some(BRIDGE)),
-        Step::Isolate => seen.host_end.iter_mut().for_each(|end| end.port_isolated = true),
+        Step::Pin { .. } => {
+            assert!(seen.host_end.as_ref().is_some_and(|end| end.port_learning), "a port has its entry")
+        }
+        Step::Isolate => {
+            seen.host_end.iter_mut().for_each(|end| (end.port_isolated, end.port_learning) = (true, false));
+        }
+        Step::Guard { lease } => {
+            assert!(seen.host_end.as_ref().is_some_and(|end| !end.is_up), "a port that is up before it is guarded");
+            seen.guarded = Some(*lease);
+        }
         Step::Hairpin => seen.host_end.iter_mut().for_each(|end| end.port_hairpin = true),
         Step::HostUp => {
             let is_isolated = seen.host_end.as_ref().is_some_and(|end| end.port_isolated);

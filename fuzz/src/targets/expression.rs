@@ -1,25 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The cluster query language: the bytes are the filter of ListContainerInstances.
 //!
-//! Laws: an expression and its negation divide the instances between them; parentheses, repetition with `and` and `or`
-//! change nothing; a task definition takes as placement constraint what the filter takes, and nothing else.
+//! Properties: an expression and its negation divide the instances between them; parentheses and repetition with `and`
+//! and `or` change nothing; a task definition accepts the same expressions as placement constraints as the filter does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use berth_domain::ecs::{
+use berth_ecs::{
     ensure_default_cluster, host_connected, list_container_instances, put_attributes, register_task_definition,
 };
-use berth_domain::{Env, Snapshot};
 use berth_shapes::ecs::{
     Attribute, ContainerDefinition, ListContainerInstancesRequest, PutAttributesRequest, RegisterTaskDefinitionRequest,
     TaskDefinitionPlacementConstraint,
 };
+use berth_state::{Env, Snapshot};
 use berth_types::link::{Capacity, Hello, PROTOCOL_VERSION};
 use berth_types::{HostId, InstanceId};
 
 use super::task_definition::after;
 
-/// Characters of an expression AWS takes; what is longer cannot be built upon.
+/// Maximum length of an expression on AWS; a longer one cannot be extended.
 const CHARACTERS_MAX: usize = 2000;
 
 const HOSTS: u128 = 4;
@@ -40,6 +41,7 @@ fn world() -> Snapshot {
             runtime_version: "1.6.20".to_owned(),
             capacity: Capacity { cpu_units: 2048, memory_mib: 2048, enis: 3 },
             attributes: BTreeMap::from([("ecs.os-type".to_owned(), Some("linux".to_owned()))]),
+            runtime: None,
             tasks: Vec::new(),
             enis: Vec::new(),
         };
@@ -62,7 +64,7 @@ fn world() -> Snapshot {
 
 pub(crate) fn run(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    // Without a filter there is nothing to read.
+    // Without a filter there is nothing to parse.
     if text.is_empty() {
         return;
     }
@@ -95,7 +97,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// The instances a filter leaves, or the words of the refusal.
+/// The instances that a filter admits, or the message of the refusal.
 fn matching(filter: &str) -> Result<BTreeSet<String>, String> {
     let request = ListContainerInstancesRequest { filter: Some(filter.to_owned()), ..Default::default() };
     let answer = list_container_instances(&WORLD, &request, &Env::fixed()).map_err(|refusal| {
@@ -106,7 +108,7 @@ fn matching(filter: &str) -> Result<BTreeSet<String>, String> {
     Ok(answer.container_instance_arns.into_iter().flatten().map(id).collect())
 }
 
-/// True if a task definition can have it as a constraint.
+/// True if a task definition accepts it as a constraint.
 fn is_constraint(text: &str) -> bool {
     let container = ContainerDefinition {
         name: Some("app".to_owned()),

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Image indexes, manifests and configurations, as registries and archives send them.
 //!
-//! Laws: every blob a document names is named by a digest, and has a size; an index leads to an image for the machine
-//! or to none; the names of stacks of layers are digests, and the name of a stack does not depend on what lies above.
+//! Properties: every blob of a document is named by a digest, and has a size; an index leads to an image for the
+//! machine or to none; the names of stacks of layers are digests, and the name of a stack does not depend on the layers
+//! above it.
 
 use berth_node::manifest::{
     Document, IndexEntry, Platform, chain_ids, choose, digest_of, machine, manifest_references, read, read_config,
@@ -12,7 +14,7 @@ pub(crate) fn run(data: &[u8]) {
         Ok((Document::Index(entries), media_type)) => {
             assert!(!media_type.is_empty());
             entries.iter().for_each(|entry| check_blob(&entry.blob.digest, entry.blob.size));
-            let arm = Platform { architecture: "arm64".to_owned(), os: "linux".to_owned() };
+            let arm = Platform { architecture: "arm64".to_owned(), ..machine() };
             check_choice(&entries, &machine());
             check_choice(&entries, &arm);
         }
@@ -22,11 +24,11 @@ pub(crate) fn run(data: &[u8]) {
             let references = manifest_references(&manifest);
             assert_eq!(references.len(), manifest.layers.len() + 1, "a blob that the garbage collector would take");
         }
-        Err(words) => assert!(!words.is_empty()),
+        Err(fault) => assert!(!fault.to_string().is_empty()),
     }
     match read_config(data) {
         Ok((_, diff_ids)) => check_chains(&diff_ids),
-        Err(words) => assert!(!words.is_empty()),
+        Err(fault) => assert!(!fault.to_string().is_empty()),
     }
     let digest = digest_of(data);
     check_digest(&digest);
@@ -34,7 +36,7 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn check_choice(entries: &[IndexEntry], machine: &Platform) {
-    let fits = |entry: &&IndexEntry| entry.platform.as_ref() == Some(machine);
+    let fits = |entry: &&IndexEntry| entry.platform.as_ref().is_some_and(|platform| platform.is(machine));
     match choose(entries, machine) {
         Some(chosen) => assert!(
             fits(&chosen) || (entries.len() == 1 && chosen.platform.is_none()),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One file per target.
 
 pub(crate) mod cni;

@@ -1,17 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Task definitions: the bytes are the body of a RegisterTaskDefinition call.
 //!
-//! Laws: what is accepted comes back whole, as it was asked for, with nothing lost; it is answered as it is described,
-//! and that registered again comes back identical, all but its revision; what is refused is refused in words, with an
-//! exception of the operation.
+//! Properties: an accepted definition is answered complete and unchanged; the answer equals the later description, and
+//! registering it again gives the same definition except for its revision; a refusal has a message and an exception of
+//! the operation.
 
-use berth_domain::ecs::{describe_task_definition, ensure_default_cluster, register_task_definition};
-use berth_domain::{Change, Env, Refusal, Snapshot};
+use berth_ecs::{describe_task_definition, ensure_default_cluster, register_task_definition};
 use berth_shapes::ecs::{DescribeTaskDefinitionRequest, RegisterTaskDefinitionRequest, RegisterTaskDefinitionResponse};
 use berth_shapes::{Input, OperationId, Structure};
+use berth_state::{Change, Env, Refusal, Snapshot};
 use berth_wire::{RequestParts, compose, decode, encode, route};
 use serde_json::Value;
 
-/// Members AWS adds to what was registered.
+/// Members that AWS adds to a registered definition.
 const ADDED: [&str; 9] = [
     "compatibilities",
     "deleteRequestedAt",
@@ -38,7 +39,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// The input of a call with this body; `None` when it is not one (which the target `wire` looks at).
+/// The input of a call with this body; `None` when it is invalid (the target `wire` covers that).
 fn read(body: &[u8]) -> Option<RegisterTaskDefinitionRequest> {
     let mut request = compose(&RegisterTaskDefinitionRequest::default(), "localhost")?;
     *request.body_mut() = body.to_vec().into();
@@ -76,10 +77,10 @@ fn check_accepted(snap: &Snapshot, asked: &Value, registered: &RegisterTaskDefin
     assert_eq!(as_given(&again), as_given(&described), "registered again and different");
 }
 
-/// Members whose text AWS writes in one form.
+/// Members whose text AWS normalises.
 const NORMALISED: [&str; 4] = ["/cpu", "/memory", "/taskRoleArn", "/executionRoleArn"];
 
-/// All that was asked for is in the answer.
+/// All members of the request are in the answer.
 fn check_kept(path: &str, asked: &Value, answered: &Value) {
     match (asked, answered) {
         (Value::Object(asked), Value::Object(answered)) => {
@@ -105,14 +106,14 @@ fn check_kept(path: &str, asked: &Value, answered: &Value) {
     }
 }
 
-/// True if leaving it out says the same.
+/// True if omitting the value has the same meaning.
 fn is_nothing(path: &str, asked: &Value) -> bool {
     match asked {
         Value::Array(items) => items.is_empty(),
         Value::Object(members) => members.is_empty(),
         Value::String(text) => text.is_empty() && NORMALISED.contains(&path),
         Value::Bool(false) => path.ends_with("/configuredAtLaunch"),
-        // A port range has no port of the host; 0 is any.
+        // A port range has no port of the host; 0 means any.
         Value::Number(number) => path.ends_with("/hostPort") && number.as_i64() == Some(0),
         Value::Null | Value::Bool(true) => false,
     }
@@ -131,17 +132,17 @@ fn described(snap: &Snapshot, registered: &Value, env: &Env) -> Value {
     json(DescribeTaskDefinitionRequest::OPERATION, &answer)
 }
 
-/// The answer as its client reads it.
+/// The answer as its client decodes it.
 fn json(operation: OperationId, answer: &dyn Structure) -> Value {
     serde_json::from_slice(encode(operation.row(), answer, "id").body()).expect("an answer is JSON")
 }
 
-/// Definition and tags without what AWS added.
+/// Definition and tags without the additions of AWS.
 fn as_given(answer: &Value) -> Value {
     let mut given = answer["taskDefinition"].clone();
     if let Value::Object(members) = &mut given {
         members.retain(|member, _| !ADDED.contains(&member.as_str()));
-        // No tags are asked for by leaving them out.
+        // An empty list of tags is written by omitting it.
         if let Some(tags) = answer["tags"].as_array().filter(|tags| !tags.is_empty()) {
             members.insert("tags".to_owned(), Value::Array(tags.clone()));
         }

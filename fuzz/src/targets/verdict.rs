@@ -1,7 +1,9 @@
-//! The verdict header: bytes become security groups and packets; the C that the kernel runs is asked about each.
+// SPDX-License-Identifier: Apache-2.0
+//! The verdict header: bytes become security groups and packets, each of which is evaluated by the C that the kernel
+//! runs.
 //!
-//! Laws: the compiled tables, combined by the header, agree with the plain reading of the rules; a flow has one key from
-//! both ends, and another one in another VPC; its state only gains; a flow that is dead can be reclaimed.
+//! Properties: the compiled tables, combined by the header, agree with the reference evaluation of the rules; a flow
+//! has one key from both ends, and another one in another VPC; its state only gains bits; a dead flow can be reclaimed.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +20,7 @@ const RULES_PER_GROUP_MAX: u8 = 12;
 const QUESTIONS_MAX: u8 = 32;
 
 pub(crate) fn run(data: &[u8]) {
-    // Too few bytes are no input; what there is of them has been looked at.
+    // Too few bytes are not an input; the available ones have been evaluated.
     let _ = check(&mut Unstructured::new(data));
 }
 
@@ -147,7 +149,7 @@ fn check_flow(bytes: &mut Unstructured<'_>) -> Result<()> {
     check_life(bytes, packet.proto)
 }
 
-/// What the other end sends back.
+/// The packet of the other end in reply.
 fn answer_to(packet: &Packet) -> Packet {
     let mut answer = Packet { src: packet.dst, dst: packet.src, sport: packet.dport, dport: packet.sport, ..*packet };
     if packet.proto == 1 {
@@ -166,7 +168,7 @@ fn check_life(bytes: &mut Unstructured<'_>, protocol: u8) -> Result<()> {
         let next = flow_step(state, from_high, protocol, flags);
         assert_eq!(next & state, state, "a flow forgot something");
         assert_eq!(flow_step(next, from_high, protocol, flags), next, "the same packet again says something new");
-        // FIN, SYN, RST and ACK: only the second alone is a beginning.
+        // FIN, SYN, RST and ACK: only the second one alone is a first packet.
         assert_eq!(tcp_opens(flags), flags & 0b1_0111 == 0b10);
         state = next;
     }

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests: a text such as `POST /`, headers, an empty line and a body, through routing, decoding and SigV4.
 //!
-//! Laws: what is decoded and written again is decoded to the same; every refusal has a form AWS clients can read; a
-//! request signed here is verified, and is not once its body is another.
+//! Properties: a decoded input that is encoded again decodes to the same input; every refusal has a form that AWS
+//! clients can read; a request signed here is verified, and is refused once its body is changed.
 
 use berth_shapes::{Input, OperationId, Protocol, Refusal, Service, Structure, for_each_operation};
 use berth_wire::sigv4::{AuthError, Endpoint, Secret, Session, SigningKey, sign, verify};
@@ -9,7 +10,7 @@ use berth_wire::{Call, ErrorForm, RequestParts, compose, decode, encode, encode_
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use serde_json::Value;
 
-/// When the requests of the corpus were signed.
+/// Time of the corpus requests' signatures.
 const NOW_MS: i64 = 1_795_422_298_000;
 const KEY: &str = "AKIDEXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -26,7 +27,7 @@ pub(crate) fn run(data: &[u8]) {
     }
 }
 
-/// Reads the text; `None` when it is not what an HTTP server would hand on.
+/// Parses the text; `None` when an HTTP server would not pass it on.
 fn request(data: &[u8]) -> Option<Request<Vec<u8>>> {
     let end = data.windows(2).position(|pair| pair == b"\n\n")?;
     let (head, body) = (&data[..end], &data[end + 2..]);
@@ -45,7 +46,7 @@ fn request(data: &[u8]) -> Option<Request<Vec<u8>>> {
 }
 
 macro_rules! check_calls {
-    ($(($id:ident, $module:ident, $input:ident, $($handler:tt)*))*) => {
+    ($(($id:ident, $module:ident, $input:ident))*) => {
         fn check_call(call: &Call<'_>) {
             match call.operation.id {
                 $(OperationId::$id => check_input::<berth_shapes::$module::$input>(call),)*
@@ -68,10 +69,10 @@ fn check_input<I: Input + std::fmt::Debug>(call: &Call<'_>) {
     check_answer(call, &input);
 }
 
-/// An answer with the same texts in it can be read.
+/// An answer that contains the same texts can be read.
 fn check_answer(call: &Call<'_>, output: &dyn Structure) {
     let answer = encode(call.operation, output, REQUEST_ID);
-    match call.operation.protocol {
+    match call.operation.protocol() {
         Protocol::AwsJson11 => {
             if call.operation.has_output {
                 serde_json::from_slice::<Value>(answer.body()).expect("an answer is JSON");
@@ -92,7 +93,11 @@ fn check_refusal(form: ErrorForm, refusal: &Refusal) {
             assert_eq!(body["__type"], code);
             assert_eq!(body["message"], refusal.message.as_str());
         }
-        ErrorForm::Ec2 | ErrorForm::Query { .. } => {
+        ErrorForm::Cbor => {
+            let holds = |text: &str| answer.body().windows(text.len()).any(|window| window == text.as_bytes());
+            assert!(holds(code) && holds(&refusal.message));
+        }
+        ErrorForm::Ec2 | ErrorForm::S3 | ErrorForm::Query { .. } => {
             let texts = xml_texts(answer.body());
             let text = |name: &str| texts.iter().find(|(element, _)| element == name).map(|(_, text)| text.as_str());
             assert_eq!(text("Code"), Some(code));
@@ -101,7 +106,7 @@ fn check_refusal(form: ErrorForm, refusal: &Refusal) {
     }
 }
 
-/// The elements that hold text; the document must be well formed and without characters XML has not.
+/// The elements that contain text; the document must be well formed, without characters that XML does not have.
 fn xml_texts(body: &[u8]) -> Vec<(String, String)> {
     use quick_xml::events::Event;
     let text = std::str::from_utf8(body).expect("an answer is UTF-8");
@@ -135,7 +140,7 @@ fn session_of(id: &str) -> Option<Secret> {
 }
 
 fn check_signature(request: &Request<Vec<u8>>) {
-    for service in [Service::Ecs, Service::Ec2, Service::Sts] {
+    for service in Service::ALL.iter().copied() {
         let endpoint = Endpoint { region: "us-west-2", service: service.name() };
         for lookup in [secret_of, session_of] {
             match verify(&RequestParts::of(request), &lookup, NOW_MS, endpoint) {
@@ -146,15 +151,15 @@ fn check_signature(request: &Request<Vec<u8>>) {
                     let verified = verify(&RequestParts::of(&changed), &lookup, NOW_MS, endpoint);
                     assert_eq!(verified, Err(AuthError::WrongSignature), "another body with the same signature");
                 }
-                Err(error) => check_refusal(ErrorForm::of(service), &error.refusal(service)),
+                Err(error) => check_refusal(ErrorForm::of(service), &error.refusal(service.protocol())),
             }
         }
     }
 }
 
-/// What is signed here is verified here.
+/// A request signed here is verified here.
 fn check_signing(mut request: Request<Vec<u8>>) {
-    // A token of another session says that the key is not the one below.
+    // A token of another session shows that the key is not the one below.
     request.headers_mut().remove("x-amz-security-token");
     if !request.headers().contains_key(header::HOST) {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("localhost"));

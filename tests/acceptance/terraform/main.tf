@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # A VPC, what guards it, an interface, a cluster and task definitions: as a user of AWS writes them.
 
 terraform {

@@ -1,4 +1,5 @@
-//! What `berth server` and `berth node` have in common: their log, their end.
+// SPDX-License-Identifier: Apache-2.0
+//! Shared by `berth server` and `berth node`: logging and shutdown.
 
 use std::io::{IsTerminal, Read};
 
@@ -10,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 /// Set by `berth up` for its children: standard input is a pipe that ends when the supervisor does.
 pub const SUPERVISED: &str = "BERTH_SUPERVISED";
 
-/// Log lines go to standard error; `BERTH_LOG` chooses which (`info` by default, e.g. `debug` or `berth_node=debug`).
+/// Log lines go to standard error; `BERTH_LOG` sets the level (`info` by default, e.g. `debug` or `berth_node=debug`).
 pub fn start_log() {
     let filter = EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -21,7 +22,18 @@ pub fn start_log() {
         .init();
 }
 
-/// Runs `work` until it ends by itself or is told to end by SIGTERM, SIGINT or the end of the supervisor.
+/// Makes the kernel kill other programs first when memory is short; containerd and shims inherit this, containers do
+/// not.
+pub fn be_spared() {
+    if let Err(cause) = std::fs::write("/proc/self/oom_score_adj", "-999") {
+        tracing::warn!(
+            %cause,
+            "the kernel may kill this process when memory is short: start it with the capability SYS_RESOURCE"
+        );
+    }
+}
+
+/// Runs `work` until it ends, or until SIGTERM, SIGINT or the end of the supervisor.
 pub fn run<F>(work: impl FnOnce(CancellationToken) -> F) -> Result<()>
 where
     F: Future<Output = Result<()>>,
@@ -44,7 +56,7 @@ where
 
 fn end_with_supervisor(cancel: CancellationToken) {
     std::thread::spawn(move || {
-        // Nothing is ever written to this pipe: the read returns when its other end is closed.
+        // This pipe is never written to: the read returns when its other end is closed.
         let ended = std::io::stdin().read_to_end(&mut Vec::new());
         tracing::info!(?ended, "the supervisor ended");
         cancel.cancel();

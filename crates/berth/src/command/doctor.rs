@@ -1,4 +1,5 @@
-//! `berth doctor`: what this machine lacks, with the cure.
+// SPDX-License-Identifier: Apache-2.0
+//! `berth doctor`: missing requirements of this machine, with remedies.
 
 use std::process::ExitCode;
 
@@ -6,23 +7,23 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::args::Format;
-use crate::place::Place;
+use crate::installation::Installation;
 use crate::{admin, hosts, show};
 
 #[derive(Serialize)]
 struct Row {
     check: &'static str,
-    /// False: something is missing.
+    /// A requirement is missing.
     ok: bool,
-    /// Nothing is missing, but there is something to know.
+    /// Nothing is missing, but there is a warning.
     warning: bool,
     found: String,
     cure: String,
 }
 
-/// Prints every check; fails when something is missing.
-pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
-    let mut rows: Vec<Row> = berth_node::doctor()
+/// Prints every check; fails when a requirement is missing.
+pub fn run(installation: &Installation, format: Format) -> Result<ExitCode> {
+    let mut rows: Vec<Row> = berth_node::doctor(&installation.data)
         .into_iter()
         .map(|check| match check.found {
             Ok(found) => Row { check: check.name, ok: true, warning: false, found, cure: String::new() },
@@ -37,7 +38,7 @@ pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
             rows.push(Row { check: finding.name, ok, warning, found: finding.what, cure: finding.cure.to_owned() });
         }
     }
-    rows.extend(several_hosts(place));
+    rows.extend(several_hosts(installation));
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
@@ -53,11 +54,12 @@ pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
     Ok(if rows.iter().all(|row| row.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Several hosts are no fault, but packets do not cross from one to the other yet.
-fn several_hosts(place: &Place) -> Option<Row> {
-    // The server knows hosts of other machines as well; without it those of this machine are all there is to know.
-    let connected = admin::status(place).map_or(0, |status| status.hosts.iter().filter(|host| host.connected).count());
-    let here = hosts::up(place).map_or(0, |hosts| hosts.len());
+/// Several hosts are no fault, but packets do not cross between them yet.
+fn several_hosts(installation: &Installation) -> Option<Row> {
+    // The server also knows hosts of other machines; without it only those of this machine are known.
+    let connected =
+        admin::status(installation).map_or(0, |status| status.hosts.iter().filter(|host| host.connected).count());
+    let here = hosts::up(installation).map_or(0, |hosts| hosts.len());
     let count = connected.max(here);
     (count > 1).then(|| Row {
         check: "hosts",

@@ -1,7 +1,8 @@
-//! `berth explain`: why a packet arrives or does not, each gate asked of the records and of the kernel.
+// SPDX-License-Identifier: Apache-2.0
+//! `berth explain`: why a packet arrives or does not, each gate evaluated from the records and from the kernel.
 //!
-//! The server names the ends and their rules, the pinned maps are read here, `fabric` decides. Exit code 0: the packet
-//! arrives, 1: it is dropped, 2: nothing could be said.
+//! The server returns the ends and their rules, this command reads the pinned maps, `fabric` decides. Exit code 0: the
+//! packet arrives, 1: it is dropped, 2: there is no answer.
 
 use std::process::ExitCode;
 
@@ -13,35 +14,39 @@ use berth_types::explain::{Ends, Party};
 use serde_json::{Value, json};
 
 use crate::args::{ExplainArgs, Format};
-use crate::place::Place;
+use crate::installation::Installation;
 use crate::show::table;
-use crate::{admin, hosts, needs_root};
+use crate::{admin, hosts};
 
 /// The packet would be dropped.
 const DROPPED: u8 = 1;
-/// The question makes no sense, or nobody can answer it.
+/// The question is invalid or cannot be answered.
 const UNANSWERED: u8 = 2;
 
-/// Asks and tells. Failures have a code of their own, so that a script can tell them from a packet that is dropped.
-pub fn run(place: &Place, args: &ExplainArgs) -> ExitCode {
-    match answer(place, args) {
+/// Asks and prints. Failures have their own exit code, so that a script can distinguish them from a dropped packet.
+pub fn run(installation: &Installation, args: &ExplainArgs) -> ExitCode {
+    match answer(installation, args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("berth: {error:#}");
-            ExitCode::from(UNANSWERED)
+            eprintln!("berth: {}", crate::told::told(&error));
+            unanswered()
         }
     }
 }
 
-fn answer(place: &Place, args: &ExplainArgs) -> Result<ExitCode> {
-    needs_root("`berth explain`")?;
+/// The exit code for "no answer".
+pub fn unanswered() -> ExitCode {
+    ExitCode::from(UNANSWERED)
+}
+
+fn answer(installation: &Installation, args: &ExplainArgs) -> Result<ExitCode> {
     let (to, packet) = destination(&args.to, args.protocol.number())?;
     let vpc = args.vpc.as_deref().map(str::parse).transpose().context("--vpc")?;
-    let ends = match admin::ask(place, Request::Explain { from: args.from.clone(), to, vpc })? {
+    let ends = match admin::ask(installation, Request::Explain { from: args.from.clone(), to, vpc })? {
         Reply::Ends(ends) => *ends,
-        other => bail!("the server answered {other:?} to a question for the ends of a packet"),
+        other => bail!("the server answered {other:?} to a question about the ends of a packet"),
     };
-    let (at, host) = senders_host(place, &ends.source)?;
+    let (at, host) = senders_host(installation, &ends.source)?;
     let programmed = Programmed::read(&at.instance, &at.run)?;
     let explained = explain(&ends, packet, &programmed, &host);
     match args.output {
@@ -51,21 +56,21 @@ fn answer(place: &Place, args: &ExplainArgs) -> Result<ExitCode> {
     Ok(if explained.drop_reason().is_none() { ExitCode::SUCCESS } else { ExitCode::from(DROPPED) })
 }
 
-/// The maps of one host know its own interfaces only.
-fn senders_host(place: &Place, source: &Party) -> Result<(Place, HostId)> {
+/// The maps of a host contain only its own interfaces.
+fn senders_host(installation: &Installation, source: &Party) -> Result<(Installation, HostId)> {
     if let Some(attachment) = &source.attachment {
-        let host = hosts::with_id(place, &attachment.host)?;
+        let host = hosts::with_id(installation, &attachment.host)?;
         let host = host.with_context(|| {
             format!(
                 "{} is on host {}, which is not on this machine; run `berth explain` there",
                 source.eni, attachment.host
             )
         })?;
-        return Ok((host.place, attachment.host.clone()));
+        return Ok((host.installation, attachment.host.clone()));
     }
-    for host in hosts::up(place)?.into_iter().chain(hosts::local(place)?) {
+    for host in hosts::up(installation)?.into_iter().chain(hosts::local(installation)?) {
         if let Some(id) = host.id()? {
-            return Ok((host.place, id));
+            return Ok((host.installation, id));
         }
     }
     bail!("no node has run here yet; `berth explain` reads the maps of the sender's host")
@@ -83,7 +88,7 @@ fn destination(text: &str, protocol: Option<u8>) -> Result<(String, Packet)> {
             .parse()
             .ok()
             .filter(|port| *port > 0)
-            .with_context(|| format!("{port:?} is no port; name one of 1 to 65535"))?,
+            .with_context(|| format!("{port:?} is not a port; give a number from 1 to 65535"))?,
         (Some(TCP | UDP), None) => bail!("which port of {to}? Write {to}:PORT, or name a protocol without ports"),
         (Some(ICMP), None) => ECHO_REQUEST,
         (Some(ICMP), Some(kind)) => icmp(kind)?,
@@ -101,8 +106,9 @@ const ECHO_REQUEST: u16 = 8 << 8;
 
 fn icmp(text: &str) -> Result<u16> {
     let (kind, code) = text.split_once('/').unwrap_or((text, "0"));
-    let byte =
-        |text: &str| text.parse::<u8>().with_context(|| format!("{text:?} is no ICMP type or code; name 0 to 255"));
+    let byte = |text: &str| {
+        text.parse::<u8>().with_context(|| format!("{text:?} is not an ICMP type or code; give a number from 0 to 255"))
+    };
     Ok(u16::from_be_bytes([byte(kind)?, byte(code)?]))
 }
 
@@ -111,12 +117,12 @@ fn what(args: &ExplainArgs, packet: Packet) -> String {
     match packet.protocol {
         Some(TCP | UDP) => format!("{} port {}", args.protocol.as_str(), packet.port),
         Some(_) => format!("{} type {kind} code {code}", args.protocol.as_str()),
-        None => "any protocol no rule names".to_owned(),
+        None => "any protocol that no rule names".to_owned(),
     }
 }
 
-/// What to do about a difference.
-const CURE: &str = "if this stays, look into the log of `berth node`; started again, it programs what the records say";
+/// The remedy for a difference.
+const CURE: &str = "if this persists, see the log of `berth node`; a restart programs the maps from the records";
 
 fn print_table(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Explanation) {
     let end = |name: &str, address: String, party: Option<&Party>| {
@@ -145,7 +151,7 @@ fn print_table(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Expl
     let warnings = explained.warnings();
     warnings.iter().for_each(|warning| println!("warning: {warning}"));
     if !warnings.is_empty() {
-        println!("warning: the programmed maps are what counts; {CURE}");
+        println!("warning: the programmed maps decide; {CURE}");
     }
 }
 
@@ -249,10 +255,10 @@ mod tests {
         for (text, protocol, why) in [
             ("10.0.0.1", Some(TCP), "which port"),
             (arn, Some(TCP), "which port"),
-            ("10.0.0.1:0", Some(TCP), "no port"),
-            ("10.0.0.1:65536", Some(UDP), "no port"),
+            ("10.0.0.1:0", Some(TCP), "not a port"),
+            ("10.0.0.1:65536", Some(UDP), "not a port"),
             ("10.0.0.1:80", None, "only TCP and UDP"),
-            ("10.0.0.1:300", Some(ICMP), "no ICMP type"),
+            ("10.0.0.1:300", Some(ICMP), "not an ICMP type"),
         ] {
             let said = read(text, protocol).unwrap_err();
             assert!(said.contains(why), "{text}: {said}");

@@ -1,25 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `berth image`: container images on this machine's hosts.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use berth_node::Loading;
 use serde_json::{Value, json};
 
 use crate::args::{Format, LoadArgs, OnHost};
 use crate::hosts::{self, LocalHost};
-use crate::place::Place;
-use crate::{needs_root, show};
+use crate::installation::Installation;
+use crate::show;
 
-/// Takes the images of an archive in, on every host.
-pub fn load(place: &Place, args: &LoadArgs) -> Result<ExitCode> {
-    needs_root("`berth image load`")?;
+/// Loads the images of an archive, on every host.
+pub fn load(installation: &Installation, args: &LoadArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (file, name) = (&args.file, args.name.as_deref());
-    let stores = stores(place, &args.on)?;
+    let file = &args.file;
+    let temporary = match &args.tmp {
+        Some(folder) => folder.clone(),
+        None => temporary_folder(installation)?,
+    };
+    let loading =
+        Loading { archive: file, name: args.name.as_deref(), temporary: &temporary, limits: args.limits.limits() };
+    let stores = stores(installation, &args.on)?;
     for (host, socket) in &stores {
         let loaded = runtime
-            .block_on(berth_node::load(socket, file, name))
+            .block_on(berth_node::load(socket, &loading))
             .with_context(|| format!("cannot load {} on {host}; is `berth up` running?", file.display()))?;
         for image in loaded {
             let on = if stores.len() > 1 { format!(" on {host}") } else { String::new() };
@@ -29,16 +37,23 @@ pub fn load(place: &Place, args: &LoadArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// A folder on the disk of the images: the system's temporary folder may be small, or in memory.
+fn temporary_folder(installation: &Installation) -> Result<PathBuf> {
+    let folder = installation.data.join("tmp");
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    made.with_context(|| format!("cannot create {}; name another folder with --tmp", folder.display()))?;
+    Ok(folder)
+}
+
 /// Lists the images by host and name.
-pub fn list(place: &Place, on: &OnHost, format: Format) -> Result<ExitCode> {
-    needs_root("`berth image ls`")?;
+pub fn list(installation: &Installation, on: &OnHost, format: Format) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut values: Vec<Value> = Vec::new();
     let mut rows: Vec<Vec<String>> = Vec::new();
-    for (host, socket) in stores(place, on)? {
+    for (host, socket) in stores(installation, on)? {
         let held = runtime
             .block_on(berth_node::held_images(&socket))
-            .with_context(|| format!("cannot ask containerd of {host}; is `berth up` running?"))?;
+            .with_context(|| format!("cannot reach containerd of {host}; is `berth up` running?"))?;
         for image in held {
             values.push(json!({ "name": image.name, "digest": image.digest, "host": host.number }));
             rows.push([image.name, image.digest].into_iter().chain(host.number.map(|n| n.to_string())).collect());
@@ -50,17 +65,20 @@ pub fn list(place: &Place, on: &OnHost, format: Format) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The containerds that are meant, each with its host; one that is shared is meant once.
-fn stores(place: &Place, on: &OnHost) -> Result<Vec<(LocalHost, PathBuf)>> {
+/// The selected containerds, each with its host; a shared one is listed once.
+fn stores(installation: &Installation, on: &OnHost) -> Result<Vec<(LocalHost, PathBuf)>> {
     if let Some(shared) = std::env::var_os("BERTH_CONTAINERD") {
-        return Ok(vec![(LocalHost { number: None, place: place.clone() }, shared.into())]);
+        return Ok(vec![(LocalHost { number: None, installation: installation.clone() }, shared.into())]);
     }
-    let hosts = hosts::chosen(place, on.host.as_deref())?;
+    let hosts = hosts::chosen(installation, on.host.as_deref())?;
     if hosts.is_empty() {
-        bail!("no host is up in {}; start one with `berth up`, or name its folder with --run", place.run.display());
+        bail!(
+            "no host is up in {}; start one with `berth up`, or name its folder with --run",
+            installation.run.display()
+        );
     }
     let with_socket = hosts.into_iter().map(|host| {
-        let socket = berth_node::containerd_socket(&host.place.run);
+        let socket = berth_node::containerd_socket(&host.installation.run);
         (host, socket)
     });
     Ok(with_socket.collect())

@@ -1,7 +1,8 @@
-//! `berth logs`: what the containers of a task have written.
+// SPDX-License-Identifier: Apache-2.0
+//! `berth logs`: the output of a task's containers.
 //!
-//! Read from the files the log drivers write, so it works while server and node are down. With `--follow` the folder is
-//! watched; nothing is polled.
+//! It reads the files of the log drivers, so it works while server and node are down. With `--follow` the folder is
+//! watched, not polled.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::args::{Format, LogsArgs};
 use crate::hosts;
-use crate::place::Place;
+use crate::installation::Installation;
 
-/// A line as the log driver writes it.
+/// A line in the format of the log driver.
 #[derive(Clone, Debug, Deserialize)]
 struct Line {
     log: String,
@@ -26,7 +27,7 @@ struct Line {
     time: String,
 }
 
-/// A line as it is shown.
+/// A line in the output.
 #[derive(Clone, Debug, Serialize)]
 struct Shown<'a> {
     time: &'a str,
@@ -36,11 +37,12 @@ struct Shown<'a> {
 }
 
 /// Prints the lines of one task in the order of their times.
-pub fn run(place: &Place, args: &LogsArgs) -> Result<ExitCode> {
-    let logs: Vec<PathBuf> = hosts::local(place)?.iter().map(|host| host.place.data.join("node/logs")).collect();
+pub fn run(installation: &Installation, args: &LogsArgs) -> Result<ExitCode> {
+    let logs: Vec<PathBuf> =
+        hosts::local(installation)?.iter().map(|host| host.installation.data.join("node/logs")).collect();
     let logs: Vec<PathBuf> = logs.into_iter().filter(|folder| folder.exists()).collect();
     if logs.is_empty() {
-        bail!("no task has written logs in {} yet (or name its folder with --data)", place.data.display());
+        bail!("no task has written logs in {} yet (or name its folder with --data)", installation.data.display());
     }
     let folder = folder_of(&logs, &args.task)?;
     let watch = Inotify::init(InitFlags::IN_CLOEXEC).context("cannot watch files")?;
@@ -85,7 +87,7 @@ fn print_line(format: Format, prefix: Option<&String>, container: &str, line: &L
     Ok(())
 }
 
-/// The folder of the task meant by an id, an ARN or the beginning of an id.
+/// The folder of the task with this id, ARN or beginning of an id.
 fn folder_of(logs: &[PathBuf], task: &str) -> Result<PathBuf> {
     let id = task.rsplit('/').next().unwrap_or(task);
     let mut found = Vec::new();
@@ -99,12 +101,16 @@ fn folder_of(logs: &[PathBuf], task: &str) -> Result<PathBuf> {
         (Some(_), more) => bail!("{} tasks begin with {id}; give more digits", more + 1),
         (None, _) => {
             let looked: Vec<String> = logs.iter().map(|folder| folder.display().to_string()).collect();
-            bail!("no logs of a task {id} in {}", looked.join(", "))
+            bail!(
+                "no logs of a task {id} in {}; those of a stopped task are removed as --stopped-logs-max-age and \
+                 --stopped-logs-max-size of `berth node` say",
+                looked.join(", ")
+            )
         }
     }
 }
 
-/// How far a container's log has been read.
+/// The read position in a container's log.
 struct Tail {
     file: BufReader<File>,
     inode: u64,
@@ -124,7 +130,7 @@ impl Tail {
             text.clear();
             let length = self.file.read_line(&mut text)?;
             if !text.ends_with('\n') {
-                // Half a line: it is read again when its end is written.
+                // An incomplete line is read again when its end is written.
                 self.file.seek(SeekFrom::Current(-i64::try_from(length)?))?;
                 return Ok(());
             }
@@ -138,7 +144,7 @@ fn new_lines(folder: &Path, only: Option<&str>, tails: &mut BTreeMap<String, Tai
     let mut names: Vec<PathBuf> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     names.sort();
     for path in names.iter().filter(|path| path.extension().is_some_and(|extension| extension == "log")) {
-        let container = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let container = container_of(path)?;
         if only.is_some_and(|only| only != container) {
             continue;
         }
@@ -146,7 +152,7 @@ fn new_lines(folder: &Path, only: Option<&str>, tails: &mut BTreeMap<String, Tai
         let inode = std::fs::metadata(path)?.ino();
         match tails.get_mut(&container) {
             None => {
-                // Oldest first: what was rotated away, then the current file.
+                // Oldest first: the rotated files, then the current one.
                 for rotated in rotated_files(path, &names) {
                     Tail::open(&rotated)?.lines(&mut lines)?;
                 }
@@ -165,6 +171,18 @@ fn new_lines(folder: &Path, only: Option<&str>, tails: &mut BTreeMap<String, Tai
         all.extend(lines.into_iter().map(|line| (container.clone(), line)));
     }
     Ok(all)
+}
+
+/// The container of a log file: its name, or the content of the `.name` file where the container's name is too long.
+fn container_of(log: &Path) -> Result<String> {
+    let file = log.with_extension("name");
+    match std::fs::read_to_string(&file) {
+        Ok(name) => Ok(name),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            Ok(log.file_stem().unwrap_or_default().to_string_lossy().into_owned())
+        }
+        Err(cause) => Err(cause).with_context(|| format!("cannot read {}", file.display())),
+    }
 }
 
 fn rotated_files(current: &Path, names: &[PathBuf]) -> Vec<PathBuf> {
@@ -202,6 +220,16 @@ mod tests {
         assert!(read().is_empty());
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&half.as_bytes()[10..]).unwrap();
         assert_eq!(read(), ["four\n"]);
+    }
+
+    #[test]
+    fn a_log_is_of_the_container_named_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("nnn-0.log"), line("one\n")).unwrap();
+        std::fs::write(folder.path().join("nnn-0.name"), "nnnnnn").unwrap();
+        let lines = |only| new_lines(folder.path(), only, &mut BTreeMap::new()).unwrap();
+        assert_eq!(lines(Some("nnnnnn"))[0].0, "nnnnnn");
+        assert!(lines(Some("nnn-0")).is_empty());
     }
 
     #[test]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `berth node`: containers and packets of this host.
 
 use std::fs;
@@ -9,27 +10,27 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use berth_fabric::kernel::Namespace;
-use berth_node::{ImageSettings, Mirror, NodeConfig, PullBehavior};
+use berth_node::{ImageSettings, LogSettings, Mirror, NodeConfig, Patience, PullBehavior};
 use berth_types::link::Capacity;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::args::{NodeArgs, NodeOptions};
 use crate::command::daemon;
-use crate::place::{Place, Role};
-use crate::{needs_root, ready};
+use crate::installation::{Installation, Role};
+use crate::{claim, ready};
 
 /// Names by which the node calls the plugins.
 const PLUGINS: [&str; 4] = ["ecs-eni", "vpc-eni", "ecs-bridge", "ecs-ipam"];
 
-/// Runs until it is told to end; tasks go on without it.
-pub fn run(place: &Place, args: &NodeArgs) -> Result<ExitCode> {
-    needs_root("`berth node`")?;
+/// Runs until it is stopped; tasks continue without it.
+pub fn run(installation: &Installation, args: &NodeArgs) -> Result<ExitCode> {
     daemon::start_log();
-    place.create()?;
-    let _claim = place.claim(Role::Node)?;
+    daemon::be_spared();
+    installation.create()?;
+    let _claim = installation.claim(Role::Node)?;
     let is_ready = Arc::new(Notify::new());
-    let mut config = config(place, &args.node, &args.region)?;
+    let mut config = config(installation, &args.node, &args.region)?;
     config.ready = Some(is_ready.clone());
     if let Some(socket) = &args.server_socket {
         config.server_socket = std::path::absolute(socket)?;
@@ -42,18 +43,19 @@ pub fn run(place: &Place, args: &NodeArgs) -> Result<ExitCode> {
         config.registries_on = Some(start_outside()?);
     }
     let work = || {
+        let _claim = claim::Claim::take(installation)?;
         daemon::run(|cancel| async {
             tokio::spawn(async move {
                 is_ready.notified().await;
                 if let Err(error) = ready::say_ready() {
-                    tracing::warn!(error = format!("{error:#}"), "could not say that the node is ready");
+                    tracing::warn!(error = format!("{error:#}"), "could not report that the node is ready");
                 }
             });
             berth_node::run(config, cancel).await.context("the node ended")
         })
     };
     match &args.netns {
-        // Threads are born where the thread is that starts them, so all of the node is inside.
+        // A thread inherits the namespace of its creator, so the whole node is inside.
         Some(path) => Namespace::open(path)?.inside(work)??,
         None => work()?,
     }
@@ -70,14 +72,14 @@ fn start_outside() -> Result<Handle> {
 }
 
 /// The settings of this place's node.
-pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<NodeConfig> {
-    let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("{} is no path", path.display()));
+pub fn config(installation: &Installation, options: &NodeOptions, region: &str) -> Result<NodeConfig> {
+    let absolute = |path: &Path| std::path::absolute(path).with_context(|| format!("{} is not a path", path.display()));
     Ok(NodeConfig {
-        data_dir: place.data.clone(),
-        run_dir: place.run.clone(),
-        instance: place.instance.clone(),
+        data_dir: installation.data.clone(),
+        run_dir: installation.run.clone(),
+        instance: installation.instance.clone(),
         cluster: options.cluster.clone(),
-        server_socket: place.socket(),
+        server_socket: installation.socket(),
         containerd: options.containerd.as_deref().map(absolute).transpose()?,
         mirrors: options.mirror.iter().map(|text| Mirror::parse(text)).collect::<Result<_, _>>()?,
         images: ImageSettings {
@@ -85,12 +87,21 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
             cleanup_interval: Duration::from_secs(options.image_cleanup_interval.max(1) * 60),
             minimum_age: Duration::from_secs(options.image_minimum_cleanup_age * 60),
             removed_at_once: options.num_images_delete_per_cycle,
+            limits: options.image_limits.limits(),
         },
-        cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| place.run.join("cni")),
+        logs: LogSettings {
+            max_age: Duration::from_secs(u64::from(options.stopped_logs_max_age) * 60 * 60),
+            total_bytes_max: u64::from(options.stopped_logs_max_size) << 20,
+        },
+        free_space_min_percent: options.free_space_min,
+        cni_dir: options.cni.as_deref().map(absolute).transpose()?.unwrap_or_else(|| installation.run.join("cni")),
         shim: find("berth-shim", "libexec/berth-shim")?,
         oci_runtime: options.oci_runtime.clone(),
         capacity: capacity(options),
         prepared_namespaces: options.prepared_namespaces,
+        task_pids_limit: berth_node::task_pids_limit(&options.task_pids_limit)?,
+        logs_refused_calls: options.log_refused_calls,
+        patience: Patience::default(),
         region: region.to_owned(),
         availability_zone: None,
         registries_on: None,
@@ -100,13 +111,13 @@ pub fn config(place: &Place, options: &NodeOptions, region: &str) -> Result<Node
     })
 }
 
-/// The node measures what is not said.
+/// The node measures the values that are not given.
 fn capacity(options: &NodeOptions) -> Option<Capacity> {
     let is_said = options.cpu.is_some() || options.memory.is_some() || options.enis.is_some();
     is_said.then(|| said_or(options, berth_node::measured_capacity()))
 }
 
-/// What is said, and the rest as it is found.
+/// The given values, and measured ones for the rest.
 pub fn said_or(options: &NodeOptions, found: Capacity) -> Capacity {
     Capacity {
         cpu_units: options.cpu.unwrap_or(found.cpu_units),
@@ -115,7 +126,7 @@ pub fn said_or(options: &NodeOptions, found: Capacity) -> Capacity {
     }
 }
 
-/// Makes the plugins' names point to the `berth-cni` that came with this program.
+/// Links the plugins' names to the `berth-cni` of this program.
 fn link_plugins(folder: &Path) -> Result<()> {
     let plugin = find("berth-cni", "libexec/cni/berth-cni").context("name the plugins' folder with --cni instead")?;
     fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -132,12 +143,12 @@ fn link_plugins(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A program that came with this one: beside it, or where the package has it.
+/// A program installed with this one: in the same folder, or at the path of the package.
 fn find(name: &str, packaged: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find out which program this is")?;
+    let own = std::env::current_exe().context("cannot determine the path of this program")?;
     let packaged = own.parent().and_then(Path::parent).map(|prefix| prefix.join(packaged));
     match [Some(own.with_file_name(name)), packaged].into_iter().flatten().find(|path| path.is_file()) {
         Some(path) => Ok(path),
-        None => bail!("{name} is not beside {}; install it there", own.display()),
+        None => bail!("{name} is not in the folder of {}; install it there", own.display()),
     }
 }

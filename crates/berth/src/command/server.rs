@@ -1,34 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `berth server`: the AWS API and the records.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use berth_control::{Rates, ServerConfig};
+use berth_control::{Limits, Rates, ServerConfig};
 use tokio::sync::oneshot;
 
 use crate::args::ServerArgs;
 use crate::command::daemon;
-use crate::place::{Place, Role};
+use crate::installation::{Installation, Role};
 use crate::ready;
 
-/// Runs until it is told to end.
-pub fn run(place: &Place, args: &ServerArgs) -> Result<ExitCode> {
+/// Runs until it is stopped.
+pub fn run(installation: &Installation, args: &ServerArgs) -> Result<ExitCode> {
     daemon::start_log();
-    place.create()?;
-    let _claim = place.claim(Role::Server)?;
+    daemon::be_spared();
+    installation.create()?;
+    let _claim = installation.claim(Role::Server)?;
     let (tell, told) = oneshot::channel();
     let options = &args.server;
     let config = ServerConfig {
-        data_dir: place.data.clone(),
-        run_dir: place.run.clone(),
-        instance: place.instance.clone(),
+        data_dir: installation.data.clone(),
+        run_dir: installation.run.clone(),
+        instance: installation.instance.clone(),
         listen: options.listen,
+        transport: options.transport(),
+        admin_listen: options.admin_listen(),
         region: options.region.clone(),
         account: options.account.clone(),
         trust_any_key: options.trust_any_key,
         stopped_tasks_kept: Duration::from_secs(u64::from(options.keep_stopped_tasks) * 60),
         rates: Rates::read(options.throttle.iter().map(String::as_str))?,
+        limits: Limits::default(),
         ready: Some(tell),
         fault_points: Default::default(),
     };
@@ -37,7 +42,7 @@ pub fn run(place: &Place, args: &ServerArgs) -> Result<ExitCode> {
             if told.await.is_ok()
                 && let Err(error) = ready::say_ready()
             {
-                tracing::warn!(error = format!("{error:#}"), "could not say that the server is ready");
+                tracing::warn!(error = format!("{error:#}"), "could not report that the server is ready");
             }
         });
         berth_control::run(config, cancel).await.context("the server ended")

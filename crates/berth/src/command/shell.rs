@@ -1,7 +1,8 @@
-//! `berth shell`: a command that runs behind a fresh network interface inside a VPC.
+// SPDX-License-Identifier: Apache-2.0
+//! `berth shell`: a command behind a new network interface inside a VPC.
 //!
-//! The server makes a seat (interface and namespace) on a host; the command is a child of this process inside that
-//! namespace. Whatever ends the command, the seat is closed afterwards and the command's exit code handed on.
+//! The server creates a seat (interface and namespace) on a host; the command is a child of this process inside that
+//! namespace. However the command ends, the seat is closed afterwards and the command's exit code is returned.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -16,31 +17,30 @@ use nix::unistd::Pid;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::ShellArgs;
-use crate::place::Place;
-use crate::{admin, hosts, needs_root};
+use crate::installation::Installation;
+use crate::{admin, hosts};
 
 /// Opens a seat, runs the command, closes the seat.
-pub fn run(place: &Place, args: &ShellArgs) -> Result<ExitCode> {
-    needs_root("`berth shell`")?;
-    let seat = open(place, args)?;
-    let outcome = run_in(place, &seat, &command_of(args));
-    let closed = admin::ask(place, Request::CloseSeat { eni: seat.eni.clone() });
+pub fn run(installation: &Installation, args: &ShellArgs) -> Result<ExitCode> {
+    let seat = open(installation, args)?;
+    let outcome = run_in(installation, &seat, &command_of(args));
+    let closed = admin::ask(installation, Request::CloseSeat { eni: seat.eni.clone() });
     let status = outcome?;
     closed.with_context(|| format!("the interface {} could not be removed", seat.eni))?;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-fn open(place: &Place, args: &ShellArgs) -> Result<Seat> {
+fn open(installation: &Installation, args: &ShellArgs) -> Result<Seat> {
     let subnet = args.subnet.as_deref().map(SubnetId::parse).transpose().context("--subnet")?;
     let groups: Result<Vec<SecurityGroupId>, _> =
         args.security_groups.iter().map(|group| SecurityGroupId::parse(group)).collect();
     let security_groups = groups.context("--security-groups")?;
-    let host = match hosts::chosen(place, args.host.as_deref())?.first() {
+    let host = match hosts::chosen(installation, args.host.as_deref())?.first() {
         Some(host) if args.host.is_some() => host.id()?,
         Some(_) | None => None,
     };
-    match admin::ask(place, Request::OpenSeat { subnet, security_groups, host })? {
+    match admin::ask(installation, Request::OpenSeat { subnet, security_groups, host })? {
         Reply::Seat(seat) => Ok(seat),
         other => bail!("the server answered {other:?} to a request for an interface"),
     }
@@ -54,10 +54,10 @@ fn command_of(args: &ShellArgs) -> Vec<String> {
     }
 }
 
-fn run_in(place: &Place, seat: &Seat, command: &[String]) -> Result<ExitStatus> {
-    let host = hosts::with_id(place, &seat.host)?;
+fn run_in(installation: &Installation, seat: &Seat, command: &[String]) -> Result<ExitStatus> {
+    let host = hosts::with_id(installation, &seat.host)?;
     let host = host.with_context(|| format!("host {} is not on this machine; run this there", seat.host))?;
-    let path = host.place.run.join("netns").join(&seat.netns);
+    let path = host.installation.run.join("netns").join(&seat.netns);
     let namespace = File::open(&path).with_context(|| format!("cannot open the namespace {}", path.display()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -67,7 +67,7 @@ fn run_in(place: &Place, seat: &Seat, command: &[String]) -> Result<ExitStatus> 
         let program = command.first().context("no command")?.clone();
         let arguments = command[1..].to_vec();
         let environment = [("BERTH_ENI", seat.eni.to_string()), ("BERTH_ADDRESS", seat.address.to_string())];
-        // A child is born into the namespace of the thread that starts it; this thread does nothing else.
+        // A child inherits the namespace of the thread that starts it; this thread does nothing else.
         let (tell, told) = tokio::sync::oneshot::channel();
         let (end, ended) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {

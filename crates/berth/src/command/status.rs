@@ -1,4 +1,5 @@
-//! `berth status`: what runs.
+// SPDX-License-Identifier: Apache-2.0
+//! `berth status`: the running processes, server and hosts.
 
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::admin;
 use crate::args::Format;
 use crate::hosts::{self, LocalHost};
-use crate::place::{Place, Role};
+use crate::installation::{Installation, Role};
 use crate::show::table;
 
 /// A host of this machine and its processes.
@@ -31,9 +32,9 @@ impl Here {
     fn look(host: &LocalHost) -> Result<Self> {
         Ok(Self {
             number: host.number,
-            identity: berth_node::identity(&host.place.data)?,
-            node: host.place.holder(Role::Node)?,
-            containerd: berth_node::private_containerd(&host.place.run),
+            identity: berth_node::identity(&host.installation.data)?,
+            node: host.installation.holder(Role::Node)?,
+            containerd: berth_node::private_containerd(&host.installation.run),
             is_up: host.is_up(),
         })
     }
@@ -55,14 +56,14 @@ impl Here {
     }
 }
 
-/// Prints processes, server and hosts; fails when a part that should run does not.
-pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
+/// Prints processes, server and hosts; fails when a required part does not run.
+pub fn run(installation: &Installation, format: Format) -> Result<ExitCode> {
     let mut processes = Vec::new();
     for role in Role::ALL {
-        processes.push((role.command(), place.holder(role)?));
+        processes.push((role.command(), installation.holder(role)?));
     }
-    let status = admin::status(place)?;
-    let here = hosts::local(place)?.iter().map(Here::look).collect::<Result<Vec<_>>>()?;
+    let status = admin::status(installation)?;
+    let here = hosts::local(installation)?.iter().map(Here::look).collect::<Result<Vec<_>>>()?;
     let simulated: Vec<&Here> = here.iter().filter(|host| host.number.is_some() && host.is_up).collect();
     let healthy =
         status.hosts.iter().any(|host| host.connected) && simulated.iter().all(|host| host.is_connected(&status));
@@ -78,6 +79,7 @@ pub fn run(place: &Place, format: Format) -> Result<ExitCode> {
         Format::Table => {
             let facts = [
                 ("endpoint", status.endpoint.clone()),
+                ("health and metrics", format!("{}/_berth/", status.admin_endpoint)),
                 ("version", status.version.clone()),
                 ("region", status.region.clone()),
                 ("account", status.account.clone()),

@@ -1,7 +1,8 @@
-//! A child of `berth up`, and keeping it running.
+// SPDX-License-Identifier: Apache-2.0
+//! A supervised child of `berth up`.
 //!
-//! A child that dies is started again: at once if it had been ready, else after a pause that grows. One that never
-//! becomes ready after its first start is a failure with its exit status. Not here: which children there are (`up`).
+//! A child that dies is started again: at once if it had been ready, otherwise after a pause that grows. If the first
+//! start never becomes ready, that is a failure with the child's exit status. Not here: the list of children (`up`).
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -15,61 +16,62 @@ use tokio::net::UnixDatagram;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::command::daemon::SUPERVISED;
-use crate::place::{Place, Role};
+use crate::installation::{Installation, Role};
 use crate::ready;
+use crate::told::told;
 
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Time for a child to end after SIGTERM.
+/// Maximum time for a child to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
-/// Time for a child to become ready after its start.
+/// Maximum time for a child to become ready after its start.
 const READY_LIMIT: Duration = Duration::from_secs(60);
 
-/// A child that is kept running.
+/// A supervised child.
 pub struct Supervised {
-    place: Place,
+    installation: Installation,
     role: Role,
-    /// How messages call it.
+    /// Its name in messages.
     name: String,
-    /// Where it writes; our standard error when absent.
+    /// The file for its output; our standard error when absent.
     log: Option<PathBuf>,
     arguments: Vec<String>,
     running: Option<Child>,
-    /// Our end of the child's standard input: closed with us, which tells the child to end. Waiting for a child closes
-    /// a pipe that is left inside it, so it is kept apart.
+    /// Our end of the child's standard input. It is closed with this process, which makes the child end. Waiting for a
+    /// child closes a pipe that is left inside it, so it is kept separately.
     lifeline: Option<ChildStdin>,
-    /// Where the child says that it is ready.
+    /// The socket for the child's readiness.
     ready_socket: PathBuf,
     ready: UnixDatagram,
 }
 
 impl Supervised {
-    /// A child for a role of a place, not yet started.
-    pub fn new(place: &Place, role: Role, arguments: Vec<String>, log: Option<PathBuf>) -> Result<Self> {
-        let ready_socket = place.run.join(format!("ready.{}", role.command()));
+    /// A child for a role of an installation, not yet started.
+    pub fn new(installation: &Installation, role: Role, arguments: Vec<String>, log: Option<PathBuf>) -> Result<Self> {
+        let ready_socket = installation.run.join(format!("ready.{}", role.command()));
         std::fs::remove_file(&ready_socket).ok();
         let ready = UnixDatagram::bind(&ready_socket)
             .with_context(|| format!("cannot listen at {}", ready_socket.display()))?;
-        let (place, name) = (place.clone(), role.command().to_owned());
-        Ok(Self { place, role, name, log, arguments, running: None, lifeline: None, ready_socket, ready })
+        let (installation, name) = (installation.clone(), role.command().to_owned());
+        Ok(Self { installation, role, name, log, arguments, running: None, lifeline: None, ready_socket, ready })
     }
 
-    /// With another name than its role's.
+    /// Sets another name than its role's.
     pub fn called(self, name: String) -> Self {
         Self { name, ..self }
     }
 
-    /// How messages call it.
+    /// Its name in messages.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Starts the child and waits until it says it is ready.
+    /// Starts the child and waits until it reports that it is ready.
     pub async fn start_first(&mut self) -> Result<()> {
         let mut child = self.spawn()?;
         let mut word = [0; 64];
         let outcome = tokio::select! {
-            said = self.ready.recv(&mut word) => said.map(drop).context("cannot hear the child"),
+            said = self.ready.recv(&mut word) => said.map(drop).context("cannot read the child's readiness"),
             status = child.wait() => Err(self.failed(status.ok())),
             () = tokio::time::sleep(READY_LIMIT) => {
                 self.running = Some(child);
@@ -86,15 +88,15 @@ impl Supervised {
         anyhow::anyhow!("{} ended before it was ready ({status}); {}", self.name, self.told())
     }
 
-    /// Where it told why.
+    /// The location of its error message.
     fn told(&self) -> String {
         match &self.log {
             Some(path) => format!("its log ends with:\n{}", last_lines(path, 12)),
-            None => "its log lines above say why; `berth doctor` tells what this machine lacks".to_owned(),
+            None => "its log lines above say why; `berth doctor` lists missing requirements".to_owned(),
         }
     }
 
-    /// Waits for the end of the child and starts it again, for ever.
+    /// Waits for the end of the child and starts it again, in an endless loop.
     pub async fn keep(&mut self) {
         let mut pause = PAUSE_MIN;
         let mut was_ready = true;
@@ -114,14 +116,15 @@ impl Supervised {
                 pause = (pause * 2).min(PAUSE_MAX);
             }
             was_ready = false;
-            self.running = self.spawn().inspect_err(|error| eprintln!("cannot start {}: {error:#}", self.name)).ok();
+            self.running =
+                self.spawn().inspect_err(|error| eprintln!("cannot start {}: {}", self.name, told(error))).ok();
         }
     }
 
     fn spawn(&mut self) -> Result<Child> {
         let mut command = Command::new(std::env::current_exe()?);
         command
-            .args(self.place.arguments())
+            .args(self.installation.arguments())
             .arg(self.role.command())
             .args(&self.arguments)
             .env(SUPERVISED, "1")
@@ -144,18 +147,18 @@ impl Supervised {
             kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
         }
         if tokio::time::timeout(STOP_LIMIT, child.wait()).await.is_err() {
-            eprintln!("{} did not end within {} s and is killed", self.name, STOP_LIMIT.as_secs());
+            eprintln!("{} did not end within {} s and has been killed", self.name, STOP_LIMIT.as_secs());
             child.kill().await.ok();
         }
     }
 }
 
-/// Opens a log to write at its end.
+/// Opens a log for appending.
 pub fn append(path: &Path) -> Result<File> {
     OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// What a log ends with, and where it is.
+/// The last lines of a log, and its path.
 pub fn last_lines(path: &Path, count: usize) -> String {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

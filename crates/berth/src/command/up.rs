@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `berth up`: server and node, or the nodes of simulated hosts, as children of one supervisor.
 //!
-//! The server starts first; the nodes when the server is ready. The end of the supervisor ends its children, not the
-//! tasks: `berth down` ends those. Not here: how a child is kept running (`supervised`), what a host is (`hosts`).
+//! The server starts first, the nodes when the server is ready. The end of the supervisor ends its children, not the
+//! tasks: `berth down` ends those. Not here: supervision of a child (`supervised`), the definition of a host (`hosts`).
 
 use std::io::Write;
 use std::os::unix::net::UnixDatagram as StdDatagram;
@@ -16,40 +17,115 @@ use futures_util::future::{join_all, try_join_all};
 use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
 use crate::args::{NodeOptions, ServerOptions, UpArgs};
-use crate::command::node;
 use crate::command::supervised::{Supervised, append, last_lines};
+use crate::command::{down, node};
 use crate::hosts::{self, LocalHost};
-use crate::place::{Place, Role};
-use crate::{admin, needs_root, ready};
+use crate::installation::{Installation, Role};
+use crate::told::told;
+use crate::{admin, claim, ready};
 
-/// Set for the background process of `--detach`.
+/// Set in the background process of `--detach`.
 const DETACHED: &str = "BERTH_DETACHED";
 
 /// Runs in the foreground, or starts the background process and waits until it is ready.
-pub fn run(place: &Place, args: &UpArgs) -> Result<ExitCode> {
-    needs_root("`berth up`")?;
-    place.create()?;
+pub fn run(installation: &Installation, args: &UpArgs) -> Result<ExitCode> {
+    berth_control::check_listen(args.server.listen, &args.server.transport(), args.server.admin_listen())?;
+    refuse_second(installation, args)?;
+    installation.create()?;
     if std::env::var_os(DETACHED).is_none() {
-        tell_of_others(place, args.hosts)?;
+        tell_of_others(installation, args.hosts)?;
     }
     if args.detach {
-        return detach(place, args);
+        return detach(installation, args);
     }
-    let _claim = place.claim(Role::Supervisor)?;
+    let _claim = installation.claim(Role::Supervisor)?;
+    let before = hosts_of(installation, args).into_iter().map(Before::look).collect::<Vec<_>>();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(supervise(place, args))
+    runtime.block_on(supervise(installation, args)).map_err(|error| undone(&before, error))
 }
 
-fn detach(place: &Place, args: &UpArgs) -> Result<ExitCode> {
-    if let Some(pid) = place.holder(Role::Supervisor)? {
-        bail!("`berth up` runs already in {} as process {pid}; `berth down` stops it", place.run.display());
+/// Fails if this start conflicts with another installation.
+fn refuse_second(installation: &Installation, args: &UpArgs) -> Result<()> {
+    match args.hosts {
+        1 => claim::check(installation),
+        // Each has a namespace of its own.
+        _ => hosts_of(installation, args).iter().try_for_each(|host| claim::check_name(&host.installation)),
     }
-    let socket = place.run.join(format!("ready.{}", std::process::id()));
+}
+
+/// The hosts of this start.
+fn hosts_of(installation: &Installation, args: &UpArgs) -> Vec<LocalHost> {
+    match args.hosts {
+        1 => vec![LocalHost { number: None, installation: installation.clone() }],
+        hosts => (1..=hosts).map(|number| LocalHost::simulated(installation, number)).collect(),
+    }
+}
+
+/// State of a host before a start.
+struct Before {
+    host: LocalHost,
+    was_up: bool,
+    had_containerd: bool,
+}
+
+impl Before {
+    fn look(host: LocalHost) -> Self {
+        let (was_up, had_containerd) = (host.is_up(), has_containerd(&host));
+        Self { host, was_up, had_containerd }
+    }
+
+    /// Removes the objects of a failed start: everything of a host that was not up; for a host that was up, whose tasks
+    /// continue, only the containerd.
+    fn undo(&self) -> Result<()> {
+        let host = &self.host;
+        match (self.was_up, self.had_containerd) {
+            (false, false) if host.is_up() || has_containerd(host) || has_namespace(host) => {
+                down::take_down(std::slice::from_ref(host))
+            }
+            (true, false) if has_containerd(host) => down::end_containerd(host),
+            (_, _) => Ok(()),
+        }
+    }
+}
+
+fn has_containerd(host: &LocalHost) -> bool {
+    berth_node::private_containerd(&host.installation.run).is_some()
+}
+
+fn has_namespace(host: &LocalHost) -> bool {
+    host.namespace().is_some_and(|file| file.exists())
+}
+
+/// Removes the objects of a start and reports why it failed, with the remedy.
+fn undone(before: &[Before], error: anyhow::Error) -> anyhow::Error {
+    let failed: Vec<String> =
+        before.iter().filter_map(|before| Some(format!("{}: {}", before.host, told(&before.undo().err()?)))).collect();
+    let left = match (failed.is_empty(), before.iter().any(|before| before.was_up)) {
+        (false, _) => {
+            format!(
+                "some objects of this start could not be removed ({}); `berth down` removes them",
+                failed.join("; ")
+            )
+        }
+        (true, true) => "the objects of this start are removed; tasks of an earlier one continue".to_owned(),
+        (true, false) => "the objects of this start are removed".to_owned(),
+    };
+    anyhow::anyhow!(
+        "{}\n{left}; correct the cause and run `berth up` again, `berth doctor` says what this machine lacks",
+        told(&error)
+    )
+}
+
+fn detach(installation: &Installation, args: &UpArgs) -> Result<ExitCode> {
+    if let Some(pid) = installation.holder(Role::Supervisor)? {
+        bail!("`berth up` already runs in {} as process {pid}; `berth down` stops it", installation.run.display());
+    }
+    let socket = installation.run.join(format!("ready.{}", std::process::id()));
     let listener = StdDatagram::bind(&socket).with_context(|| format!("cannot listen at {}", socket.display()))?;
-    let log_path = place.logs().join("up.log");
+    let log_path = installation.logs().join("up.log");
     let log = append(&log_path)?;
     let mut child = std::process::Command::new(std::env::current_exe()?)
-        .args(arguments_of(place, args))
+        .args(arguments_of(installation, args))
         .env(ready::VARIABLE, &socket)
         .env(DETACHED, "1")
         .stdin(Stdio::null())
@@ -58,24 +134,38 @@ fn detach(place: &Place, args: &UpArgs) -> Result<ExitCode> {
         .process_group(0)
         .spawn()
         .context("cannot start the background process")?;
-    // Two threads, one answer: either the supervisor says it is ready or it ends.
+    // Two threads send one answer: the supervisor is ready, or it has ended.
     let (tell, told) = std::sync::mpsc::channel();
     let tell_ready = tell.clone();
     std::thread::spawn(move || tell_ready.send(listener.recv(&mut [0; 64]).map(|_| None)));
     std::thread::spawn(move || tell.send(child.wait().map(Some)));
-    let outcome = told.recv().context("nobody told how the start went");
+    let outcome = told.recv().context("no report about the start arrived");
     std::fs::remove_file(&socket).ok();
     match outcome? {
         Ok(None) => {
-            greet(place)?;
+            greet(installation)?;
             Ok(ExitCode::SUCCESS)
         }
         Ok(Some(status)) => bail!("the start failed ({status}); the log ends with:\n{}", last_lines(&log_path, 12)),
-        Err(error) => Err(error).context("cannot learn how the start went"),
+        Err(error) => Err(error).context("cannot determine the result of the start"),
     }
 }
 
-async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
+async fn supervise(installation: &Installation, args: &UpArgs) -> Result<ExitCode> {
+    let mut server = Supervised::new(
+        installation,
+        Role::Server,
+        server_arguments(&args.server),
+        child_log(installation, Role::Server),
+    )?;
+    let mut nodes = nodes(installation, args)?;
+    let kept = keep(installation, &mut server, &mut nodes).await;
+    end(&mut server, &mut nodes).await;
+    kept.map(|()| ExitCode::SUCCESS)
+}
+
+/// Starts everything and supervises it until this process is stopped; fails if the start fails.
+async fn keep(installation: &Installation, server: &mut Supervised, nodes: &mut [Supervised]) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
     let began = Instant::now();
@@ -87,19 +177,12 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
         }
     });
 
-    let mut server =
-        Supervised::new(place, Role::Server, server_arguments(&args.server), child_log(place, Role::Server))?;
-    let mut nodes = nodes(place, args)?;
-    let is_asked_to_stop = tokio::select! {
-        started = start_in_order(&mut server, &mut nodes, began) => { started?; false }
-        () = &mut stop => true,
-    };
-    if is_asked_to_stop {
-        end(&mut server, &mut nodes).await;
-        return Ok(ExitCode::SUCCESS);
+    tokio::select! {
+        started = start_in_order(server, nodes, began) => started?,
+        () = &mut stop => return Ok(()),
     }
     if std::env::var_os(DETACHED).is_none() {
-        greet(place)?;
+        greet(installation)?;
     }
     ready::say_ready()?;
 
@@ -108,9 +191,8 @@ async fn supervise(place: &Place, args: &UpArgs) -> Result<ExitCode> {
         _ = join_all(nodes.iter_mut().map(Supervised::keep)) => (),
         () = &mut stop => (),
     }
-    eprintln!("stopping; tasks go on, `berth down` ends them");
-    end(&mut server, &mut nodes).await;
-    Ok(ExitCode::SUCCESS)
+    eprintln!("stopping; tasks continue, `berth down` ends them");
+    Ok(())
 }
 
 async fn end(server: &mut Supervised, nodes: &mut [Supervised]) {
@@ -119,40 +201,40 @@ async fn end(server: &mut Supervised, nodes: &mut [Supervised]) {
 }
 
 /// The node of this host, or those of the simulated hosts, each with its namespace.
-fn nodes(place: &Place, args: &UpArgs) -> Result<Vec<Supervised>> {
+fn nodes(installation: &Installation, args: &UpArgs) -> Result<Vec<Supervised>> {
     let region = &args.server.region;
     if args.hosts == 1 {
         let arguments = [node_options(&args.node), vec!["--region".into(), region.clone()]].concat();
-        return Ok(vec![Supervised::new(place, Role::Node, arguments, child_log(place, Role::Node))?]);
+        return Ok(vec![Supervised::new(installation, Role::Node, arguments, child_log(installation, Role::Node))?]);
     }
     let share = node::said_or(&args.node, hosts::share_of(berth_node::measured_capacity(), args.hosts));
     let start = |number| {
-        let host = LocalHost::simulated(place, number);
-        host.place.create()?;
+        let host = LocalHost::simulated(installation, number);
+        host.installation.create()?;
         host.make_namespace()?;
-        let arguments = host_arguments(place, &host, number, args, share);
-        // The lines of several nodes would be told apart by nobody.
-        let log = Some(host.place.log_of(Role::Node));
-        Ok(Supervised::new(&host.place, Role::Node, arguments, log)?.called(format!("node {number}")))
+        let arguments = host_arguments(installation, &host, number, args, share);
+        // The log lines of several nodes could not be distinguished.
+        let log = Some(host.installation.log_of(Role::Node));
+        Ok(Supervised::new(&host.installation, Role::Node, arguments, log)?.called(format!("node {number}")))
     };
     (1..=args.hosts).map(start).collect()
 }
 
-/// Hosts of an earlier start that this one does not ask for stay as they are: their tasks may matter to somebody.
-fn tell_of_others(place: &Place, hosts: u32) -> Result<()> {
+/// Hosts of an earlier start that are not part of this one stay as they are, because their tasks may be in use.
+fn tell_of_others(installation: &Installation, hosts: u32) -> Result<()> {
     let is_asked_for = |number: Option<u32>| number.map_or(hosts == 1, |number| hosts > 1 && number <= hosts);
-    for host in hosts::up(place)?.iter().filter(|host| !is_asked_for(host.number)) {
+    for host in hosts::up(installation)?.iter().filter(|host| !is_asked_for(host.number)) {
         eprintln!(
-            "{host} is left from an earlier `berth up` with another --hosts: its tasks run on and nobody manages them; \
+            "{host} is left from an earlier `berth up` with another --hosts: its tasks continue without a node; \
              `berth down` removes it"
         );
     }
     Ok(())
 }
 
-/// Where a child writes its log: to our standard error unless we are in the background.
-fn child_log(place: &Place, role: Role) -> Option<PathBuf> {
-    std::env::var_os(DETACHED).map(|_| place.log_of(role))
+/// Destination of a child's log: our standard error unless this process is in the background.
+fn child_log(installation: &Installation, role: Role) -> Option<PathBuf> {
+    std::env::var_os(DETACHED).map(|_| installation.log_of(role))
 }
 
 /// The server is ready before the nodes start.
@@ -168,7 +250,7 @@ async fn start(child: &mut Supervised, began: Instant) -> Result<()> {
     Ok(())
 }
 
-/// A terminal that goes away ends a supervisor in the foreground, never one in the background.
+/// Closing the terminal ends a supervisor in the foreground, never one in the background.
 async fn closed_terminal(hangup: &mut SignalStream) {
     loop {
         hangup.recv().await;
@@ -178,28 +260,42 @@ async fn closed_terminal(hangup: &mut SignalStream) {
     }
 }
 
-fn arguments_of(place: &Place, args: &UpArgs) -> Vec<String> {
+fn arguments_of(installation: &Installation, args: &UpArgs) -> Vec<String> {
     let hosts = vec!["--hosts".into(), args.hosts.to_string()];
-    [place.arguments(), vec!["up".into()], hosts, server_arguments(&args.server), node_options(&args.node)].concat()
+    [installation.arguments(), vec!["up".into()], hosts, server_arguments(&args.server), node_options(&args.node)]
+        .concat()
 }
 
 fn server_arguments(server: &ServerOptions) -> Vec<String> {
-    let trust = if server.trust_any_key { vec!["--trust-any-key".to_owned()] } else { Vec::new() };
+    let switches = [
+        ("--trust-any-key", server.trust_any_key),
+        ("--tls", server.tls),
+        ("--insecure-listen", server.insecure_listen),
+    ];
+    let names = server.tls_name.iter().map(|name| ("--tls-name", name.clone()));
     [
         ("--listen", server.listen.to_string()),
+        ("--admin-listen", server.admin_listen().to_string()),
         ("--region", server.region.clone()),
         ("--account", server.account.clone()),
         ("--keep-stopped-tasks", server.keep_stopped_tasks.to_string()),
         ("--throttle", server.throttle.join(",")),
     ]
     .into_iter()
+    .chain(names)
     .flat_map(|(option, value)| [option.to_owned(), value])
-    .chain(trust)
+    .chain(switches.into_iter().filter(|(_, is_on)| *is_on).map(|(option, _)| option.to_owned()))
     .collect()
 }
 
-/// What the node of a simulated host is told.
-fn host_arguments(place: &Place, host: &LocalHost, number: u32, args: &UpArgs, share: Capacity) -> Vec<String> {
+/// The options of a simulated host's node.
+fn host_arguments(
+    installation: &Installation,
+    host: &LocalHost,
+    number: u32,
+    args: &UpArgs,
+    share: Capacity,
+) -> Vec<String> {
     let region = &args.server.region;
     let options = NodeOptions {
         cpu: Some(share.cpu_units),
@@ -210,7 +306,7 @@ fn host_arguments(place: &Place, host: &LocalHost, number: u32, args: &UpArgs, s
     let own = [
         ("--region", region.clone()),
         ("--availability-zone", hosts::zone_of(number, region)),
-        ("--server-socket", place.socket().display().to_string()),
+        ("--server-socket", installation.socket().display().to_string()),
         ("--netns", host.namespace().unwrap_or_default().display().to_string()),
     ];
     let own = own.into_iter().flat_map(|(option, value)| [option.to_owned(), value]);
@@ -231,6 +327,12 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     option("--image-cleanup-interval", Some(node.image_cleanup_interval.to_string()));
     option("--image-minimum-cleanup-age", Some(node.image_minimum_cleanup_age.to_string()));
     option("--num-images-delete-per-cycle", Some(node.num_images_delete_per_cycle.to_string()));
+    option("--image-layers-max", Some(node.image_limits.image_layers_max.to_string()));
+    option("--image-gib-max", Some(node.image_limits.image_gib_max.to_string()));
+    option("--image-unpacked-gib-max", Some(node.image_limits.image_unpacked_gib_max.to_string()));
+    option("--stopped-logs-max-age", Some(node.stopped_logs_max_age.to_string()));
+    option("--stopped-logs-max-size", Some(node.stopped_logs_max_size.to_string()));
+    option("--free-space-min", Some(node.free_space_min.to_string()));
     option("--containerd", node.containerd.as_ref().map(|path| path.display().to_string()));
     option("--oci-runtime", node.oci_runtime.clone());
     option("--cpu", node.cpu.map(|units| units.to_string()));
@@ -238,16 +340,17 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     option("--enis", node.enis.map(|count| count.to_string()));
     option("--cni", node.cni.as_ref().map(|path| path.display().to_string()));
     option("--prepared-namespaces", Some(node.prepared_namespaces.to_string()));
-    if node.block_imds {
-        arguments.push("--block-imds".into());
+    option("--task-pids-limit", Some(node.task_pids_limit.clone()));
+    for (option, is_set) in [("--block-imds", node.block_imds), ("--log-refused-calls", node.log_refused_calls)] {
+        arguments.extend(is_set.then(|| option.to_owned()));
     }
     arguments
 }
 
-fn greet(place: &Place) -> Result<()> {
-    let status = admin::status(place)?;
-    let options = place.arguments().join(" ");
-    let berth = if place.run == Path::new("/run/berth") && place.data == Path::new("/var/lib/berth") {
+fn greet(installation: &Installation) -> Result<()> {
+    let status = admin::status(installation)?;
+    let options = installation.arguments().join(" ");
+    let berth = if installation.run == Path::new("/run/berth") && installation.data == Path::new("/var/lib/berth") {
         "berth".to_owned()
     } else {
         format!("berth {options}")
@@ -285,19 +388,22 @@ mod tests {
         }
     }
 
-    const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --trust-any-key \
+    const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --trust-any-key --tls \
+        --tls-name a.example --tls-name 192.0.2.1 --admin-listen 127.0.0.1:2 \
         --cluster web --mirror a=http://b --mirror c=http://d --image-pull-behavior once --image-cleanup-interval 11 \
-        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 --containerd /s --oci-runtime runc \
+        --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 \
+        --image-layers-max 14 --image-gib-max 15 --image-unpacked-gib-max 16 --stopped-logs-max-age 18 \
+        --stopped-logs-max-size 19 --free-space-min 20 --containerd /s --oci-runtime runc \
         --cpu 14 --memory 15 --enis 16 --cni /c --prepared-namespaces 17 --block-imds";
 
-    fn place() -> Place {
-        Place { data: "/d".into(), run: "/r".into(), instance: "lab".into() }
+    fn installation() -> Installation {
+        Installation { data: "/d".into(), run: "/r".into(), instance: "lab".into() }
     }
 
     #[test]
     fn the_background_process_is_told_everything() {
         let args = up(EVERYTHING);
-        let Command::Up(told) = parse(&arguments_of(&place(), &args)) else { panic!("not `up`") };
+        let Command::Up(told) = parse(&arguments_of(&installation(), &args)) else { panic!("not `up`") };
         assert_eq!(format!("{told:?}"), format!("{args:?}"));
     }
 
@@ -305,8 +411,8 @@ mod tests {
     fn the_node_of_a_host_is_told_everything_and_where_it_is() {
         let args = up(EVERYTHING);
         let share = Capacity { cpu_units: 24, memory_mib: 25, enis: 26 };
-        let host = LocalHost::simulated(&place(), 2);
-        let words = [vec!["node".to_owned()], host_arguments(&place(), &host, 2, &args, share)].concat();
+        let host = LocalHost::simulated(&installation(), 2);
+        let words = [vec!["node".to_owned()], host_arguments(&installation(), &host, 2, &args, share)].concat();
         let Command::Node(told) = parse(&words) else { panic!("not `node`") };
         let node = NodeOptions { cpu: Some(24), memory: Some(25), enis: Some(26), ..args.node };
         assert_eq!(format!("{:?}", told.node), format!("{node:?}"));

@@ -1,30 +1,49 @@
-//! The endpoints that are not AWS's: `/_berth/health` and `/_berth/metrics`. Not signed; they tell no secrets.
+// SPDX-License-Identifier: Apache-2.0
+//! The door of the pages that are not AWS's: `/_berth/health` and `/_berth/metrics`.
+//!
+//! They are not signed and contain account, region and counts, so they have their own listener on loopback (ADR 25).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header, request};
+use hyper::body::Incoming;
 
 use super::Front;
+use super::connections::UnderWay;
+use super::doors::{Answering, Door, whole};
 use crate::metrics::Gauges;
 
+/// Open connections to the own pages.
+pub(super) const CONNECTIONS_MAX: usize = 64;
 const PREFIX: &str = "/_berth/";
 
-/// The answer, when the request is for one of these endpoints.
-pub(super) fn answer(front: &Front, head: &request::Parts) -> Option<Response<Bytes>> {
-    let name = head.uri.path().strip_prefix(PREFIX)?;
-    let is_read = head.method == Method::GET || head.method == Method::HEAD;
-    Some(match name {
-        "health" | "metrics" if !is_read => text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "use GET\n".to_owned()),
-        "health" => health(front),
-        "metrics" => metrics(front),
+/// The own pages of the server behind the front door.
+pub(super) struct OwnPages {
+    pub(super) front: Arc<Front>,
+}
+
+impl Door for OwnPages {
+    fn respond(self: Arc<Self>, head: request::Parts, _: Incoming, _: UnderWay) -> Answering {
+        Box::pin(async move { whole(answer(&self.front, &head.method, head.uri.path())) })
+    }
+}
+
+fn answer(front: &Front, method: &Method, path: &str) -> Response<Bytes> {
+    let is_read = *method == Method::GET || *method == Method::HEAD;
+    match path.strip_prefix(PREFIX) {
+        Some("health" | "metrics") if !is_read => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "use GET\n".to_owned())
+        }
+        Some("health") => health(front),
+        Some("metrics") => metrics(front),
         _ => text(StatusCode::NOT_FOUND, "text/plain", format!("there is {PREFIX}health and {PREFIX}metrics\n")),
-    })
+    }
 }
 
 fn health(front: &Front) -> Response<Bytes> {
-    let is_failing = front.committer.stats().is_failing.load(Ordering::Relaxed);
-    let (status, word) = if is_failing {
+    let (status, word) = if front.committer.stats().is_failing() {
         (StatusCode::SERVICE_UNAVAILABLE, "changes cannot be stored; the server's log says why")
     } else {
         (StatusCode::OK, "ready")
@@ -33,8 +52,8 @@ fn health(front: &Front) -> Response<Bytes> {
         "status": word,
         "instance": front.instance,
         "version": env!("CARGO_PKG_VERSION"),
-        "region": front.place.region,
-        "account": front.place.account,
+        "region": front.locality.region,
+        "account": front.locality.account,
         "revision": front.published.snapshot().revision,
     });
     text(status, "application/json", format!("{body}\n"))
@@ -44,7 +63,12 @@ fn metrics(front: &Front) -> Response<Bytes> {
     let gauges = Gauges {
         revision: front.published.snapshot().revision,
         hosts_connected: front.hosts.connected(),
+        flow_tables: front.hosts.flow_tables(),
         commit: front.committer.stats(),
+        connections: front.connections.count(),
+        displaced: front.connections.displaced.load(Ordering::Relaxed),
+        refused: front.connections.refused.load(Ordering::Relaxed),
+        unverified_bytes: front.unverified.bytes(),
     };
     text(StatusCode::OK, "text/plain; version=0.0.4", front.metrics.text(&gauges))
 }

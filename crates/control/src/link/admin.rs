@@ -1,21 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Requests of the local command line: one connection, one request, one reply.
 
 use std::io;
 use std::time::Duration;
 
-use berth_domain::ecs::record::TaskStatus;
-use berth_domain::vpc::record::AttachmentStatus;
-use berth_domain::{Env, Snapshot, vpc};
+use berth_state::ecs::TaskStatus;
+use berth_state::vpc::AttachmentStatus;
+use berth_state::{Env, Snapshot};
 use berth_types::admin::{HostStatus, Reply, Request, Seat, Status};
 use berth_types::link::ToNode;
 use berth_types::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
+use berth_vpc as vpc;
 
-use super::Link;
 use super::frames::Outbound;
+use super::shared::Link;
 
-/// How long a host may take to plug a seat.
+/// Maximum time for a host to plug a seat.
 const SEAT_OPEN_LIMIT: Duration = Duration::from_secs(10);
-/// How long a host may take to take a seat away.
+/// Maximum time for a host to remove a seat.
 const SEAT_CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// Answers the request.
@@ -34,7 +36,7 @@ pub(super) async fn attend(link: &Link, request: Request, outbound: &mut Outboun
     };
     let sent = outbound.send(&ToNode::Admin(reply)).await;
     if let (Err(_), Some(eni)) = (&sent, seat) {
-        // Whoever asked went away and will never close it.
+        // The caller has disconnected and will never close it.
         give_up(link, &eni).await;
     }
     sent
@@ -42,7 +44,7 @@ pub(super) async fn attend(link: &Link, request: Request, outbound: &mut Outboun
 
 fn status(link: &Link) -> Status {
     let snap = link.published.snapshot();
-    let hosts = snap.hosts.values().map(|host| HostStatus {
+    let hosts = snap.ecs().hosts.values().map(|host| HostStatus {
         host: host.id.clone(),
         cluster: host.cluster.to_string(),
         connected: host.connected,
@@ -52,18 +54,19 @@ fn status(link: &Link) -> Status {
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         endpoint: link.endpoint.clone(),
-        region: link.place.region.clone(),
-        account: link.place.account.clone(),
+        admin_endpoint: link.admin_endpoint.clone(),
+        region: link.locality.region.clone(),
+        account: link.locality.account.clone(),
         revision: snap.revision,
         hosts: hosts.collect(),
         tasks: live_tasks(&snap, None),
-        enis: snap.enis.len(),
-        vpcs: snap.vpcs.len(),
+        enis: snap.vpc().enis.len(),
+        vpcs: snap.vpc().vpcs.len(),
     }
 }
 
 fn live_tasks(snap: &Snapshot, host: Option<&HostId>) -> usize {
-    let live = snap.tasks.values().filter(|task| task.status != TaskStatus::Stopped);
+    let live = snap.ecs().tasks.values().filter(|task| task.status != TaskStatus::Stopped);
     live.filter(|task| host.is_none() || task.host.as_ref() == host).count()
 }
 
@@ -80,7 +83,11 @@ async fn open_seat(
 ) -> Result<Seat, String> {
     let rule = move |snap: &Snapshot, env: &Env| vpc::seat::open(snap, subnet.as_ref(), &groups, host.as_ref(), env);
     let watch = link.hosts.watch();
-    let seat = link.committer.commit(link.place.service_env(), rule).await.map_err(|fault| fault.to_string())?;
+    let seat = link
+        .committer
+        .commit("open-seat", link.locality.service_env(), rule)
+        .await
+        .map_err(|fault| fault.to_string())?;
     let outcome = link.published.wait(SEAT_OPEN_LIMIT, |snap| plugged(snap, &seat.eni)).await;
     match outcome {
         Some(true) => Ok(seat),
@@ -99,9 +106,9 @@ async fn open_seat(
     }
 }
 
-/// Whether the interface became usable; `None` while that is open.
+/// Whether the interface became usable; `None` while undecided.
 fn plugged(snap: &Snapshot, eni: &EniId) -> Option<bool> {
-    match snap.enis.get(eni).and_then(|eni| eni.attachment.as_ref()).map(|attachment| attachment.status) {
+    match snap.vpc().enis.get(eni).and_then(|eni| eni.attachment.as_ref()).map(|attachment| attachment.status) {
         Some(AttachmentStatus::Attaching) => None,
         Some(AttachmentStatus::Attached) => Some(true),
         Some(AttachmentStatus::Detaching) | None => Some(false),
@@ -111,8 +118,8 @@ fn plugged(snap: &Snapshot, eni: &EniId) -> Option<bool> {
 async fn close_seat(link: &Link, eni: &EniId) -> Result<(), String> {
     let closing = eni.clone();
     let rule = move |snap: &Snapshot, env: &Env| vpc::seat::close(snap, &closing, env);
-    link.committer.commit(link.place.service_env(), rule).await.map_err(|fault| fault.to_string())?;
-    let gone = |snap: &Snapshot| (!snap.enis.contains_key(eni)).then_some(());
+    link.committer.commit("close-seat", link.locality.service_env(), rule).await.map_err(|fault| fault.to_string())?;
+    let gone = |snap: &Snapshot| (!snap.vpc().enis.contains_key(eni)).then_some(());
     link.published.wait(SEAT_CLOSE_LIMIT, gone).await.ok_or_else(|| {
         format!(
             "the host did not take the interface {eni} away within {} s; it will when it is reachable again",
@@ -124,7 +131,7 @@ async fn close_seat(link: &Link, eni: &EniId) -> Result<(), String> {
 async fn give_up(link: &Link, eni: &EniId) {
     let closing = eni.clone();
     let rule = move |snap: &Snapshot, env: &Env| vpc::seat::close(snap, &closing, env);
-    if let Err(fault) = link.committer.commit(link.place.service_env(), rule).await {
-        tracing::warn!(%eni, %fault, "a seat nobody waits for could not be closed");
+    if let Err(fault) = link.committer.commit("close-seat", link.locality.service_env(), rule).await {
+        tracing::warn!(%eni, %fault, "an abandoned seat could not be closed");
     }
 }

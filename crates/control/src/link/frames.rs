@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Frames: four bytes of length (big-endian), then JSON.
 
 use std::io;
@@ -9,14 +10,14 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 
-/// How long a frame may wait for a reader that does not read.
+/// Maximum time a frame waits for a reader that does not read.
 const SEND_LIMIT: Duration = Duration::from_secs(30);
 
 fn codec() -> LengthDelimitedCodec {
     LengthDelimitedCodec::builder().length_field_length(4).big_endian().max_frame_length(FRAME_BYTES_MAX).new_codec()
 }
 
-/// Frames that come in.
+/// Incoming frames.
 pub(super) struct Inbound(FramedRead<OwnedReadHalf, LengthDelimitedCodec>);
 
 impl Inbound {
@@ -24,7 +25,7 @@ impl Inbound {
         Self(FramedRead::new(reader, codec()))
     }
 
-    /// The next frame; `None` at the end. May be dropped while waiting without losing anything.
+    /// The next frame; `None` at the end. Cancel-safe: dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> io::Result<Option<ToServer>> {
         match self.0.next().await {
             None => Ok(None),
@@ -33,7 +34,7 @@ impl Inbound {
     }
 }
 
-/// Frames that go out.
+/// Outgoing frames.
 pub(super) struct Outbound(FramedWrite<OwnedWriteHalf, LengthDelimitedCodec>);
 
 impl Outbound {
@@ -41,7 +42,7 @@ impl Outbound {
         Self(FramedWrite::new(writer, codec()))
     }
 
-    /// Sends one frame; an error when the other side does not take it in time.
+    /// Sends one frame; an error when the peer does not take it in time.
     pub(super) async fn send(&mut self, frame: &ToNode) -> io::Result<()> {
         let bytes = Bytes::from(serde_json::to_vec(frame)?);
         tokio::time::timeout(SEND_LIMIT, self.0.send(bytes)).await.map_err(|_| io::ErrorKind::TimedOut)?

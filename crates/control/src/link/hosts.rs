@@ -1,13 +1,14 @@
-//! Which hosts have an open stream, and what is known of them only while it is open.
+// SPDX-License-Identifier: Apache-2.0
+//! The hosts with an open stream, and the state that exists only while it is open.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use berth_types::report::{EniReport, EniState};
+use berth_types::report::{EniReport, EniState, FlowTable};
 use berth_types::{EniId, HostId};
 use tokio_util::sync::CancellationToken;
 
-/// The open sessions, and the seats somebody waits for.
+/// The open sessions, and the seats that callers wait for.
 #[derive(Default)]
 pub(crate) struct Hosts {
     state: Mutex<State>,
@@ -17,9 +18,9 @@ pub(crate) struct Hosts {
 struct State {
     sessions: BTreeMap<HostId, Open>,
     last_number: u64,
-    /// How many callers wait for a seat.
+    /// Number of callers that wait for a seat.
     watchers: usize,
-    /// Why interfaces could not be plugged, while somebody waits for a seat.
+    /// Reasons why interfaces could not be plugged, while a caller waits for a seat.
     failures: BTreeMap<EniId, String>,
 }
 
@@ -27,18 +28,19 @@ struct Open {
     number: u64,
     replaced: CancellationToken,
     programmed: u64,
+    flow_table: Option<FlowTable>,
 }
 
 /// A session's place among the open ones.
 pub(super) struct Session {
     pub(super) host: HostId,
-    /// Cancelled when the same host says hello again: the newer stream is the one that lives.
+    /// Cancelled when the same host sends another hello: the newer stream replaces the older one.
     pub(super) replaced: CancellationToken,
     number: u64,
 }
 
 impl Hosts {
-    /// How many streams are open.
+    /// Number of open streams.
     pub(crate) fn connected(&self) -> usize {
         self.state().sessions.len()
     }
@@ -48,7 +50,7 @@ impl Hosts {
         self.state().sessions.contains_key(host)
     }
 
-    /// Generation of the last intent the host's data path holds; 0 when it has not said yet.
+    /// Generation of the last intent that the host's data path holds; 0 before its first report.
     pub(super) fn programmed(&self, host: &HostId) -> u64 {
         self.state().sessions.get(host).map_or(0, |open| open.programmed)
     }
@@ -57,14 +59,14 @@ impl Hosts {
         let mut state = self.state();
         state.last_number += 1;
         let (number, replaced) = (state.last_number, CancellationToken::new());
-        let open = Open { number, replaced: replaced.clone(), programmed: 0 };
+        let open = Open { number, replaced: replaced.clone(), programmed: 0, flow_table: None };
         if let Some(older) = state.sessions.insert(host.clone(), open) {
             older.replaced.cancel();
         }
         Session { host: host.clone(), replaced, number }
     }
 
-    /// Forgets the session, unless a newer one has taken its place.
+    /// Removes the session, unless a newer one has taken its place.
     pub(super) fn end(&self, session: &Session) {
         let mut state = self.state();
         if state.sessions.get(&session.host).is_some_and(|open| open.number == session.number) {
@@ -79,8 +81,21 @@ impl Hosts {
         }
     }
 
-    /// Begins to remember why interfaces fail, until the watch is dropped. Begun before the seat is made, because a
-    /// host can be quicker to fail than the caller to learn the seat's id.
+    pub(super) fn set_flow_table(&self, session: &Session, table: FlowTable) {
+        let mut state = self.state();
+        if let Some(open) = state.sessions.get_mut(&session.host).filter(|open| open.number == session.number) {
+            open.flow_table = Some(table);
+        }
+    }
+
+    /// The flow tables of the hosts that have reported them.
+    pub(crate) fn flow_tables(&self) -> Vec<(HostId, FlowTable)> {
+        let state = self.state();
+        state.sessions.iter().filter_map(|(host, open)| Some((host.clone(), open.flow_table?))).collect()
+    }
+
+    /// Starts to record why interfaces fail, until the watch is dropped. Start it before the seat is created, because a
+    /// host can fail before the caller learns the seat's id.
     pub(super) fn watch(&self) -> Watch<'_> {
         self.state().watchers += 1;
         Watch(self)
@@ -95,16 +110,16 @@ impl Hosts {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change is one assignment, so a panic elsewhere cannot leave a half-made state.
+        // Every change is one assignment, so a panic elsewhere cannot leave a partial state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Remembers why interfaces fail.
+/// Records why interfaces fail.
 pub(super) struct Watch<'a>(&'a Hosts);
 
 impl Watch<'_> {
-    /// Why this one failed.
+    /// The reason why this one failed.
     pub(super) fn reason(&self, eni: &EniId) -> Option<String> {
         self.0.state().failures.get(eni).cloned()
     }

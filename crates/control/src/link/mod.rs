@@ -1,12 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Unix socket of hosts and of the local command line.
 //!
-//! The first frame says who is there: `Hello` begins a host's session (`session`), `Admin` is one request of the
-//! command line (`admin`). Only the socket's owner can connect, so nobody signs here.
+//! The first frame identifies the peer: `Hello` begins a host's session (`session`), `Admin` is one request of the
+//! command line (`admin`). Only the socket's owner can connect, so requests are not signed.
 
 mod admin;
 mod frames;
 mod hosts;
 mod session;
+mod shared;
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -21,42 +23,30 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use hosts::Hosts;
+pub(crate) use shared::Link;
 
-use crate::clock::Place;
-use crate::commit::Committer;
 use crate::fault::Fault;
-use crate::publish::Published;
 use frames::{Inbound, Outbound};
 
 /// Name of the socket in the run folder.
 const SOCKET: &str = "server.sock";
-/// Where the socket is made; short, because a socket's path may have 107 bytes.
+/// Path of the socket; short, because a socket's path may have 107 bytes.
 const BEING_MADE: &str = ".new";
 /// Open connections of hosts and command lines; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 1024;
 /// From the connection to its first frame.
 const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
-/// Pause after the kernel could not give us a connection (out of file descriptors).
+/// Pause after the kernel could not give a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What attending to a connection needs.
-pub(crate) struct Link {
-    pub(crate) place: Place,
-    /// Where the AWS API listens, told to the command line.
-    pub(crate) endpoint: String,
-    pub(crate) published: Published,
-    pub(crate) committer: Committer,
-    pub(crate) hosts: Arc<Hosts>,
-}
-
-/// Makes the socket. It appears under its name with its permissions set, and replaces one nobody listens on.
+/// Creates the socket. It appears under its name with its permissions set, and replaces one without a listener.
 pub(crate) async fn bind(run_dir: &Path) -> Result<UnixListener, Fault> {
     let path = run_dir.join(SOCKET);
     if UnixStream::connect(&path).await.is_ok() {
         return Err(Fault::SocketInUse { path });
     }
     let make = || -> io::Result<UnixListener> {
-        // A private folder, so that nobody connects between `bind` and the change of permissions.
+        // A private folder, so that no process can connect between `bind` and the change of permissions.
         let folder = run_dir.join(BEING_MADE);
         match std::fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -113,7 +103,12 @@ async fn attend(link: &Link, stream: UnixStream) {
     let ended = match first {
         ToServer::Hello(hello) => session::attend(link, *hello, inbound, outbound).await,
         ToServer::Admin(request) => admin::attend(link, request, &mut outbound).await,
-        ToServer::Task(_) | ToServer::Eni(_) | ToServer::Programmed { .. } => {
+        ToServer::Task(_)
+        | ToServer::Eni(_)
+        | ToServer::FreeSpace(_)
+        | ToServer::Runtime(_)
+        | ToServer::Programmed { .. }
+        | ToServer::FlowTable(_) => {
             let reason = "the first frame of a host must be its hello; upgrade the node".to_owned();
             outbound.send(&ToNode::Refused { reason }).await
         }

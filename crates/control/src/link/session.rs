@@ -1,30 +1,33 @@
-//! The session of one host: its intent goes out, its reports come in, each at its own pace.
+// SPDX-License-Identifier: Apache-2.0
+//! The session of one host: sends its intent and receives its reports, each at its own pace.
 //!
-//! What changed is found in the latest snapshot whenever one is published; snapshots published meanwhile are skipped.
-//! A host that reads slowly holds up only its own session. A report that could not be stored ends the session, because
-//! the next hello repeats everything.
+//! Each publication is compared with the generation the host holds; snapshots published meanwhile are skipped. A host
+//! that reads slowly delays only its own session. A report that could not be stored ends the session, because the next
+//! hello repeats everything.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use berth_domain::{Change, Env, Snapshot, ecs, plan};
+use berth_ecs as ecs;
+use berth_plan as plan;
+use berth_state::{Change, Env, Snapshot};
 use berth_types::link::{Hello, PROTOCOL_VERSION, ToNode, ToServer};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use tokio::time::Instant;
 
-use super::Link;
 use super::frames::{Inbound, Outbound};
 use super::hosts::Session;
+use super::shared::Link;
 use crate::commit::{Answer, CommitFault};
 
-/// Reports whose storing has not been answered yet.
+/// Maximum number of reports whose storing has not been answered yet.
 const REPORTS_IN_FLIGHT_MAX: usize = 64;
-/// Computing an intent faster than this is not paced.
+/// Computations of an intent that are faster than this are not paced.
 const UNPACED: Duration = Duration::from_millis(1);
 
-/// Attends to a host until its stream ends, a newer one takes its place, or something fails.
+/// Serves a host until its stream ends, a newer one takes its place, or a step fails.
 pub(super) async fn attend(link: &Link, hello: Hello, inbound: Inbound, mut outbound: Outbound) -> io::Result<()> {
     if hello.protocol != PROTOCOL_VERSION {
         let reason = format!(
@@ -49,9 +52,10 @@ async fn converse(
     inbound: Inbound,
     outbound: &mut Outbound,
 ) -> io::Result<()> {
-    let connected = link
-        .committer
-        .send(link.place.service_env(), move |snap: &Snapshot, env: &Env| ecs::host_connected(snap, &hello, env));
+    let connected =
+        link.committer.send("host-connected", link.locality.service_env(), move |snap: &Snapshot, env: &Env| {
+            ecs::host_connected(snap, &hello, env)
+        });
     match settled(connected.await).await {
         Ok(()) => {}
         Err(CommitFault::Refused(refusal)) => {
@@ -68,16 +72,16 @@ async fn converse(
     }
 }
 
-/// Sends the whole intent first and then what changes.
+/// Sends the whole intent first and then its changes.
 async fn push_intents(link: &Link, session: &Session, outbound: &mut Outbound) -> io::Result<()> {
     let mut revisions = link.published.revisions();
-    // The generation the host holds, and the last snapshot that was found to want the same of it.
+    // The generation the host holds, and the last snapshot that led to the same one.
     let mut held: Option<(u64, Arc<Snapshot>)> = None;
     loop {
         let began = Instant::now();
         revisions.borrow_and_update();
         let snapshot = link.published.snapshot();
-        let (generation, env) = (snapshot.revision, link.place.service_env());
+        let (generation, env) = (snapshot.revision, link.locality.service_env());
         let now_held = match &held {
             None => {
                 let intent = plan::host(&snapshot, &session.host, &env);
@@ -95,7 +99,7 @@ async fn push_intents(link: &Link, session: &Session, outbound: &mut Outbound) -
             }
         };
         held = Some((now_held, snapshot));
-        // A large intent under a storm of changes costs at most half of a core.
+        // Under many changes a large intent costs at most half of a core.
         let cost = began.elapsed();
         if cost > UNPACED {
             tokio::time::sleep(cost).await;
@@ -104,7 +108,7 @@ async fn push_intents(link: &Link, session: &Session, outbound: &mut Outbound) -
     }
 }
 
-/// Hands reports to the commit loop in the order in which they came.
+/// Passes reports to the commit loop in the order of their arrival.
 async fn take_reports(link: &Link, session: &Session, mut inbound: Inbound) -> io::Result<()> {
     let mut in_flight: FuturesOrdered<Answer<()>> = FuturesOrdered::new();
     loop {
@@ -123,19 +127,31 @@ async fn take_reports(link: &Link, session: &Session, mut inbound: Inbound) -> i
 }
 
 async fn take(link: &Link, session: &Session, frame: ToServer) -> io::Result<Option<Answer<()>>> {
-    let (env, host) = (link.place.service_env(), session.host.clone());
+    let (env, host) = (link.locality.service_env(), session.host.clone());
     let sent = match frame {
         ToServer::Task(report) => {
             let rule = move |snap: &Snapshot, env: &Env| Ok(ecs::observe_task(snap, &host, &report, env));
-            link.committer.send(env, rule).await
+            link.committer.send("observe-task", env, rule).await
         }
         ToServer::Eni(report) => {
             link.hosts.note_failure(&report);
             let rule = move |snap: &Snapshot, env: &Env| Ok(ecs::observe_eni(snap, &host, &report, env));
-            link.committer.send(env, rule).await
+            link.committer.send("observe-eni", env, rule).await
+        }
+        ToServer::FreeSpace(space) => {
+            let rule = move |snap: &Snapshot, _: &Env| Ok(ecs::observe_free_space(snap, &host, space));
+            link.committer.send("observe-free-space", env, rule).await
+        }
+        ToServer::Runtime(report) => {
+            let rule = move |snap: &Snapshot, env: &Env| Ok(ecs::observe_runtime(snap, &host, report, env));
+            link.committer.send("observe-runtime", env, rule).await
         }
         ToServer::Programmed { generation } => {
             link.hosts.set_programmed(session, generation);
+            return Ok(None);
+        }
+        ToServer::FlowTable(table) => {
+            link.hosts.set_flow_table(session, table);
             return Ok(None);
         }
         ToServer::Hello(_) | ToServer::Admin(_) => {
@@ -145,17 +161,17 @@ async fn take(link: &Link, session: &Session, frame: ToServer) -> io::Result<Opt
     sent.map(Some).map_err(io::Error::other)
 }
 
-/// Records that the stream is gone, unless the host has a new one by the time the rule is decided.
+/// Records that the stream is closed, unless the host has a new one when the rule is decided.
 async fn record_end(link: &Link, session: &Session) {
     let (hosts, host) = (link.hosts.clone(), session.host.clone());
     let rule = move |snap: &Snapshot, env: &Env| {
-        // A newer session registers itself before it commits, so it cannot be overlooked here.
+        // A newer session registers itself before it commits, so it is visible here.
         if hosts.is_connected(&host) {
             return Ok(Change::none(()));
         }
         Ok(ecs::host_disconnected(snap, &host, env))
     };
-    let sent = link.committer.send(link.place.service_env(), rule).await;
+    let sent = link.committer.send("host-disconnected", link.locality.service_env(), rule).await;
     if let Err(fault) = settled(sent).await {
         tracing::warn!(host = %session.host, %fault, "the end of a host's stream could not be recorded");
     }

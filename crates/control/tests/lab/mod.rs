@@ -1,11 +1,13 @@
-//! A whole server on a free port and in a folder of its own, and clients for its two doors.
+// SPDX-License-Identifier: Apache-2.0
+//! A whole server on a free port and in its own folder, and clients for both doors.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use berth_control::{Credentials, Fault, Rates, ServerConfig};
+use berth_control::{Addresses, Authority, Credentials, Fault, Limits, Rates, ServerConfig, Transport};
 use berth_shapes::Input;
 use berth_types::admin;
 use berth_types::link::{ToNode, ToServer};
@@ -15,20 +17,26 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use tokio_util::sync::CancellationToken;
 
 pub const REGION: &str = "us-west-2";
 pub const ACCOUNT: &str = "111122223333";
-/// Nothing here waits longer; a busy machine may be slow.
+/// Maximum wait of every test; a busy machine may be slow.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Server {
     pub folder: PathBuf,
     pub address: SocketAddr,
+    /// Of health and metrics.
+    pub admin: SocketAddr,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), Fault>>,
 }
@@ -39,11 +47,14 @@ pub fn config(folder: &Path) -> ServerConfig {
         run_dir: folder.join("run"),
         instance: "test".to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        transport: Transport::Plain,
+        admin_listen: "127.0.0.1:0".parse().unwrap(),
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
         trust_any_key: false,
         stopped_tasks_kept: Duration::from_secs(3600),
         rates: Rates::default(),
+        limits: Limits::default(),
         ready: None,
         fault_points: Default::default(),
     }
@@ -60,21 +71,18 @@ impl Server {
         let shutdown = CancellationToken::new();
         let mut running = tokio::spawn(berth_control::run(config, shutdown.clone()));
         tokio::select! {
-            address = is_ready => {
-                let address = match address {
-                    Ok(address) => address,
-                    Err(_) => return Err(running.await.unwrap().unwrap_err()),
-                };
-                Ok(Server { folder: folder.to_owned(), address, shutdown, running })
+            ready = is_ready => {
+                let Ok(Addresses { api, admin }) = ready else { return Err(running.await.unwrap().unwrap_err()) };
+                Ok(Server { folder: folder.to_owned(), address: api, admin, shutdown, running })
             }
             ended = &mut running => Err(ended.unwrap().unwrap_err()),
         }
     }
 
-    /// A server that is a process of its own.
+    /// A server in a process of its own.
     pub fn of_process(folder: &Path, address: SocketAddr) -> Server {
         let running = tokio::spawn(async { Ok(()) });
-        Server { folder: folder.to_owned(), address, shutdown: CancellationToken::new(), running }
+        Server { folder: folder.to_owned(), address, admin: address, shutdown: CancellationToken::new(), running }
     }
 
     pub async fn stop(self) {
@@ -108,7 +116,7 @@ impl Server {
         request
     }
 
-    /// Calls as the administrator; `None` when the server went away instead of answering.
+    /// Calls as the administrator; `None` when the server closed the connection instead of answering.
     pub async fn try_call<I: Input>(&self, input: &I) -> Option<Answer> {
         self.try_send(self.signed(input, &self.key(), REGION)).await
     }
@@ -118,7 +126,11 @@ impl Server {
     }
 
     async fn try_send(&self, request: Request<Bytes>) -> Option<Answer> {
-        let stream = TcpStream::connect(self.address).await.ok()?;
+        Self::try_send_to(self.address, request).await
+    }
+
+    async fn try_send_to(address: SocketAddr, request: Request<Bytes>) -> Option<Answer> {
+        let stream = TcpStream::connect(address).await.ok()?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
@@ -126,12 +138,19 @@ impl Server {
         Some(Answer::of(response.ok()?).await)
     }
 
-    pub async fn send_http2(&self, mut request: Request<Bytes>) -> Answer {
-        // HTTP/2 has no host header; its place is in the URI.
+    pub async fn send_http2(&self, request: Request<Bytes>) -> Answer {
+        self.send_http2_on(TcpStream::connect(self.address).await.unwrap(), request).await
+    }
+
+    async fn send_http2_on(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        mut request: Request<Bytes>,
+    ) -> Answer {
+        // HTTP/2 has no host header; the host is in the URI.
         let uri = format!("http://{}/", self.address);
         request.headers_mut().remove(http::header::HOST);
         *request.uri_mut() = uri.parse().unwrap();
-        let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
                 .await
@@ -141,17 +160,48 @@ impl Server {
         Answer::of(response.unwrap()).await
     }
 
+    /// Sends over TLS, in the version the protocol's name implies; trusts only the data folder's authority.
+    pub async fn send_tls(&self, request: Request<Bytes>, protocol: &str) -> Answer {
+        let mut roots = rustls::RootCertStore::empty();
+        let certificate = Authority::certificate_path(&self.folder.join("data"));
+        roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut config = builder.unwrap().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::from(self.address.ip());
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        if protocol == "h2" {
+            return self.send_http2_on(stream, request).await;
+        }
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Answer::of(sender.send_request(request.map(Full::new)).await.unwrap()).await
+    }
+
+    /// One of the instance's own pages.
     pub async fn get(&self, path: &str) -> Answer {
-        let request = Request::get(path).header("host", self.address.to_string()).body(Bytes::new()).unwrap();
-        self.send(request).await
+        let request = Request::get(path).header("host", self.admin.to_string()).body(Bytes::new()).unwrap();
+        Self::try_send_to(self.admin, request).await.expect("an answer")
+    }
+
+    pub async fn metrics(&self) -> Answer {
+        self.get("/_berth/metrics").await
+    }
+
+    pub async fn health(&self) -> Answer {
+        self.get("/_berth/health").await
     }
 
     pub async fn revision(&self) -> u64 {
-        let health: serde_json::Value = serde_json::from_str(&self.get("/_berth/health").await.body).unwrap();
+        let health: serde_json::Value = serde_json::from_str(&self.health().await.body).unwrap();
         health["revision"].as_u64().unwrap()
     }
 
-    /// A fresh connection to the socket of hosts and command line.
+    /// A new connection to the socket of hosts and command line.
     pub async fn connect(&self) -> Stream {
         let stream = UnixStream::connect(self.folder.join("run/server.sock")).await.unwrap();
         Stream(Framed::new(stream, LengthDelimitedCodec::builder().max_frame_length(64 << 20).new_codec()))
@@ -172,6 +222,19 @@ impl Server {
             other => panic!("not a status: {other:?}"),
         }
     }
+}
+
+/// Repeats the question until there is a value.
+pub async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, found).await.expect("a value within the limit")
 }
 
 #[derive(Debug)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program on a device: a clsact qdisc and one filter, which stay when this process ends.
 //!
 //! Must be called inside the namespace of the device.
@@ -12,8 +13,8 @@ use crate::fault::Fault;
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 1);
 
-/// Puts the program on the ingress of `device`, in place of the one that may be there. Packets see the old program or
-/// the new one, never none.
+/// Attaches the program to the ingress of `device`, replacing one that is attached already. Each packet meets the old
+/// program or the new one, never none.
 pub fn attach(program: &mut SchedClassifier, device: &str) -> Result<(), Fault> {
     let fault = |step: &'static str, source: std::io::Error| Fault::Attach { step, device: device.to_owned(), source };
     let fresh = match qdisc_add_clsact(device) {
@@ -29,7 +30,7 @@ pub fn attach(program: &mut SchedClassifier, device: &str) -> Result<(), Fault> 
     };
     let id = attached.map_err(|e| fault("attach the program", std::io::Error::other(e)))?;
     let link = program.take_link(id).map_err(|e| fault("keep the program attached", std::io::Error::other(e)))?;
-    // Dropping the link would detach the filter; it is to outlive this process.
+    // Dropping the link would detach the filter, which must outlive this process.
     std::mem::forget(link);
     Ok(())
 }

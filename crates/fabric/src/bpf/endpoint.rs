@@ -1,7 +1,8 @@
-//! Leading connections to an address and port to a socket that listens elsewhere (`bpf/endpoint.bpf.c`).
+// SPDX-License-Identifier: Apache-2.0
+//! Redirection of connections for an address and port to a socket that listens elsewhere (`bpf/endpoint.bpf.c`).
 //!
-//! The link outlives its process, by a pin: without a socket to lead to the program drops, so that nobody else who listens
-//! at the port of all addresses is taken for the one who is gone.
+//! A pinned link outlives its process. Without a socket the program drops, so that no other program that listens at the
+//! port of all addresses can pose as the one that has ended.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::AsRawFd;
@@ -21,18 +22,23 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/en
 
 const PROGRAM: &str = "endpoint";
 const SOCKET: &str = "endpoint_socket";
-/// Pins of links: this and a number.
+/// Prefix of the links' pins; a number follows.
 const PIN: &str = "endpoint_link_";
 
-/// Names of the links that are pinned in a directory: they hold until [`lead`] puts another one in their place.
-pub fn pinned(directory: &Path) -> Result<Vec<String>, Fault> {
-    Ok(pins::list(directory)?.into_iter().filter(|name| name.starts_with(PIN)).collect())
+/// True if this is the pin of a link.
+pub fn is_pin(name: &str) -> bool {
+    name.starts_with(PIN)
 }
 
-/// Leads connections to `address` in the calling thread's namespace to the listening socket, and pins the link in
+/// Names of the links pinned in a directory: they are valid until [`lead`] replaces them.
+pub fn pinned(directory: &Path) -> Result<Vec<String>, Fault> {
+    Ok(pins::list(directory)?.into_iter().filter(|name| is_pin(name)).collect())
+}
+
+/// Redirects connections for `address` in the calling thread's namespace to the listening socket, and pins the link in
 /// `directory` in place of older ones. Returns the name of the pin.
 ///
-/// The new link is there before an older one goes: of two programs the one with a socket counts.
+/// The new link is attached before an older one is removed: of two programs the one with a socket decides.
 pub fn lead(directory: &Path, address: SocketAddrV4, listener: &impl AsRawFd) -> Result<String, Fault> {
     let older = pinned(directory)?;
     let name = (0..).map(|number: u64| format!("{PIN}{number}")).find(|name| !older.contains(name)).unwrap_or_default();
@@ -43,7 +49,7 @@ pub fn lead(directory: &Path, address: SocketAddrV4, listener: &impl AsRawFd) ->
     Ok(name)
 }
 
-/// Loads and attaches the program in the calling thread's namespace, for nobody.
+/// Loads the program and attaches it in the calling thread's namespace, without a socket.
 pub fn try_lead() -> Result<(), Fault> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Fault::Listen)?;
     attached(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80), &listener).map(drop)

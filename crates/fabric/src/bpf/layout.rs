@@ -1,7 +1,8 @@
-//! What the maps hold: the Rust side of `bpf/layout.h`. Addresses are octets, so network order needs no thought.
+// SPDX-License-Identifier: Apache-2.0
+//! Contents of the maps: the Rust side of `bpf/layout.h`. Addresses are octets, so network order needs no conversion.
 //!
-//! The one place with `unsafe` of this half of the crate: the promise that these structs are plain bytes, the call of
-//! the membarrier system call.
+//! The only `unsafe` of this half of the crate: the promise that these structs are plain bytes, and the membarrier
+//! system call.
 #![allow(unsafe_code)]
 
 use std::net::Ipv4Addr;
@@ -10,7 +11,7 @@ use aya::Pod;
 use berth_types::{EniId, Ipv4Cidr};
 
 /// Changes with the meaning or size of anything in `bpf/layout.h`; another version never shares maps with this one.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// `struct eni`.
 #[repr(C)]
@@ -98,18 +99,40 @@ pub struct Flow {
 
 /// `struct ring_key`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RingKey {
     pub slot: u32,
     pub index: u32,
 }
+
+/// Slots; the first belongs to no interface (`SLOTS_MAX` in `bpf/maps.h`).
+pub const SLOTS: u16 = 4096;
 
 /// `struct ring`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ring {
     pub cursor: u32,
+    pub end: u32,
+    pub made: u32,
+    pub made_shared: u32,
+}
+
+/// `struct returned`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Returned {
     pub rows: u32,
+    pub shared: u32,
+    pub shrunk: u32,
+}
+
+/// `struct shares`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shares {
+    pub floor: u32,
+    pub shared_max: u32,
 }
 
 /// `struct control`.
@@ -120,7 +143,7 @@ pub struct Control {
     pub tick_ns: u64,
 }
 
-/// Drop reasons the counters have room for.
+/// Number of drop reasons the counters have room for.
 pub const DROP_REASONS_MAX: usize = 32;
 
 /// `struct counters`.
@@ -151,7 +174,9 @@ const _: () = {
     assert!(size_of::<FlowKey>() == 16);
     assert!(size_of::<Flow>() == 40);
     assert!(size_of::<RingKey>() == 8);
-    assert!(size_of::<Ring>() == 8);
+    assert!(size_of::<Ring>() == 16);
+    assert!(size_of::<Returned>() == 12);
+    assert!(size_of::<Shares>() == 8);
     assert!(size_of::<Counters>() == 288);
     assert!(size_of::<Control>() == 16);
     assert!(size_of::<Row>() == 128);
@@ -164,7 +189,7 @@ macro_rules! plain_bytes {
         $(unsafe impl Pod for $name {})*
     };
 }
-plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Counters Control);
+plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Returned Shares Counters Control);
 
 impl Eni {
     /// The row of a device.
@@ -172,7 +197,7 @@ impl Eni {
         ifindex % ENI_ROWS
     }
 
-    /// The id as text; `None` if the entry is not one of ours.
+    /// The id as text; `None` if the entry is not one of Berth's.
     pub fn id(&self) -> Option<EniId> {
         let end = self.id.iter().position(|&b| b == 0).unwrap_or(self.id.len());
         EniId::parse(std::str::from_utf8(&self.id[..end]).ok()?).ok()
@@ -190,13 +215,26 @@ impl Eni {
     }
 }
 
+impl Ring {
+    /// Rows that the slot holds. Rows of an earlier layout are not counted until the first sweep; the result can be
+    /// negative until then.
+    pub fn rows_held(&self, returned: &Returned) -> u32 {
+        (self.made.wrapping_sub(returned.rows) as i32).max(0).unsigned_abs()
+    }
+
+    /// The same for the shared part.
+    pub fn shared_held(&self, returned: &Returned) -> u32 {
+        (self.made_shared.wrapping_sub(returned.shared) as i32).max(0).unsigned_abs()
+    }
+}
+
 /// The mask of a range, as octets.
 pub fn mask(cidr: Ipv4Cidr) -> [u8; 4] {
     let host_bits = cidr.broadcast().to_bits() ^ cidr.network().to_bits();
     Ipv4Addr::from_bits(!host_bits).octets()
 }
 
-/// Length of a jiffy: the kernel tells it as the resolution of its coarse clocks.
+/// Length of a jiffy: the resolution of the kernel's coarse clocks.
 pub fn tick_ns() -> std::io::Result<u64> {
     let mut tick = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `tick` is live and of the type the call fills.
@@ -204,7 +242,7 @@ pub fn tick_ns() -> std::io::Result<u64> {
     if done == 0 { Ok(tick.tv_nsec.unsigned_abs()) } else { Err(std::io::Error::last_os_error()) }
 }
 
-/// Waits until every packet that was being judged when this was called is done.
+/// Waits until every packet that was in progress at the call has passed.
 ///
 /// Programs run inside an RCU read section; the command returns after a grace period.
 pub fn wait_for_packets() -> std::io::Result<()> {

@@ -1,4 +1,5 @@
-//! The program: loaded into the kernel, or adopted from where the last process pinned it.
+// SPDX-License-Identifier: Apache-2.0
+//! The program: loaded into the kernel, or adopted from the pins of an earlier process.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,16 +9,17 @@ use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
 
 use super::pins;
+use super::shares::rows_for;
 use crate::fault::Fault;
 
 /// Compiled by build.rs from `bpf/fabric.bpf.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fabric.bpf.o"));
 
 const PROGRAM: &str = "fabric_port";
-/// Pin of a program that has not taken the place of the one before yet.
+/// Pin of a program that has not replaced the earlier one yet.
 const FRESH: &str = "fabric_port_new";
 
-/// Pin of this build's program: its name and the build, so that it is known without a look at it.
+/// Pin of this build's program: its name and the build, so that the pin's name identifies it.
 fn pin_name() -> String {
     format!("{PROGRAM}_{}", include_str!(concat!(env!("OUT_DIR"), "/fabric.build")))
 }
@@ -30,9 +32,9 @@ pub struct Loaded {
     pub pins: BTreeSet<String>,
 }
 
-/// Loads the program with the maps pinned in `directory`, making those that are missing. A new one has to be settled.
+/// Loads the program with the maps pinned in `directory`, creating missing ones. A new program must be settled.
 ///
-/// If all of this build is pinned there, it stays: the verifier's work is most of a start.
+/// A complete set of pins of this build is kept: verification is most of a start.
 pub fn load(directory: &Path) -> Result<Loaded, Fault> {
     let found = pins::list(directory)?;
     let mut object = open(directory)?;
@@ -53,7 +55,7 @@ pub fn load(directory: &Path) -> Result<Loaded, Fault> {
     Ok(Loaded { program, is_new: true, pins })
 }
 
-/// Names a new program as this build's, once every device has it: a process that dies before leaves it new.
+/// Names a new program as this build's, once every device has it: if the process dies before, the program stays new.
 pub fn settle(directory: &Path) -> Result<(), Fault> {
     let (fresh, pin) = (directory.join(FRESH), directory.join(pin_name()));
     fs::rename(&fresh, &pin).map_err(|e| Fault::pins("rename into place", &fresh, e))?;
@@ -63,7 +65,7 @@ pub fn settle(directory: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Loads the program with maps of its own that nobody else sees.
+/// Loads the program with private maps.
 pub fn try_load() -> Result<SchedClassifier, Fault> {
     pins::mount()?;
     let directory = pins::scratch()?;
@@ -72,8 +74,17 @@ pub fn try_load() -> Result<SchedClassifier, Fault> {
     Ok(tried?.program)
 }
 
+/// Creates the missing maps in `directory`.
+pub fn make_maps(directory: &Path) -> Result<(), Fault> {
+    open(directory).map(drop)
+}
+
 fn open(directory: &Path) -> Result<Ebpf, Fault> {
-    EbpfLoader::new().default_map_pin_directory(directory).load(OBJECT).map_err(Fault::load)
+    let memory = nix::sys::sysinfo::sysinfo().map_err(|errno| Fault::Memory(errno.into()))?;
+    let rows = rows_for(memory.ram_total());
+    let mut loader = EbpfLoader::new();
+    loader.default_map_pin_directory(directory).map_max_entries("flows", rows).map_max_entries("flow_ring", rows);
+    loader.load(OBJECT).map_err(Fault::load)
 }
 
 fn verified(object: &mut Ebpf) -> Result<&mut SchedClassifier, Fault> {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Typed access to the pinned maps. Every write is counted; every failure names the map.
 
 use std::path::Path;
@@ -6,10 +7,12 @@ use aya::Pod;
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, IterableMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use berth_types::EniId;
+use berth_types::report::FlowTable;
 
 use super::batch;
 use super::layout::{
-    Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Ring, RingKey, Row, tick_ns,
+    Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Returned, Ring, RingKey, Row,
+    SLOTS, Shares, tick_ns,
 };
 use crate::fault::Fault;
 
@@ -19,6 +22,9 @@ pub type AddressData = [u8; 8];
 pub type PortData = [u8; 8];
 /// VPC number and address.
 pub type CidrData = [u8; 8];
+
+/// `BPF_NOEXIST` of `linux/bpf.h`: write only a new entry.
+const BPF_NOEXIST: u64 = 1;
 
 /// All maps of one instance.
 pub struct Maps {
@@ -32,6 +38,8 @@ pub struct Maps {
     pub flows: HashMap<MapData, FlowKey, Flow>,
     pub flow_ring: HashMap<MapData, RingKey, FlowKey>,
     pub rings: Array<MapData, Ring>,
+    pub returns: Array<MapData, Returned>,
+    shares: Array<MapData, Shares>,
     pub eni_counters: PerCpuArray<MapData, Counters>,
     pub control: Array<MapData, Control>,
     tick_ns: u64,
@@ -61,6 +69,8 @@ impl Maps {
             flows: open!(directory, HashMap, "flows"),
             flow_ring: open!(directory, HashMap, "flow_ring"),
             rings: open!(directory, Array, "rings"),
+            returns: open!(directory, Array, "returns"),
+            shares: open!(directory, Array, "shares"),
             eni_counters: open!(directory, PerCpuArray, "eni_counters"),
             control: open!(directory, Array, "control"),
             tick_ns: tick_ns().map_err(Fault::Clock)?,
@@ -159,13 +169,13 @@ impl Maps {
         Ok(control.epoch)
     }
 
-    /// Tells the program how long a jiffy is, before any interface is plugged.
+    /// Sets the length of a jiffy for the program, before any interface is plugged.
     pub fn set_clock(&mut self) -> Result<(), Fault> {
         let control = self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))?;
         if control.tick_ns == self.tick_ns { Ok(()) } else { self.set_epoch(control.epoch) }
     }
 
-    /// The step that makes prepared changes count.
+    /// The step that activates prepared changes.
     pub fn set_epoch(&mut self, epoch: u64) -> Result<(), Fault> {
         let done = self.control.set(0, Control { epoch, tick_ns: self.tick_ns }, 0);
         self.wrote("write", "control", done)
@@ -188,7 +198,7 @@ impl Maps {
         Ok(sum)
     }
 
-    /// Makes the counters of a slot zero, if they are not.
+    /// Resets the counters of a slot, if they are not zero.
     pub fn clear_counters(&mut self, slot: u16) -> Result<(), Fault> {
         let processors = self.eni_counters.get(&slot.into(), 0);
         let processors = processors.map_err(|source| Fault::map("read", "eni_counters", source))?;
@@ -208,18 +218,113 @@ impl Maps {
         Ok(meant)
     }
 
-    /// The rows of rings whose slot is meant.
+    /// The rows of rings whose slot is selected.
     pub fn ring_rows_where(&self, is_meant: impl Fn(u32) -> bool) -> Result<Vec<RingKey>, Fault> {
         let mut meant = Vec::new();
         read("flow_ring", &self.flow_ring, |row, _: FlowKey| meant.extend(is_meant(row.slot).then_some(row)))?;
         Ok(meant)
     }
 
-    /// The slots whose ring was used.
-    pub fn used_rings(&self) -> Result<Vec<u32>, Fault> {
-        let mut used = Vec::new();
-        read("rings", &self.rings, |slot, ring| used.extend((ring != Ring::default()).then_some(slot)))?;
-        Ok(used)
+    /// Number of rows that a slot holds; for slot 0, the sum.
+    pub fn rows_held(&self, slot: u16) -> Result<u32, Fault> {
+        let fault = |map| move |source| Fault::map("read", map, source);
+        let ring = self.rings.get(&slot.into(), 0).map_err(fault("rings"))?;
+        let returned = self.returns.get(&slot.into(), 0).map_err(fault("returns"))?;
+        Ok(ring.rows_held(&returned))
+    }
+
+    /// How full the flow table is.
+    pub fn flow_table(&self) -> Result<FlowTable, Fault> {
+        let fault = |map| move |source| Fault::map("read", map, source);
+        let ring = self.rings.get(&0, 0).map_err(fault("rings"))?;
+        let returned = self.returns.get(&0, 0).map_err(fault("returns"))?;
+        let shares = self.shares()?;
+        Ok(FlowTable {
+            used: ring.rows_held(&returned),
+            max: shares.floor * u32::from(SLOTS) + shares.shared_max,
+            shared_used: ring.shared_held(&returned),
+            shared_max: shares.shared_max,
+            floor: shares.floor,
+        })
+    }
+
+    /// Every ring by slot.
+    pub fn rings(&self) -> Result<Vec<Ring>, Fault> {
+        let mut rings = vec![Ring::default(); SLOTS.into()];
+        read("rings", &self.rings, |slot: u32, ring| put(&mut rings, slot, ring))?;
+        Ok(rings)
+    }
+
+    /// Numbers of rows given back, by slot.
+    pub fn returns(&self) -> Result<Vec<Returned>, Fault> {
+        let mut returns = vec![Returned::default(); SLOTS.into()];
+        read("returns", &self.returns, |slot: u32, returned| put(&mut returns, slot, returned))?;
+        Ok(returns)
+    }
+
+    pub fn set_returned(&mut self, slot: u32, returned: Returned) -> Result<(), Fault> {
+        let done = self.returns.set(slot, returned, 0);
+        self.wrote("write", "returns", done)
+    }
+
+    /// Division of the flow table.
+    pub fn shares(&self) -> Result<Shares, Fault> {
+        self.shares.get(&0, 0).map_err(|source| Fault::map("read", "shares", source))
+    }
+
+    /// Divides the flow table according to its size.
+    pub fn set_shares(&mut self, of: impl FnOnce(u32) -> Shares) -> Result<(), Fault> {
+        let info = self.flow_ring.map().info().map_err(|source| Fault::map("inspect", "flow_ring", source))?;
+        let shares = of(info.max_entries());
+        if self.shares()? == shares {
+            return Ok(());
+        }
+        let done = self.shares.set(0, shares, 0);
+        self.wrote("write", "shares", done)
+    }
+
+    /// Removes a flow and returns it.
+    pub fn take_flow(&mut self, key: &FlowKey) -> Result<Option<Flow>, Fault> {
+        self.writes += 1;
+        batch::take(&self.flows, key).map_err(|cause| Fault::map("take from", "flows", MapError::IoError(cause)))
+    }
+
+    /// Puts a flow back, unless another one exists.
+    pub fn put_back_flow(&mut self, key: &FlowKey, flow: &Flow) -> Result<(), Fault> {
+        let done = unless_there(self.flows.insert(key, flow, BPF_NOEXIST));
+        self.wrote("write", "flows", done)
+    }
+
+    /// The flow of a key.
+    pub fn flow(&self, key: &FlowKey) -> Result<Option<Flow>, Fault> {
+        match self.flows.get(key, 0) {
+            Ok(flow) => Ok(Some(flow)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(source) => Err(Fault::map("read", "flows", source)),
+        }
+    }
+
+    /// Passes every flow to `each`.
+    pub fn each_flow(&self, each: impl FnMut(FlowKey, Flow)) -> Result<(), Fault> {
+        read("flows", &self.flows, each)
+    }
+
+    /// Passes every row of the rings to `each`.
+    pub fn each_row(&self, each: impl FnMut(RingKey, FlowKey)) -> Result<(), Fault> {
+        read("flow_ring", &self.flow_ring, each)
+    }
+
+    /// Removes a row and returns the key of its flow.
+    pub fn take_row(&mut self, row: &RingKey) -> Result<Option<FlowKey>, Fault> {
+        self.writes += 1;
+        batch::take(&self.flow_ring, row)
+            .map_err(|cause| Fault::map("take from", "flow_ring", MapError::IoError(cause)))
+    }
+
+    /// Puts a row back, unless another one exists.
+    pub fn put_back_row(&mut self, row: &RingKey, key: &FlowKey) -> Result<(), Fault> {
+        let done = unless_there(self.flow_ring.insert(row, key, BPF_NOEXIST));
+        self.wrote("write", "flow_ring", done)
     }
 
     pub fn remove_flow(&mut self, key: &FlowKey) -> Result<(), Fault> {
@@ -232,19 +337,40 @@ impl Maps {
         self.wrote("remove from", "flow_ring", done)
     }
 
+    /// Resets the ring of a slot to an unused one. Its rows count as given back.
     pub fn clear_ring(&mut self, slot: u32) -> Result<(), Fault> {
+        let fault = |map| move |source| Fault::map("read", map, source);
+        let ring = self.rings.get(&slot, 0).map_err(fault("rings"))?;
+        let returned = self.returns.get(&slot, 0).map_err(fault("returns"))?;
+        if ring == Ring::default() && returned == Returned::default() {
+            return Ok(());
+        }
+        let mut all = self.returns.get(&0, 0).map_err(fault("returns"))?;
+        all.rows = all.rows.wrapping_add(ring.made.wrapping_sub(returned.rows));
+        all.shared = all.shared.wrapping_add(ring.made_shared.wrapping_sub(returned.shared));
         let done = self.rings.set(slot, Ring::default(), 0);
-        self.wrote("clear", "rings", done)
+        self.wrote("clear", "rings", done)?;
+        self.set_returned(slot, Returned::default())?;
+        self.set_returned(0, all)
     }
 
-    /// Forgets every flow with an end in `slot`, and the ring rows it owned.
+    /// Removes every flow with an end in `slot`, and the ring rows it owned.
     pub fn forget_flows(&mut self, slot: u16) -> Result<(), Fault> {
         let keys = self.flows_where(|flow| flow.slot.contains(&slot) || flow.owner == u32::from(slot))?;
         keys.iter().try_for_each(|key| self.remove_flow(key))?;
         let slot = u32::from(slot);
-        let ring = self.rings.get(&slot, 0).map_err(|source| Fault::map("read", "rings", source))?;
-        (0..ring.rows).try_for_each(|index| self.remove_ring_row(&RingKey { slot, index }))?;
+        let fault = |map| move |source| Fault::map("read", map, source);
+        let ring = self.rings.get(&slot, 0).map_err(fault("rings"))?;
+        let returned = self.returns.get(&slot, 0).map_err(fault("returns"))?;
+        let end = ring.end.wrapping_sub(returned.shrunk);
+        (0..end).try_for_each(|index| self.remove_ring_row(&RingKey { slot, index }))?;
         self.clear_ring(slot)
+    }
+}
+
+fn put<T>(all: &mut [T], slot: u32, value: T) {
+    if let Some(place) = all.get_mut(slot as usize) {
+        *place = value;
     }
 }
 
@@ -252,7 +378,15 @@ fn read<K: Pod, V: Pod>(name: &'static str, map: &impl IterableMap<K, V>, each: 
     batch::read(map, each).map_err(|cause| Fault::map("read", name, MapError::IoError(cause)))
 }
 
-/// Removing what is not there is success.
+/// Leaving an existing entry unwritten counts as success.
+fn unless_there(done: Result<(), MapError>) -> Result<(), MapError> {
+    match done {
+        Err(MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Removing an absent entry counts as success.
 fn gone(done: Result<(), MapError>) -> Result<(), MapError> {
     match done {
         Err(MapError::KeyNotFound) => Ok(()),

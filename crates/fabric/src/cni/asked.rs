@@ -1,4 +1,5 @@
-//! What a call asks for, as a value: for the fuzzer, which looks at plans and must not touch the machine.
+// SPDX-License-Identifier: Apache-2.0
+//! A parsed call of a plugin as a value: for the fuzzer, which inspects plans and must not change the machine.
 
 use std::path::Path;
 
@@ -8,22 +9,22 @@ use super::eni::{self, EniConfig};
 use super::ipam::{self, Wanted};
 use super::spec::{CniError, Outcome, RouteTo};
 
-/// A call, understood.
+/// A parsed call.
 #[derive(Debug)]
 pub enum Asked {
-    /// An interface of this name is to be made ready.
+    /// Prepare an interface of this name.
     Interface(String, EniConfig),
-    /// The container is to be connected to a bridge.
+    /// Connect the container to a bridge.
     Bridge(Bridged),
-    /// Addresses are to be leased, and these routes answered.
+    /// Lease addresses, and answer these routes.
     Addresses(Vec<Wanted>, Vec<RouteTo>),
-    /// Attachments whose leases stay: container id and interface name.
+    /// Attachments whose leases are kept: container id and interface name.
     Keep(Vec<(String, String)>),
-    /// Nothing that a configuration decides.
+    /// A call that needs no configuration.
     Nothing,
 }
 
-/// A call of `ecs-bridge`, which also needs what an IPAM plugin answers.
+/// A call of `ecs-bridge`, which also needs the answer of an IPAM plugin.
 #[derive(Debug)]
 pub struct Bridged {
     call: Call,
@@ -49,17 +50,17 @@ impl Asked {
 }
 
 impl Bridged {
-    /// What `ecs-ipam` would be asked for by the same configuration.
+    /// The request to `ecs-ipam` for the same configuration.
     pub fn addresses(&self) -> Result<(Vec<Wanted>, Vec<RouteTo>), CniError> {
         ipam::command::asked(&self.call)
     }
 
-    /// The earlier result CHECK brings along.
+    /// The earlier result in a CHECK.
     pub fn previous(&self) -> Option<Result<Outcome, CniError>> {
         self.call.config.get("prevResult").map(Outcome::from_json)
     }
 
-    /// What is to be made with these addresses.
+    /// The wanted state with these addresses.
     pub fn want(&self, leased: &Outcome) -> Result<Want, CniError> {
         let namespace = self.call.netns.as_deref().unwrap_or(Path::new(""));
         self.config.want(&self.call, namespace, leased)

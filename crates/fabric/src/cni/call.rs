@@ -1,4 +1,5 @@
-//! One call of a plugin: environment and standard input, checked as the specification says.
+// SPDX-License-Identifier: Apache-2.0
+//! One call of a plugin: environment and standard input, checked according to the specification.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use super::spec::{CniError, Version};
 
-/// What is asked.
+/// The command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Add,
@@ -35,7 +36,7 @@ impl Command {
         }
     }
 
-    /// The version that brought it.
+    /// The version that introduced it.
     fn since(self) -> Version {
         match self {
             Self::Add | Self::Del => Version::V0_3_0,
@@ -51,16 +52,16 @@ pub(super) struct Call {
     pub(super) command: Command,
     pub(super) version: Version,
     pub(super) container_id: String,
-    /// Empty paths are `None`; DEL may come without.
+    /// Empty paths are `None`; DEL needs none.
     pub(super) netns: Option<PathBuf>,
     pub(super) if_name: String,
     pub(super) plugin_path: Vec<PathBuf>,
-    /// Standard input as it was read.
+    /// Standard input as read.
     pub(super) config: Value,
 }
 
 impl Call {
-    /// Checks environment and configuration against each other.
+    /// Checks that environment and configuration fit together.
     pub(super) fn new(
         command: Command,
         env: &BTreeMap<String, String>,
@@ -92,7 +93,7 @@ impl Call {
         self.config.get("name").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The container's namespace, which ADD and CHECK cannot do without.
+    /// The container's namespace, which ADD and CHECK require.
     pub(super) fn required_netns(&self) -> Result<&PathBuf, CniError> {
         self.netns.as_ref().ok_or_else(|| CniError::environment("required env variables [CNI_NETNS] missing"))
     }
@@ -118,9 +119,9 @@ impl Call {
         if matches!(self.command, Command::Gc | Command::Status) {
             return Ok(());
         }
-        // The official agent calls `ecs-ipam` on its own without a container id.
+        // The official agent calls DEL of `ecs-ipam` on its own without a container id.
         let is_pool = plugin == "ecs-ipam";
-        let needs_netns = matches!(self.command, Command::Add | Command::Check) && !is_pool;
+        let needs_netns = matches!(self.command, Command::Add | Command::Check);
         let missing: Vec<_> = [
             ("CNI_CONTAINERID", self.container_id.is_empty() && !is_pool),
             ("CNI_NETNS", self.netns.is_none() && needs_netns),
@@ -142,7 +143,7 @@ impl Call {
     }
 }
 
-/// The version of a configuration; one without is 0.1.0, which we do not speak.
+/// The version of a configuration; without one it is 0.1.0, which is not supported.
 fn version_of(config: &Value) -> Result<Version, CniError> {
     let text = config.get("cniVersion").and_then(Value::as_str).unwrap_or("0.1.0");
     Version::parse(text).ok_or_else(|| {
@@ -157,7 +158,7 @@ fn is_container_id(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
-/// What the kernel accepts as a name (`dev_valid_name`).
+/// True for a name that the kernel accepts (`dev_valid_name`).
 pub(super) fn is_interface_name(text: &str) -> bool {
     const BYTES_MAX: usize = 15;
     (1..=BYTES_MAX).contains(&text.len())

@@ -1,4 +1,5 @@
-//! Running plugin executables, as a container runtime does.
+// SPDX-License-Identifier: Apache-2.0
+//! Runs plugin executables, as a container runtime does.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,18 +11,18 @@ use serde_json::Value;
 
 use super::spec::CniError;
 
-/// How long a plugin may take to set up an interface, as in the official agent.
+/// Time limit for a plugin that sets up an interface, as in the official agent.
 pub const SETUP_LIMIT: Duration = Duration::from_secs(60);
-/// How long a plugin may take to clean up.
+/// Time limit for a plugin that cleans up.
 pub const CLEANUP_LIMIT: Duration = Duration::from_secs(30);
-/// How long a plugin called by a plugin may take.
+/// Time limit for a plugin called by a plugin.
 pub const DELEGATE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Why a plugin gave no result.
+/// Reason why a plugin gave no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PluginFault {
-    /// It could not be started or spoken to.
+    /// It could not be started, or its pipes failed.
     #[error("could not run plugin {path}", path = .path.display())]
     Start {
         /// The executable.
@@ -30,7 +31,7 @@ pub enum PluginFault {
         #[source]
         cause: std::io::Error,
     },
-    /// It answered with an error.
+    /// It returned an error.
     #[error("plugin {path} failed: {error}", path = .path.display())]
     Refused {
         /// The executable.
@@ -38,7 +39,7 @@ pub enum PluginFault {
         /// Its error.
         error: CniError,
     },
-    /// It took too long and was killed.
+    /// It exceeded its time limit and was killed.
     #[error("plugin {path} was killed after {limit_s} s without an answer", path = .path.display())]
     Late {
         /// The executable.
@@ -46,12 +47,12 @@ pub enum PluginFault {
         /// The limit.
         limit_s: u64,
     },
-    /// It said something else.
+    /// Its output was invalid.
     #[error("plugin {path} ended with {status} and no readable answer: {said:?}", path = .path.display())]
     Garbled {
         /// The executable.
         path: PathBuf,
-        /// How it ended.
+        /// Its exit status.
         status: String,
         /// What it said.
         said: String,
@@ -59,7 +60,7 @@ pub enum PluginFault {
 }
 
 impl PluginFault {
-    /// True if the plugin says that trying again may help, or if it was late.
+    /// True if the plugin reports that a retry may help, or if it timed out.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Late { .. } => true,
@@ -77,8 +78,8 @@ pub fn find(name: &str, directories: &[PathBuf]) -> Option<PathBuf> {
     directories.iter().map(|directory| directory.join(name)).find(|path| path.is_file())
 }
 
-/// Runs a plugin in the calling thread's namespace: `environment` is added to ours, `input` goes to standard input.
-/// Returns its result; `Value::Null` if it printed nothing, as on DEL. A plugin past its limit is killed.
+/// Runs a plugin in the calling thread's namespace: `environment` is added to the present one, `input` goes to standard
+/// input. Returns its result; `Value::Null` if it printed nothing, as on DEL. A plugin past its limit is killed.
 pub fn run_plugin(
     path: &Path,
     environment: &[(String, String)],
@@ -99,7 +100,7 @@ pub fn run_plugin(
     let reader = std::thread::Builder::new().name("plugin-output".into()).spawn(move || {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let (stdout, stderr) = pipes;
-        // Both ends close when the plugin ends; it says little on standard error, far below a pipe's size.
+        // Both pipes close when the plugin ends; its standard error is far below a pipe's size.
         drop(stdout.map(|mut pipe| pipe.read_to_end(&mut out)));
         drop(stderr.map(|mut pipe| pipe.read_to_end(&mut err)));
         drop(sender.send((out, err)));
@@ -113,7 +114,7 @@ pub fn run_plugin(
     let value = if out.is_empty() { Ok(Value::Null) } else { serde_json::from_slice::<Value>(&out) };
     match value {
         Ok(value) if status.success() => {
-            // A plugin that did not read all of its input may still have done its work.
+            // A plugin that did not read all of its input may still have completed its work.
             drop(written);
             Ok(value)
         }

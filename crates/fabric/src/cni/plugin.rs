@@ -1,4 +1,5 @@
-//! The executable: which plugin, which command, what goes to standard output.
+// SPDX-License-Identifier: Apache-2.0
+//! The executable: selects plugin and command, and writes to standard output.
 //!
 //! One file with four names. It starts no runtime and leaves nothing running.
 
@@ -53,9 +54,10 @@ impl Plugin {
     }
 }
 
-/// `main` of the plugin executable: reads arguments, environment and standard input, does what they ask, prints the
+/// `main` of the plugin executable: reads arguments, environment and standard input, executes the call, prints the
 /// result or the error and returns the exit status.
 pub fn plugin_main() -> ExitCode {
+    nix::sys::stat::umask(nix::sys::stat::Mode::S_IRWXG | nix::sys::stat::Mode::S_IRWXO);
     let mut arguments = std::env::args();
     let program = arguments.next().unwrap_or_default();
     match arguments.next().as_deref().map(|flag| flag.trim_start_matches('-')) {
@@ -78,7 +80,7 @@ pub fn plugin_main() -> ExitCode {
     }
 }
 
-/// The whole plugin but for the process around it. Errors come with the version to print them in.
+/// The whole plugin without the process around it. Errors come with the version for their output.
 fn answer(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result<Option<Value>, (CniError, String)> {
     let newest = || Version::V1_1_0.as_str().to_owned();
     let asked = env.get("CNI_COMMAND").map(String::as_str).unwrap_or_default();
@@ -97,7 +99,7 @@ fn answer(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result
     act().map_err(|error| (error, version))
 }
 
-/// What a call asks for, read and checked as [`plugin_main`] does it, but nothing of it done.
+/// A call, read and checked like in [`plugin_main`], but not executed.
 #[doc(hidden)]
 pub fn asked(program: &str, env: &BTreeMap<String, String>, input: &[u8]) -> Result<Asked, CniError> {
     let command = command(env.get("CNI_COMMAND").map(String::as_str).unwrap_or_default())?;
@@ -127,7 +129,7 @@ fn config(input: &[u8]) -> Result<Value, CniError> {
     serde_json::from_slice(input).map_err(unreadable)
 }
 
-/// By the name of the executable, else by the `type` of the configuration.
+/// Selects by the name of the executable, otherwise by the `type` of the configuration.
 fn which(program: &str, config: &Value) -> Result<Plugin, CniError> {
     let base = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let kind = config.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -146,7 +148,7 @@ fn build() -> Value {
 }
 
 fn print(value: &Value, code: ExitCode) -> ExitCode {
-    // A caller that does not listen must not take silence for success.
+    // A caller that closed its end must not take silence for success.
     match writeln!(std::io::stdout(), "{value}") {
         Ok(()) => code,
         Err(_) => ExitCode::FAILURE,

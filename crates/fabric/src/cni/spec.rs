@@ -1,4 +1,5 @@
-//! The words of the CNI specification: versions, results in the shape of each version, errors.
+// SPDX-License-Identifier: Apache-2.0
+//! The terms of the CNI specification: versions, results in the form of each version, errors.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,20 +8,18 @@ use berth_types::MacAddress;
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
-use super::{Fault, describe};
-
-/// A version of the specification we speak.
+/// A supported version of the specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// 0.3.0, what the official ECS agent speaks.
+    /// 0.3.0, which the official ECS agent uses.
     V0_3_0,
     /// 0.3.1
     V0_3_1,
-    /// 0.4.0 brought CHECK.
+    /// 0.4.0 introduced CHECK.
     V0_4_0,
-    /// 1.0.0 took the address family out of results.
+    /// 1.0.0 removed the address family from results.
     V1_0_0,
-    /// 1.1.0 brought STATUS and GC.
+    /// 1.1.0 introduced STATUS and GC.
     V1_1_0,
 }
 
@@ -28,7 +27,7 @@ impl Version {
     /// All, oldest first.
     pub const ALL: [Self; 5] = [Self::V0_3_0, Self::V0_3_1, Self::V0_4_0, Self::V1_0_0, Self::V1_1_0];
 
-    /// As written in `cniVersion`.
+    /// Its text in `cniVersion`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V0_3_0 => "0.3.0",
@@ -39,7 +38,7 @@ impl Version {
         }
     }
 
-    /// The version written so, if we speak it.
+    /// The supported version with this text.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|version| version.as_str() == text)
     }
@@ -63,11 +62,11 @@ pub fn versions(asked: Option<&str>) -> Value {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{msg}{}", and_details(.details))]
 pub struct CniError {
-    /// Below 100 the specification's, from 100 on the plugin's.
+    /// Codes below 100 are the specification's, from 100 on the plugin's.
     pub code: u32,
     /// One sentence.
     pub msg: String,
-    /// More of it, or nothing.
+    /// Details, or empty.
     pub details: String,
 }
 
@@ -80,13 +79,13 @@ impl CniError {
     pub const IO_FAILURE: u32 = 5;
     /// Standard input is not what it should be.
     pub const DECODE_FAILURE: u32 = 6;
-    /// The configuration asks for the impossible.
+    /// The configuration is impossible.
     pub const INVALID_CONFIG: u32 = 7;
     /// The same call may succeed later.
     pub const TRY_AGAIN: u32 = 11;
     /// STATUS: ADD would fail.
     pub const NOT_AVAILABLE: u32 = 50;
-    /// Our own failures, as the official plugins number them.
+    /// Failures of the plugin, numbered as in the official plugins.
     pub const FAILED: u32 = 100;
 
     /// An error of the given code.
@@ -107,7 +106,7 @@ impl CniError {
         Self::new(Self::INVALID_ENVIRONMENT, msg)
     }
 
-    /// What goes to standard output.
+    /// The text for standard output.
     pub fn to_json(&self, version: &str) -> Value {
         let mut object = json!({ "cniVersion": version, "code": self.code, "msg": self.msg });
         if !self.details.is_empty() {
@@ -116,24 +115,11 @@ impl CniError {
         object
     }
 
-    /// Reads what a plugin printed.
+    /// Parses a plugin's output.
     pub fn from_json(value: &Value) -> Option<Self> {
         let text = |key| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let code = value.get("code")?.as_u64()?;
         Some(Self { code: u32::try_from(code).ok()?, msg: text("msg"), details: text("details") })
-    }
-}
-
-impl From<Fault> for CniError {
-    fn from(fault: Fault) -> Self {
-        let code = if fault.is_transient() { Self::TRY_AGAIN } else { Self::FAILED };
-        Self::new(code, describe(&fault))
-    }
-}
-
-impl From<crate::kernel::Fault> for CniError {
-    fn from(fault: crate::kernel::Fault) -> Self {
-        Fault::Kernel(fault).into()
     }
 }
 
@@ -172,10 +158,10 @@ pub struct RouteTo {
     pub gw: Option<IpAddr>,
 }
 
-/// What ADD did.
+/// The result of ADD.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Interfaces made or changed.
+    /// Interfaces created or changed.
     pub interfaces: Vec<Interface>,
     /// Addresses given.
     pub ips: Vec<Ip>,
@@ -184,7 +170,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// In the shape of a version.
+    /// The result in the form of a version.
     pub fn to_json(&self, version: Version) -> Value {
         let mut object = Map::new();
         object.insert("cniVersion".into(), json!(version.as_str()));
@@ -199,7 +185,7 @@ impl Outcome {
         Value::Object(object)
     }
 
-    /// Reads a result of any version; what is not understood is an error, what is not known is left out.
+    /// Parses a result of any version; invalid values are an error, unknown members are ignored.
     pub fn from_json(value: &Value) -> Result<Self, CniError> {
         let list = |key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
         let invalid =

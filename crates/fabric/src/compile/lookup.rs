@@ -1,4 +1,5 @@
-//! Looking into compiled tables as the kernel does: the longest prefix, then the bits two rows have in common.
+// SPDX-License-Identifier: Apache-2.0
+//! Lookups in compiled tables, as the kernel performs them: the longest prefix, then the bits that two rows share.
 
 use std::net::Ipv4Addr;
 
@@ -7,17 +8,17 @@ use berth_types::{GroupSetId, Ipv4Cidr};
 use super::{Bitmap, PortPrefix, RULES_MAX, Ruleset};
 
 impl Bitmap {
-    /// The rules of both.
+    /// The intersection of both.
     pub fn and(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
     }
 
-    /// The rules of either.
+    /// The union of both.
     pub fn or(&self, other: &Self) -> Self {
         Self(std::array::from_fn(|word| self.0[word] | other.0[word]))
     }
 
-    /// True if the rule is in it.
+    /// True if the rule is in the set.
     pub fn has(&self, bit: usize) -> bool {
         self.0[bit / 64] >> (bit % 64) & 1 == 1
     }

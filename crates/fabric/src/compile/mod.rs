@@ -1,9 +1,11 @@
-//! From security groups to the tables the data path reads. Pure: the same intent gives the same tables, bit for bit.
+// SPDX-License-Identifier: Apache-2.0
+//! Compiles security groups into the tables of the data path. Pure: equal intents give identical tables.
 //!
 //! A ruleset is the union of the rules of a group set in one direction. Each distinct rule is a bit. A row says, for a
 //! range of peers or ports, which rules match; a packet is admitted when the row of its peer and the row of its port
 //! have a bit in common. The kernel finds the longest prefix only, so each row holds the rules of all wider ranges too.
 
+mod bitmap;
 mod lookup;
 mod names;
 mod ports;
@@ -14,36 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
 use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, Vni};
 
+pub use bitmap::{Bitmap, RULES_MAX};
 pub use names::Names;
 pub use ports::PortPrefix;
 use rules::{Peer, Rule};
-
-/// Rules one ruleset can hold: AWS's limit of rules per interface and direction, and a little.
-pub const RULES_MAX: usize = 1024;
-
-/// One bit per rule of a ruleset.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(transparent)]
-pub struct Bitmap(pub [u64; RULES_MAX / 64]);
-
-impl Bitmap {
-    /// No rule.
-    pub const EMPTY: Self = Self([0; RULES_MAX / 64]);
-
-    fn of(bits: impl Iterator<Item = usize>) -> Self {
-        let mut bitmap = Self::EMPTY;
-        for bit in bits {
-            bitmap.0[bit / 64] |= 1 << (bit % 64);
-        }
-        bitmap
-    }
-}
-
-impl std::fmt::Debug for Bitmap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.bits()).finish()
-    }
-}
 
 /// The tables of one group set in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,14 +32,14 @@ pub struct Ruleset {
     pub members: BTreeMap<GroupSetId, Bitmap>,
 }
 
-/// What one group set admits.
+/// The tables of one group set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Packets from its interfaces.
     pub egress: Ruleset,
     /// Packets to its interfaces.
     pub ingress: Ruleset,
-    /// Which directions admit a whole protocol from and to anywhere (`open_bit` in `bpf/verdict.h`).
+    /// Directions that admit a whole protocol from and to anywhere (`open_bit` in `bpf/verdict.h`).
     pub open: u32,
 }
 
@@ -111,7 +87,7 @@ pub fn compile(
 
 type Carriers<'a> = BTreeMap<(Vni, &'a SecurityGroupId), BTreeSet<GroupSetId>>;
 
-/// Which group sets hold a group.
+/// The group sets that contain a group.
 fn carriers(group_sets: &BTreeMap<GroupSetId, GroupSetIntent>) -> Carriers<'_> {
     let mut carriers = Carriers::new();
     for (&id, set) in group_sets {

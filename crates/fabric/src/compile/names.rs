@@ -1,9 +1,10 @@
-//! From a bit of a ruleset back to the rules it stands for.
+// SPDX-License-Identifier: Apache-2.0
+//! Maps a bit of a ruleset back to its rules.
 //!
-//! The tables carry no ids. A bit says what its rule matches by the rows it is in: its widest range of addresses, the
-//! group sets of its group, its ports. A rule of the group set that matches the same is the bit's; two rules that match
-//! the same share a bit. So the answer is right also when the tables are older than the rules, and empty when no rule
-//! means what the bit does.
+//! The tables contain no ids. The rows of a bit show what its rule matches: its widest range of addresses, the group
+//! sets of its group, its ports. A rule of the group set that matches the same belongs to the bit; two rules that match
+//! the same share a bit. So the answer is also right when the tables are older than the rules, and empty when no
+//! present rule matches the same as the bit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId};
 use super::rules::{self, Peer, Rule};
 use super::{Bitmap, Carriers, Ruleset, carriers};
 
-/// What a rule matches, as the tables tell it.
+/// The match of a rule, according to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Meaning {
     protocol: Option<u8>,
@@ -22,14 +23,14 @@ struct Meaning {
     peer: Other,
 }
 
-/// The other end of a rule, as the tables tell it.
+/// The other end of a rule, according to the tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Other {
     Range(Ipv4Cidr),
     Sets(BTreeSet<GroupSetId>),
 }
 
-/// The rules of one group set in one direction, by what they match.
+/// The rules of one group set in one direction, by their match.
 pub struct Names<'a> {
     set: &'a GroupSetIntent,
     groups: &'a BTreeMap<SecurityGroupId, SecurityGroupIntent>,
@@ -39,7 +40,7 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Those of a set, among all sets of its VPC.
+    /// The rules of a set, among all sets of its VPC.
     pub fn of(
         set: &'a GroupSetIntent,
         group_sets: &'a BTreeMap<GroupSetId, GroupSetIntent>,
@@ -50,12 +51,12 @@ impl<'a> Names<'a> {
         Self { set, groups, direction, carriers: carriers(group_sets), rules }
     }
 
-    /// The rules a bit stands for; none if no rule matches what it does.
+    /// The rules of a bit; none if no rule matches the same.
     pub fn of_bit(&self, tables: &Ruleset, bit: usize) -> Vec<(SecurityGroupId, SecurityGroupRuleId)> {
         let Some(meaning) = meaning(tables, bit) else { return Vec::new() };
         let means_it = |rule: &&Rule| self.meaning(rule) == meaning;
         // Tables of the present rules keep the order of the rules. Only there can two rules that name different groups
-        // with the same members be told apart.
+        // with the same members be distinguished.
         let in_place = self.rules.get(bit).filter(means_it);
         let Some(rule) = in_place.or_else(|| self.rules.iter().find(means_it)) else { return Vec::new() };
         let of_set = self.set.groups.iter().filter_map(|id| Some((id, self.groups.get(id)?)));
@@ -74,7 +75,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// `None` for a bit whose rows no rule can have made.
+/// `None` for a bit whose rows no rule can produce.
 fn meaning(tables: &Ruleset, bit: usize) -> Option<Meaning> {
     let has = |row: &Bitmap| row.has(bit);
     let prefixes: Vec<_> = tables.ports.iter().filter(|(_, row)| has(row)).map(|(prefix, _)| *prefix).collect();

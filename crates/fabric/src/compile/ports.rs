@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Port ranges as prefixes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -5,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Bitmap;
 use super::rules::Rule;
 
-/// Protocol and the leading bits of a port, as the kernel's longest-prefix table wants them.
+/// Protocol and the leading bits of a port, in the form of the kernel's longest-prefix table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortPrefix {
     /// `None`: any protocol that no rule names.
     pub protocol: Option<u8>,
     /// First port of the prefix.
     pub port: u16,
-    /// Leading bits that count.
+    /// Number of significant leading bits.
     pub bits: u8,
 }
 
@@ -28,7 +29,7 @@ impl PortPrefix {
     }
 }
 
-/// A row per protocol that a rule names and per prefix its ranges are made of, and one for the protocols not named.
+/// A row for each protocol named by a rule and each prefix of its ranges, and one for the protocols not named.
 pub(super) fn rows(rules: &[Rule]) -> BTreeMap<PortPrefix, Bitmap> {
     let mut prefixes = BTreeSet::from([PortPrefix::whole(None)]);
     for rule in rules.iter().filter(|rule| rule.protocol.is_some()) {
@@ -48,7 +49,7 @@ pub(super) fn rows(rules: &[Rule]) -> BTreeMap<PortPrefix, Bitmap> {
     prefixes.into_iter().map(|prefix| (prefix, row(prefix))).filter(|(_, row)| *row != Bitmap::EMPTY).collect()
 }
 
-/// The fewest prefixes (first port, bits) that make up a range.
+/// The minimal list of prefixes (first port, bits) that covers a range.
 fn split(first: u16, last: u16) -> impl Iterator<Item = (u16, u8)> {
     let (mut next, end) = (u32::from(first), u32::from(last) + 1);
     std::iter::from_fn(move || {

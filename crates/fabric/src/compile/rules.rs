@@ -1,4 +1,5 @@
-//! Rules in one canonical form: what two spellings of the same rule have in common.
+// SPDX-License-Identifier: Apache-2.0
+//! Rules in a canonical form, in which equivalent rules are equal.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +69,7 @@ pub(super) fn of(
     distinct.into_iter().collect()
 }
 
-/// `open_bit` of `bpf/verdict.h` for every protocol that some rule admits whole, from and to anywhere.
+/// `open_bit` of `bpf/verdict.h` for every protocol that some rule admits completely, from and to anywhere.
 pub(super) fn open_bits(rules: &[Rule], direction: Direction) -> u32 {
     let shift = u32::from(direction == Direction::Ingress);
     let bits =

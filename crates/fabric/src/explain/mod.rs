@@ -1,159 +1,43 @@
-//! Why a packet arrives or does not: the gates of the data path in their order, each asked twice.
+// SPDX-License-Identifier: Apache-2.0
+//! Why a packet arrives or does not: the gates of the data path in their order, each evaluated twice.
 //!
-//! Once of the records (`records`, the plain reading of the rules) and once of what the kernel holds (`programmed`, the
-//! maps read back). Where the two differ the kernel is what counts, and somebody should know. Pure but for
-//! [`Programmed::read`].
-//! The packet is the first of its connection and comes from the interface's own address; what an open connection may go
-//! on doing is not told.
+//! Once from the records (`records`, which reads the rules one by one) and once from the kernel's maps (`programmed`).
+//! Where they differ the kernel decides, and a warning reports it. Pure except for [`Programmed::read`]. The packet is
+//! the first of its connection and comes from the interface's own address; packets of an open connection are not
+//! explained.
 
+mod answer;
 mod programmed;
 mod records;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-
+use berth_types::HostId;
 use berth_types::explain::Ends;
-use berth_types::{HostId, SecurityGroupId, SecurityGroupRuleId};
 
 use crate::DropReason;
+pub use answer::{Answer, Deciding, Gate, Packet};
 pub use programmed::Programmed;
 
-/// What is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
-    /// IP protocol number; `None` stands for one that no rule names, so that only rules for all protocols admit it.
-    pub protocol: Option<u8>,
-    /// Port of the receiver; of ICMP type and code; 0 for other protocols.
-    pub port: u16,
-}
-
-const ICMP: u8 = 1;
-const ECHO_REQUEST: u16 = 8;
-
-impl Packet {
-    /// What a subnet's router answers: an echo request.
-    fn is_echo_request(self) -> bool {
-        self.protocol == Some(ICMP) && self.port >> 8 == ECHO_REQUEST
-    }
-}
-
-/// Where a packet can end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// The sending interface is plugged and programmed.
-    Source,
-    /// The destination is an interface of the VPC on this host.
-    Destination,
-    /// The sender's security groups.
-    Egress,
-    /// The receiver's security groups.
-    Ingress,
-}
-
-impl Gate {
-    /// In the order in which a packet comes to them.
-    pub const ALL: [Self; 4] = [Self::Source, Self::Destination, Self::Egress, Self::Ingress];
-
-    /// A word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Destination => "destination",
-            Self::Egress => "egress",
-            Self::Ingress => "ingress",
-        }
-    }
-}
-
-/// A rule that admits the packet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deciding {
-    /// A rule of the records.
-    Rule {
-        /// The group.
-        group: SecurityGroupId,
-        /// The rule.
-        rule: SecurityGroupRuleId,
-    },
-    /// A rule the kernel holds and no record claims.
-    Unrecorded {
-        /// Number of the tables.
-        ruleset: u32,
-        /// The rule's bit.
-        bit: usize,
-    },
-}
-
-impl fmt::Display for Deciding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rule { group, rule } => write!(f, "{group}/{rule}"),
-            Self::Unrecorded { ruleset, bit } => write!(f, "unrecorded rule {bit} of ruleset {ruleset}"),
-        }
-    }
-}
-
-/// What one gate says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// On to the next; at a gate of security groups by any of these rules alone.
-    Pass(Vec<Deciding>),
-    /// The end.
-    Drop(DropReason),
-    /// The packet does not come here.
-    NotReached,
-}
-
-impl Answer {
-    /// A gate without rules.
-    fn open() -> Self {
-        Self::Pass(Vec::new())
-    }
-
-    /// A gate of security groups: any rule will do, none is a denial.
-    fn by_rules(mut admitting: Vec<Deciding>, denial: DropReason) -> Self {
-        admitting.sort();
-        if admitting.is_empty() { Self::Drop(denial) } else { Self::Pass(admitting) }
-    }
-}
-
-impl fmt::Display for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pass(rules) if rules.is_empty() => f.write_str("pass"),
-            Self::Pass(rules) => {
-                let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
-                write!(f, "pass by {}", rules.join(", "))
-            }
-            Self::Drop(reason) => write!(f, "drop ({reason})"),
-            Self::NotReached => f.write_str("not reached"),
-        }
-    }
-}
-
-/// The answers of all gates, in order.
-type Answers = [Answer; 4];
-
-/// One gate, asked twice.
+/// One gate, evaluated twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The gate.
     pub gate: Gate,
-    /// By the records.
+    /// From the records.
     pub records: Answer,
-    /// By the programmed maps.
+    /// From the programmed maps.
     pub maps: Answer,
 }
 
 impl Asked {
-    /// True if the kernel does not hold what the records say.
+    /// True if the kernel's maps differ from the records.
     pub fn differs(&self) -> bool {
         self.records != self.maps
     }
 }
 
-/// Why a packet arrives or does not.
+/// The explanation for a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The gates in order.
@@ -161,7 +45,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// What the kernel would drop the packet for; `None` if it arrives.
+    /// The kernel's drop reason; `None` if the packet arrives.
     pub fn drop_reason(&self) -> Option<DropReason> {
         self.gates.iter().find_map(|asked| match asked.maps {
             Answer::Drop(reason) => Some(reason),
@@ -180,7 +64,7 @@ impl Explanation {
     }
 }
 
-/// Asks every gate about the first packet of a connection. `host` is the one whose maps were read.
+/// Evaluates every gate for the first packet of a connection. `host` is the one whose maps were read.
 pub fn explain(ends: &Ends, packet: Packet, programmed: &Programmed, host: &HostId) -> Explanation {
     let both = records::answers(ends, packet, host).into_iter().zip(programmed.answers(ends, packet));
     let gates = Gate::ALL.into_iter().zip(both).map(|(gate, (records, maps))| Asked { gate, records, maps });

@@ -1,4 +1,5 @@
-//! The gates by what the kernel holds: the pinned maps, read back and looked into as the program does.
+// SPDX-License-Identifier: Apache-2.0
+//! The gates according to the kernel: the pinned maps, read and evaluated like in the program.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -7,19 +8,19 @@ use berth_types::explain::Ends;
 use berth_types::intent::Direction;
 use berth_types::{GroupSetId, Ipv4Cidr};
 
-use super::{Answer, Answers, Deciding, Packet};
+use super::answer::{Answer, Answers, Deciding, Packet};
 use crate::bpf::layout::{ENDPOINT_OTHER_HOST, Endpoint, EndpointKey, Eni};
 use crate::bpf::{Maps, pins};
 use crate::compile::Names;
 use crate::fabric::Held;
 use crate::{DropReason, Fault};
 
-/// What the kernel holds of an instance's data path.
+/// The content of an instance's maps.
 #[derive(Debug)]
 pub struct Programmed(pub(super) Held);
 
 impl Programmed {
-    /// Reads the pinned maps of a running instance: no agent is asked. `run_dir` is where the instance runs; it only
+    /// Reads the pinned maps of a running instance, without its node. `run_dir` is the instance's run folder; it only
     /// names the instance in the error when there is none.
     pub fn read(instance: &str, run_dir: &Path) -> Result<Self, Fault> {
         Ok(Self(Held::read(&Maps::open(&pins::of_running(instance, run_dir)?)?)?))
@@ -34,7 +35,7 @@ impl Programmed {
         let (destination, receiver) = self.destination(eni, ends.destination, packet);
         let Some(receiver) = receiver else { return [Answer::open(), destination, NotReached, NotReached] };
         let side = self.0.side();
-        // What is not programmed yet has group set 0.
+        // An interface that is not programmed yet has group set 0.
         let set_of = |endpoint: Option<&Endpoint>| GroupSetId(endpoint.map_or(0, |it| it.group_set[side]));
         let own = set_of(self.0.endpoints.get(&eni.endpoint_key()));
         let to = set_of(Some(receiver));
@@ -70,7 +71,7 @@ impl Programmed {
         }
     }
 
-    /// `ask` of the data path, with every bit that admits instead of any.
+    /// `ask` of the data path, with every matching bit instead of any.
     fn gate(
         &self,
         ends: &Ends,

@@ -1,10 +1,11 @@
-//! The gates by the records: attachments, ranges, and the rules read one by one.
+// SPDX-License-Identifier: Apache-2.0
+//! The gates according to the records: attachments, ranges, and the rules read one by one.
 
 use berth_types::explain::{Ends, Party};
 use berth_types::intent::Direction;
 use berth_types::{HostId, Ipv4Cidr};
 
-use super::{Answer, Answers, Deciding, Packet};
+use super::answer::{Answer, Answers, Deciding, Packet};
 use crate::DropReason;
 use crate::reading::{self, Question};
 

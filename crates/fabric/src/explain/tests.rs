@@ -1,5 +1,6 @@
-//! Records and maps give the same answers while they hold the same, and tell when they do not.
-#![allow(clippy::unwrap_used)]
+// SPDX-License-Identifier: Apache-2.0
+//! Records and maps give the same answers while they have the same content, and differences are reported.
+#![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ fn eni(n: u8) -> EniId {
     EniId::from_bits(n.into())
 }
 
-/// The maps of a world: programmed, and every endpoint plugged.
+/// The maps of a test world: programmed, with every endpoint plugged.
 fn programmed(world: &World) -> Programmed {
     let mut held = Held::default();
     let policies = world.policies();
@@ -66,7 +67,7 @@ fn party(world: &World, n: u8) -> Option<Party> {
     })
 }
 
-/// `None` if nobody sends.
+/// `None` if there is no sender.
 fn ends(world: &World, q: &Crossing) -> Option<Ends> {
     Some(Ends {
         vpc: VpcId::from_bits(1),
@@ -148,7 +149,7 @@ proptest! {
     }
 }
 
-/// Two endpoints that may do anything, and the maps as programmed.
+/// Two endpoints with rules that admit everything, and the maps as programmed.
 fn open_world() -> (Ends, Programmed) {
     use berth_types::intent::{GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent};
     use berth_types::{SecurityGroupId, SecurityGroupRuleId};

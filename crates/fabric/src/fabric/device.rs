@@ -1,4 +1,5 @@
-//! Names of fabric-side devices: at most 15 characters, and the interface id can be read back from them.
+// SPDX-License-Identifier: Apache-2.0
+//! Names of fabric-side devices: at most 15 characters, from which the interface id can be recovered.
 //!
 //! `e` and the 68 bits of a long id in base 32, or `s` and the eight digits of a short one.
 
@@ -20,7 +21,7 @@ pub fn name_of(eni: &EniId) -> String {
     }
 }
 
-/// The interface a device belongs to, if it is one of ours.
+/// The interface of a device, if it is one of Berth's.
 pub fn eni_of(device: &str) -> Option<EniId> {
     let digits = device.get(1..)?;
     if device.starts_with('s') && digits.len() == SHORT_DIGITS {

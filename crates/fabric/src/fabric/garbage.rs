@@ -1,26 +1,27 @@
-//! What the data path keeps of interfaces that are gone, and pins nobody opens. Pure; `Fabric::collect` acts.
+// SPDX-License-Identifier: Apache-2.0
+//! Finds remains of removed interfaces in the maps, and unused pins. Pure; `Fabric::collect` removes them.
 //!
-//! Flows of an interface go when it is taken out. A process that was killed in the middle of that has forgotten it and
-//! left them: they would hold room, and belong to the next interface with the same row of counters.
+//! Flows of an interface are removed with it. A process killed during the removal leaves flows without an interface:
+//! they would occupy rows, and would belong to the next interface with the same row of counters.
 
 use std::collections::BTreeSet;
 
 use crate::bpf::layout::Flow;
 
-/// Slot of what cannot be charged to an interface.
+/// Slot of packets that belong to no interface.
 const NOBODY: u16 = 0;
 
-/// The slots of plugged interfaces: what belongs to another is garbage.
+/// The slots of plugged interfaces: entries of other slots are garbage.
 #[derive(Debug)]
 pub struct UsedSlots(pub BTreeSet<u16>);
 
 impl UsedSlots {
-    /// True if an end of the flow, or its owner, is gone.
+    /// True if an end of the flow, or its owner, is removed.
     pub fn has_lost(&self, flow: &Flow) -> bool {
         !(flow.slot.into_iter().all(|slot| self.is_used(slot)) && self.has_owner(flow.owner))
     }
 
-    /// True if somebody owns the ring of this slot.
+    /// True if the ring of this slot has an owner.
     pub fn has_owner(&self, slot: u32) -> bool {
         u16::try_from(slot).is_ok_and(|slot| self.is_used(slot))
     }
@@ -30,7 +31,7 @@ impl UsedSlots {
     }
 }
 
-/// Pins that are none of this program's.
+/// Pins that do not belong to this program.
 pub fn strays(found: &[String], known: &BTreeSet<String>) -> Vec<String> {
     found.iter().filter(|name| !known.contains(*name)).cloned().collect()
 }

@@ -1,4 +1,5 @@
-//! What the maps hold, read back from them: the ground that `program` starts from, also after a restart.
+// SPDX-License-Identifier: Apache-2.0
+//! The content of the maps, read back: the starting point of `program`, also after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -12,7 +13,7 @@ use crate::bpf::layout::{Endpoint, EndpointKey, Eni, MemberKey, Policy};
 use crate::bpf::maps::{AddressData, CidrData, PortData};
 use crate::compile::{Bitmap, PortPrefix, Ruleset};
 
-/// The contents of the maps that the agent writes.
+/// The contents of the maps that the node writes.
 #[derive(Debug, Default)]
 pub struct Held {
     pub epoch: u64,
@@ -59,7 +60,7 @@ impl Held {
             let members = &mut self.rulesets.entry(key.ruleset).or_default().members;
             members.insert(GroupSetId(key.group_set as u16), Bitmap(row));
         }
-        // A ruleset without rules has no rows; it exists because a policy names it.
+        // A ruleset without rules has no rows; it exists because a policy refers to it.
         for policy in self.policies.values() {
             for ruleset in policy.ruleset.as_flattened().iter().filter(|id| **id != 0) {
                 self.rulesets.entry(*ruleset).or_default();
@@ -68,7 +69,7 @@ impl Held {
         Ok(())
     }
 
-    /// The side that packets are judged by.
+    /// The side that packets are evaluated with.
     pub fn side(&self) -> usize {
         (self.epoch & 1) as usize
     }

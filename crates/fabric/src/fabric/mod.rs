@@ -1,79 +1,49 @@
-//! The facade: one instance's data path on this host, from opening to taking it down.
+// SPDX-License-Identifier: Apache-2.0
+//! The facade: one instance's data path on this host, from opening to removal.
 //!
 //! All state is in the kernel (maps and program pinned on bpffs, devices in the fabric namespace), so this process can
-//! go away and come back without a packet noticing. Blocking; meant for one dedicated thread.
+//! end and restart without an effect on packets. Blocking; meant for one dedicated thread.
 
+mod clock;
+mod data_path;
 mod device;
 mod garbage;
 mod held;
 mod plan;
 mod plug;
 mod program;
+mod sweep;
 mod trial;
-
-#[cfg(test)]
-pub(crate) mod testing {
-    //! What the laws in `oracle` are about.
-    pub use super::plan::{Wanted, plan};
-}
 
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use aya::programs::SchedClassifier;
-use berth_types::{EniId, HostId};
+use berth_types::EniId;
 
 pub use crate::fault::Fault;
+use clock::Clock;
+pub use data_path::{Fabric, FabricConfig};
 use garbage::UsedSlots;
 pub(crate) use held::Held;
 pub use plug::Inner;
 pub use program::ProgramStats;
+pub use sweep::Swept;
 pub use trial::Trial;
 
-use crate::bpf::{Maps, attach, endpoint, load, pins};
+use crate::bpf::layout::{Returned, Ring};
+use crate::bpf::{Maps, attach, endpoint, load, pins, shares, takeover};
 use crate::kernel::netlink::Link;
-use crate::kernel::{Namespace, Netlink, sysctl};
+use crate::kernel::{Namespace, sysctl};
 use crate::stats::EniStats;
 
-/// Where the fabric of an instance lives.
-#[derive(Clone, Debug)]
-pub struct FabricConfig {
-    /// Name of the instance; pins are under `/sys/fs/bpf/berth/<instance>/`.
-    pub instance: String,
-    /// Run folder; the fabric's namespace is `<run_dir>/netns/fabric`.
-    pub run_dir: PathBuf,
-    /// This host, to tell local endpoints from others.
-    pub host: HostId,
-}
-
-impl FabricConfig {
-    fn namespace(&self) -> PathBuf {
-        self.run_dir.join("netns").join("fabric")
-    }
-}
-
-/// The data path of one instance.
-pub struct Fabric {
-    config: FabricConfig,
-    namespace: Namespace,
-    netlink: Netlink,
-    program: SchedClassifier,
-    maps: Maps,
-    /// `None` after a failed change: what the maps hold is read again before the next one.
-    held: Option<Held>,
-    compiled: Option<program::Compiled>,
-    /// Above the index of every device there is or was since the fabric was opened.
-    next_device: u32,
-    /// Names of the pins that are in use.
-    pins: BTreeSet<String>,
-}
-
 impl Fabric {
-    /// Opens the fabric: makes what is missing, adopts what an earlier process left, and puts this build's program in
-    /// the place of an older one. Flows that exist go on.
+    /// Opens the fabric: creates missing objects, adopts those of an earlier process (also of the earlier layout), and
+    /// replaces an older program by this build's. Existing flows continue.
     pub fn open(config: FabricConfig) -> Result<Self, Fault> {
+        pins::mount()?;
+        let is_taken_over = takeover::take_over(&config.instance)?;
         let directory = pins::prepare(&config.instance)?;
         let namespace = Namespace::create(&config.namespace())?;
         quiet(&namespace)?;
@@ -88,26 +58,31 @@ impl Fabric {
             compiled: None,
             next_device: 0,
             pins: loaded.pins.into_iter().chain(endpoint::pinned(&directory)?).collect(),
+            clock: Clock::new(),
         };
         fabric.maps.set_clock()?;
+        fabric.maps.set_shares(shares::division)?;
         fabric.forget_lost_devices()?;
         if loaded.is_new {
             fabric.replace_program()?;
             load::settle(&directory)?;
         }
+        if is_taken_over {
+            fabric.sweep()?;
+        }
         pins::remove_other_layouts(&fabric.config.instance)?;
         Ok(fabric)
     }
 
-    /// Leads connections to an address and port of the calling thread's namespace to a socket that listens elsewhere. When
-    /// the socket is closed nobody gets them, until this is called again or the fabric is destroyed.
+    /// Redirects connections for an address and port of the calling thread's namespace to a socket that listens
+    /// elsewhere. After the socket is closed they are dropped, until this is called again or the fabric is destroyed.
     pub fn lead(&mut self, address: SocketAddrV4, listener: &impl AsRawFd) -> Result<(), Fault> {
         let pin = endpoint::lead(&self.pins(), address, listener)?;
         self.pins.insert(pin);
         Ok(())
     }
 
-    /// The interfaces plugged here: their device is in the kernel and their entry is in the maps.
+    /// The interfaces plugged here: their device exists and their entry is in the maps.
     pub fn plugged(&self) -> Result<Vec<EniId>, Fault> {
         let links = self.namespace.netlink()?.links()?;
         let mut plugged = Vec::new();
@@ -121,29 +96,33 @@ impl Fabric {
         Ok(plugged)
     }
 
-    /// Every interface that something is here of: a device, an entry in the maps, or both.
+    /// Every interface with a device, an entry in the maps, or both.
     pub fn present(&self) -> Result<BTreeSet<EniId>, Fault> {
         let links = self.namespace.netlink()?.links()?;
         let devices = links.iter().filter_map(|link| device::eni_of(&link.name));
         Ok(devices.chain(self.maps.enis()?.into_iter().map(|(id, _)| id)).collect())
     }
 
-    /// Removes what no plugged interface claims of the flow table, and pins that are none of this build's.
+    /// Removes flow table entries without a plugged interface, and pins that do not belong to this build.
     pub fn collect(&mut self) -> Result<(), Fault> {
         let used = UsedSlots(self.held()?.plugged.values().map(|plugged| plugged.slot).collect());
         let flows = self.maps.flows_where(|flow| used.has_lost(flow))?;
         let rows = self.maps.ring_rows_where(|slot| !used.has_owner(slot))?;
         if flows.len() + rows.len() > 0 {
-            tracing::warn!(flows = flows.len(), rows = rows.len(), "flows of interfaces that are gone are removed");
+            tracing::warn!(flows = flows.len(), rows = rows.len(), "removed flows without an interface");
         }
         flows.iter().try_for_each(|key| self.maps.remove_flow(key))?;
         rows.iter().try_for_each(|row| self.maps.remove_ring_row(row))?;
-        for slot in self.maps.used_rings()?.into_iter().filter(|slot| !used.has_owner(*slot)) {
+        let (rings, returns) = (self.maps.rings()?, self.maps.returns()?);
+        let accounts = (0u32..).zip(rings.iter().zip(&returns));
+        let is_used =
+            |(ring, returned): &(&Ring, &Returned)| **ring != Ring::default() || **returned != Returned::default();
+        for (slot, _) in accounts.filter(|(slot, account)| !used.has_owner(*slot) && is_used(account)) {
             self.maps.clear_ring(slot)?;
         }
         for stray in garbage::strays(&pins::list(&self.pins())?, &self.pins) {
             let path = self.pins().join(stray);
-            tracing::warn!(path = %path.display(), "a pin of no program of ours is removed");
+            tracing::warn!(path = %path.display(), "removed a pin that belongs to no program of this build");
             pins::remove_one(&path)?;
         }
         Ok(())
@@ -152,14 +131,14 @@ impl Fabric {
     /// Counters of a plugged interface.
     pub fn stats(&self, id: &EniId) -> Result<EniStats, Fault> {
         match self.maps.enis()?.into_iter().find(|(other, _)| other == id) {
-            Some((_, entry)) => Ok(EniStats::of(&self.maps.counters(entry.slot)?)),
+            Some((_, entry)) => EniStats::read(&self.maps, entry.slot),
             None => Err(Fault::NotPlugged { eni: id.clone() }),
         }
     }
 
-    /// Packets dropped before they could be charged to an interface.
+    /// Packets dropped before they could be counted at an interface.
     pub fn stray(&self) -> Result<EniStats, Fault> {
-        Ok(EniStats::of(&self.maps.counters(0)?))
+        EniStats::read(&self.maps, 0)
     }
 
     /// Map entries written or removed since the fabric was opened.
@@ -167,13 +146,13 @@ impl Fabric {
         self.maps.writes
     }
 
-    /// Number of entries of the flow table, live or not yet reclaimed.
+    /// Number of entries of the flow table, live or not yet removed.
     pub fn flows(&self) -> Result<usize, Fault> {
         let counted: Result<Vec<_>, _> = self.maps.flows.keys().collect();
         Ok(counted.map_err(|source| Fault::map("read", "flows", source))?.len())
     }
 
-    /// Takes the data path down: devices, maps, program, namespace.
+    /// Removes the data path: devices, maps, program, namespace.
     pub fn destroy(self) -> Result<(), Fault> {
         let Self { config, namespace, mut netlink, program, maps, .. } = self;
         for link in netlink.links()? {
@@ -186,7 +165,7 @@ impl Fabric {
         pins::remove_instance(&config.instance)
     }
 
-    /// The fabric's namespace, for those who look into it.
+    /// The fabric's namespace, for inspection.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
@@ -196,7 +175,7 @@ impl Fabric {
         pins::directory(&self.config.instance)
     }
 
-    /// A task's namespace that is deleted takes its devices along; their entries go here.
+    /// A deleted namespace of a task takes its devices with it; their entries are removed here.
     fn forget_lost_devices(&mut self) -> Result<(), Fault> {
         let links = self.netlink.links()?;
         self.next_device = links.iter().map(|link| link.index + 1).max().unwrap_or_default();
@@ -219,7 +198,7 @@ impl Fabric {
         self.namespace.inside(|| devices.iter().try_for_each(|device| attach::attach(program, device)))?
     }
 
-    /// What the maps hold.
+    /// The content of the maps.
     fn held(&mut self) -> Result<&mut Held, Fault> {
         let held = match self.held.take() {
             Some(held) => held,
@@ -229,7 +208,7 @@ impl Fabric {
     }
 }
 
-/// Keeps the fabric's namespace from speaking for itself.
+/// Keeps the fabric's namespace from sending packets of its own.
 fn quiet(namespace: &Namespace) -> Result<(), Fault> {
     for key in ["net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.default.disable_ipv6"] {
         if Path::new("/proc/sys/net/ipv6").exists() {
@@ -237,4 +216,10 @@ fn quiet(namespace: &Namespace) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! The subject of the properties in `oracle`.
+    pub use super::plan::{Wanted, plan};
 }

@@ -1,9 +1,10 @@
-//! The order in which the maps change. Pure: what they hold and what is wanted give a list of steps.
+// SPDX-License-Identifier: Apache-2.0
+//! The order of changes to the maps. Pure: present and wanted content give a list of steps.
 //!
 //! At no step may a packet pass that neither the old nor the new state admits, nor may one be dropped that both admit.
 //! Policies and memberships therefore have two sides, of which `epoch` selects one: the other side is prepared, one
-//! store makes it count, and after the packets in flight are done both sides are made equal again. Tables of rules are
-//! never changed under a policy that uses them, except for group sets that nobody carries.
+//! store activates it, and after the packets in progress both sides are made equal again. Tables of rules are never
+//! changed while a policy uses them, except for group sets that no packet carries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,11 +30,11 @@ pub enum Step {
     RemoveEndpoint(EndpointKey),
     PutEni(Eni),
     SetEpoch(u64),
-    /// Until the packets that were being judged are done.
+    /// Wait for the packets in progress.
     Wait,
 }
 
-/// What the maps should hold.
+/// The wanted content of the maps.
 #[derive(Debug)]
 pub struct Wanted<'a> {
     pub policies: &'a BTreeMap<GroupSetId, compile::Policy>,
@@ -61,14 +62,14 @@ pub fn plan(held: &Held, wanted: &Wanted<'_>) -> Vec<Step> {
     plan.steps
 }
 
-/// Which ruleset number holds which tables.
+/// The number of the ruleset for each table.
 struct Rulesets<'a> {
     ids: BTreeMap<u32, &'a Ruleset>,
     of: BTreeMap<GroupSetId, [u32; 2]>,
 }
 
 impl<'a> Rulesets<'a> {
-    /// Tables that are held already keep their number; tables that only differ in group sets nobody carries are
+    /// Tables that exist already keep their number; tables that differ only in group sets that no packet carries are
     /// patched in place; all others get a new number.
     fn choose(held: &Held, wanted: &Wanted<'a>) -> Self {
         let mut users: BTreeMap<&Ruleset, Vec<(GroupSetId, usize)>> = BTreeMap::new();
@@ -102,7 +103,7 @@ impl<'a> Rulesets<'a> {
     }
 }
 
-/// Group sets that no packet can carry: not yet, or not any more.
+/// Group sets that no packet can carry: not yet, or no longer.
 struct IdleSets {
     known: BTreeSet<GroupSetId>,
     wanted: BTreeSet<GroupSetId>,
@@ -117,7 +118,7 @@ impl IdleSets {
         }
     }
 
-    /// True if `old` becomes `new` by adding rows of unknown sets and removing rows of sets not wanted.
+    /// True if adding rows of unknown sets and removing rows of unwanted sets turns `old` into `new`.
     fn explain(&self, old: &Ruleset, new: &Ruleset) -> bool {
         old.addresses == new.addresses
             && old.ports == new.ports
@@ -137,7 +138,7 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Repairs what a process that ended in the middle of a change left: the side that counts is the truth.
+    /// Completes the change of a process that ended in the middle of it: the active side is right.
     fn even_out(&mut self) {
         for (&set, policy) in &self.held.policies {
             let even = both_sides(policy, self.side);
@@ -174,8 +175,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Endpoints that are gone, whose address now belongs to another interface, or that are plugged elsewhere. True if
-    /// there were any: flows must look again.
+    /// Endpoints that are removed, whose address now belongs to another interface, or that are plugged elsewhere. True
+    /// if there were any: flows must be evaluated again.
     fn remove_endpoints(&mut self) -> bool {
         let mut is_unsettled = false;
         for (&key, held) in &self.held.endpoints {
@@ -196,7 +197,7 @@ impl Plan<'_> {
         is_unsettled
     }
 
-    /// Wanted policies that differ from the held ones, with the old one of each.
+    /// Wanted policies that differ from the present ones, with the old one of each.
     fn changed_policies(&self, rulesets: &Rulesets<'_>) -> Vec<(GroupSetId, Option<Policy>, Policy)> {
         let wanted = self.wanted.policies.iter().map(|(&set, policy)| {
             let ruleset = rulesets.of.get(&set).copied().unwrap_or_default();
@@ -217,7 +218,7 @@ impl Plan<'_> {
         .collect()
     }
 
-    /// Makes the changes of policies and memberships count all at once.
+    /// Activates the changes of policies and memberships in one step.
     fn switch(
         &mut self,
         policies: Vec<(GroupSetId, Option<Policy>, Policy)>,
@@ -288,7 +289,7 @@ fn both_sides(policy: &Policy, side: usize) -> Policy {
 }
 
 impl Held {
-    /// What the maps hold after a step.
+    /// The content of the maps after a step.
     pub fn apply(&mut self, step: &Step) {
         match *step {
             Step::PutCidr(vni, range) => drop(self.cidrs.insert((vni, range))),
@@ -301,7 +302,7 @@ impl Held {
             Step::RemoveMember(id, set) => drop(self.tables(id).members.remove(&set)),
             Step::PutPolicy(set, policy) if policy == Policy::default() => drop(self.policies.remove(&set)),
             Step::PutPolicy(set, policy) => {
-                // A ruleset without rules has no rows; naming it is what makes it exist.
+                // A ruleset without rules has no rows; a reference creates it.
                 for id in policy.ruleset.as_flattened().iter().filter(|id| **id != 0) {
                     self.tables(*id);
                 }
@@ -317,7 +318,7 @@ impl Held {
         }
     }
 
-    /// Drops the memory of rulesets that no policy names; their rows are gone.
+    /// Removes rulesets without a policy from the held state; their rows are removed already.
     pub fn forget_unused_rulesets(&mut self) {
         let used: BTreeSet<u32> =
             self.policies.values().flat_map(|policy| policy.ruleset.as_flattened().to_vec()).collect();

@@ -1,5 +1,6 @@
-//! Plugging: the device pair of an interface, the program on it, and its entry, in this order, so that an interface
-//! is deaf until everything about it is known.
+// SPDX-License-Identifier: Apache-2.0
+//! Plugging: creates the device pair of an interface, attaches the program, and adds its entry, in this order, so that
+//! an interface receives nothing until its state is complete.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +9,16 @@ use berth_types::intent::EniIntent;
 
 use super::{Fabric, Fault, device, program};
 use crate::bpf::attach;
-use crate::bpf::layout::Eni;
+use crate::bpf::layout::{Eni, SLOTS};
 use crate::kernel::Namespace;
 use crate::kernel::netlink::VethPair;
 
-/// Counter slots, of which the first belongs to nobody (`SLOTS_MAX` in `bpf/maps.h`).
-const SLOTS: u16 = 4096;
-
-/// Bytes that TCP hands to an interface as one packet: a packet crosses the fabric unsplit, and what the program costs
-/// is spread over three times as much as the kernel's 64 KiB. Every device on the way must take as much, or the kernel
-/// splits in software, which costs more than it saves.
+/// Bytes that TCP hands to an interface as one packet: a packet crosses the fabric unsplit, and the cost of the program
+/// is spread over three times as much as the kernel's 64 KiB. Every device on the path must accept this size, otherwise
+/// the kernel splits in software, which costs more than it saves.
 const UNSPLIT_BYTES: u32 = 192 * 1024;
 
-/// Where the inner end of an interface is made.
+/// Location of an interface's inner end.
 #[derive(Clone, Copy, Debug)]
 pub enum Inner<'a> {
     /// Directly in the task's namespace.
@@ -38,15 +36,15 @@ pub enum Inner<'a> {
 }
 
 impl Fabric {
-    /// Makes the interface's device pair with addresses and MTU, attaches the program, and lets packets in. The inner
-    /// end is down and has no IP address. Doing it again completes what is missing and changes nothing else; an
-    /// existing pair stays where it is.
+    /// Creates the interface's device pair with addresses and MTU, attaches the program, and admits packets. The inner
+    /// end is down and has no IP address. A repetition completes missing parts and changes nothing else; an existing
+    /// pair stays where it is.
     pub fn plug(&mut self, id: &EniId, eni: &EniIntent, inner: Inner<'_>) -> Result<(), Fault> {
         let slot = self.slot_for(id)?;
         let name = device::name_of(id);
         let ifindex = match self.netlink.link_by_name(&name)? {
             Some(link) if self.is_row_free_for(id, link.index)? => link.index,
-            // Left by a process that died, before its row went to another interface.
+            // Left by a process that died, before its row was assigned to another interface.
             Some(_) => {
                 self.netlink.delete_link(&name)?;
                 self.make_pair(id, eni, &name, inner)?
@@ -62,7 +60,7 @@ impl Fabric {
         self.point_endpoint(&entry)
     }
 
-    /// Takes an interface out: entry, flows, device pair. Nothing there is success.
+    /// Removes an interface: entry, flows, device pair. An absent one counts as success.
     pub fn unplug(&mut self, id: &EniId) -> Result<(), Fault> {
         self.forget(id)?;
         Ok(self.netlink.delete_link(&device::name_of(id))?)
@@ -72,7 +70,7 @@ impl Fabric {
     pub(super) fn forget(&mut self, id: &EniId) -> Result<(), Fault> {
         let done = self.forget_step_by_step(id);
         if done.is_err() {
-            // What was done is in the maps only; they are read again before the next change.
+            // The changes are in the maps only; they are read again before the next change.
             self.held = None;
         }
         done
@@ -93,7 +91,7 @@ impl Fabric {
             let endpoint = *endpoint;
             self.maps.put_endpoint(key, &endpoint)?;
         }
-        // Flows to it look again from here on, also those that are inserted while the table is being searched.
+        // From here on flows to it are evaluated again, also those inserted during the search of the table.
         self.maps.set_epoch(epoch)?;
         self.maps.forget_flows(plugged.slot)?;
         self.maps.clear_counters(plugged.slot)
@@ -109,13 +107,13 @@ impl Fabric {
         free.ok_or_else(|| Fault::Full { eni: id.clone(), limit: SLOTS - 1 })
     }
 
-    /// True if no other interface has the row of this device.
+    /// True if no other interface uses the row of this device.
     fn is_row_free_for(&mut self, id: &EniId, ifindex: u32) -> Result<bool, Fault> {
         let is_taken = |(other, entry): (&EniId, &Eni)| other != id && Eni::row(entry.ifindex) == Eni::row(ifindex);
         Ok(!self.held()?.plugged.iter().any(is_taken))
     }
 
-    /// An index for a new device. Indexes are not used again, so that nothing old can be taken for the new one.
+    /// An index for a new device. Indexes are not reused, so that no old entry can be mistaken for the new one.
     fn free_index(&mut self, id: &EniId) -> Result<u32, Fault> {
         loop {
             let index = self.next_device;
@@ -150,7 +148,7 @@ impl Fabric {
         });
         match made {
             Ok(()) => {}
-            // Somebody was faster: the pair is there. Or the inner name is taken: it is not.
+            // Another process was first: the pair exists. Or the inner name is in use: it does not.
             Err(fault) if fault.is_errno(libc::EEXIST) && self.netlink.link_by_name(name)?.is_some() => {}
             Err(fault) => return Err(fault.into()),
         }
@@ -158,7 +156,7 @@ impl Fabric {
         link.map(|link| link.index).ok_or_else(|| Fault::DeviceGone { eni: id.clone(), device: name.to_owned() })
     }
 
-    /// Inserts the entry; counters of a new interface start at zero (they are unless a process died in between).
+    /// Inserts the entry; counters of a new interface start at zero (they are zero unless a process died in between).
     fn admit(&mut self, id: &EniId, entry: Eni) -> Result<(), Fault> {
         let before = self.held()?.plugged.get(id).copied();
         match before {
@@ -171,7 +169,7 @@ impl Fabric {
         Ok(())
     }
 
-    /// Lets packets find the interface, if its endpoint is programmed; else `program` does it later.
+    /// Makes the interface reachable, if its endpoint is programmed; otherwise `program` does so later.
     fn point_endpoint(&mut self, entry: &Eni) -> Result<(), Fault> {
         let key = entry.endpoint_key();
         let Some(mut endpoint) = self.held()?.endpoints.get(&key).copied() else {

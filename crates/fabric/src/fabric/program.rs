@@ -1,25 +1,20 @@
-//! Making the maps hold what a `HostIntent` says.
+// SPDX-License-Identifier: Apache-2.0
+//! Programs the maps from a `HostIntent`.
 
 use std::collections::BTreeMap;
 
-use berth_types::intent::{EniIntent, GroupSetIntent, HostIntent, SecurityGroupIntent};
-use berth_types::{EniId, GroupSetId, SecurityGroupId};
+use berth_types::EniId;
+use berth_types::intent::{EniIntent, HostIntent};
 
+use super::Fault;
+use super::data_path::{Compiled, Fabric};
 use super::held::{self, Held};
 use super::plan::{Step, Wanted, plan};
-use super::{Fabric, Fault};
 use crate::bpf::Maps;
 use crate::bpf::layout::{self, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni};
 use crate::compile;
 
-/// The policies of the last intent, so that an intent with the same groups costs no compilation.
-pub(super) struct Compiled {
-    group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
-    security_groups: BTreeMap<SecurityGroupId, SecurityGroupIntent>,
-    policies: BTreeMap<GroupSetId, compile::Policy>,
-}
-
-/// What `program` did.
+/// The result of `program`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgramStats {
     /// Map entries written or removed.
@@ -29,8 +24,9 @@ pub struct ProgramStats {
 }
 
 impl Fabric {
-    /// Makes endpoints, policies and the entries of plugged interfaces what `intent` says. Acting on the same intent
-    /// twice writes nothing. After a fault the maps are somewhere on the way, still safe; the next call starts there.
+    /// Programs endpoints, policies and the entries of plugged interfaces from `intent`. A second call with the same
+    /// intent writes nothing. After a fault the maps are in a safe intermediate state; the next call continues from
+    /// there.
     pub fn program(&mut self, intent: &HostIntent) -> Result<ProgramStats, Fault> {
         self.compile(intent)?;
         self.held()?;
@@ -89,7 +85,7 @@ fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BT
     endpoints.collect()
 }
 
-/// Entries of the plugged interfaces as the intent wants them; an interface it does not name keeps its entry.
+/// Entries of the plugged interfaces according to the intent; an interface that it does not name keeps its entry.
 fn enis(intent: &HostIntent, held: &Held) -> BTreeMap<u32, Eni> {
     let named = held.plugged.iter().filter_map(|(id, plugged)| {
         intent.enis.get(id).map(|eni| (plugged.ifindex, entry(id, eni, plugged.slot, plugged.ifindex)))

@@ -1,5 +1,6 @@
-//! The program run on a made-up packet, as if an interface had sent it: what it decides, and what that costs. Nothing
-//! is delivered, but flows and counters change as they would.
+// SPDX-License-Identifier: Apache-2.0
+//! Runs the program on a made-up packet as if an interface had sent it, and returns its decision and its cost. Nothing
+//! is delivered, but flows and counters change as for a real packet.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const IFINDEX_AT: usize = 40;
 /// `TC_ACT_REDIRECT` of `linux/pkt_cls.h`.
 const REDIRECT: u32 = 7;
 
-/// What a trial showed.
+/// The result of a trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trial {
     /// True if the last run delivered or answered the packet.
@@ -31,7 +32,7 @@ impl Fabric {
         context[IFINDEX_AT..IFINDEX_AT + 4].copy_from_slice(&plugged.ifindex.to_ne_bytes());
         let options = TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), repeat, ..TestRunOptions::new() };
         let program = &self.program;
-        // The kernel looks for the device in the namespace of the calling thread.
+        // The kernel looks the device up in the namespace of the calling thread.
         let result = self.namespace.inside(|| program.test_run(options))?.map_err(Fault::program("try"))?;
         Ok(Trial { passed: result.return_value == REDIRECT, run: result.duration })
     }

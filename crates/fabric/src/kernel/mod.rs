@@ -1,13 +1,16 @@
-//! The kernel's network, spoken to directly: namespaces, netlink, sysctls.
+// SPDX-License-Identifier: Apache-2.0
+//! Direct access to the kernel's network: namespaces, netlink, sysctls; and the one program of a cgroup.
 //!
-//! The only place with `setns` and rtnetlink. It does what it is told and decides nothing; it knows no AWS word.
-//! Every failing step has a [`Fault`] that names the link, route or namespace, with the kernel's own answer as source.
-//! Not here: eBPF (`bpf`), what the links are for (`cni`, the data path).
+//! The only module with `setns` and rtnetlink. It decides nothing and knows no AWS terms. Every failing step has a
+//! [`Fault`] that names the link, route or namespace, with the kernel's own answer as source. Not here: eBPF of the
+//! data path (`bpf`), the purpose of the links (`cni`, the data path).
 
+mod devices;
 pub mod netlink;
 pub mod netns;
 pub mod sysctl;
 
+pub use devices::deny_devices;
 pub use netlink::Netlink;
 pub use netns::Namespace;
 
@@ -15,12 +18,12 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// The kernel said no: its error number and, when it gave one, its sentence (netlink extended acknowledgement).
+/// The kernel refused: its error number and, if it gave one, its message (netlink extended acknowledgement).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// `errno` of the answer.
     pub errno: i32,
-    /// What the kernel or the I/O layer had to say besides the number.
+    /// The message of the kernel or the I/O layer.
     pub said: Option<String>,
 }
 
@@ -30,7 +33,7 @@ impl Refused {
         Self { errno, said: None }
     }
 
-    /// An answer that could not be understood.
+    /// An answer that could not be parsed.
     pub(crate) fn garbled(said: impl fmt::Display) -> Self {
         Self { errno: libc::EBADMSG, said: Some(said.to_string()) }
     }
@@ -99,7 +102,7 @@ pub enum Fault {
     /// Changing a link.
     #[error("could not {what} of link {link}")]
     SetLink {
-        /// What was to be changed, e.g. `set the MTU to 9001`.
+        /// The change, e.g. `set the MTU to 9001`.
         what: String,
         /// The link.
         link: String,
@@ -149,11 +152,13 @@ pub enum Fault {
         #[source]
         cause: Refused,
     },
-    /// Setting a neighbour entry.
-    #[error("could not set the neighbour {address} of link {link}")]
+    /// A neighbour entry, or an entry of a bridge.
+    #[error("could not {verb} the neighbour {neighbour} of link {link}")]
     Neighbour {
-        /// Address of the neighbour.
-        address: std::net::IpAddr,
+        /// `set` or `remove`.
+        verb: &'static str,
+        /// Address of the neighbour, or its hardware address on a bridge.
+        neighbour: String,
         /// The link.
         link: String,
         /// The kernel's answer.
@@ -180,7 +185,7 @@ pub enum Fault {
         #[source]
         cause: Refused,
     },
-    /// The file is there but is no network namespace.
+    /// The file exists but is not a network namespace.
     #[error("{path} is not a network namespace; it was never mounted or has been unmounted", path = .path.display())]
     NotANamespace {
         /// The file.
@@ -218,7 +223,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The kernel's answer, if the kernel was asked.
+    /// The kernel's answer, if the step reached the kernel.
     pub fn refused(&self) -> Option<&Refused> {
         match self {
             Self::OpenSocket(cause)
@@ -245,7 +250,7 @@ impl Fault {
         self.refused().is_some_and(|refused| refused.errno == errno)
     }
 
-    /// True if the same step may succeed when tried again.
+    /// True if a retry of the same step may succeed.
     pub fn is_transient(&self) -> bool {
         const AGAIN: [i32; 6] = [libc::EAGAIN, libc::EBUSY, libc::EINTR, libc::ENOBUFS, libc::ENOMEM, libc::ETIMEDOUT];
         self.refused().is_some_and(|refused| AGAIN.contains(&refused.errno))

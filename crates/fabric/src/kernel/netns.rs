@@ -1,8 +1,9 @@
-//! Network namespaces: made as files, entered only through a closure, left on every way out.
+// SPDX-License-Identifier: Apache-2.0
+//! Network namespaces: created as files, entered only through a closure, and left on every path.
 //!
-//! A namespace is kept alive by a bind mount of its `nsfs` file at a path, as `ip netns` does, but nothing else is
-//! mounted: entering changes the network of one thread and leaves its file systems alone (`ip netns exec` remounts
-//! `/sys`, which hides bpffs and the cgroups).
+//! A namespace is kept alive by a bind mount of its `nsfs` file at a path, as in `ip netns`, but nothing else is
+//! mounted: entering changes the network of one thread and keeps its file systems (`ip netns exec` remounts `/sys`,
+//! which hides bpffs and the cgroups).
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -29,9 +30,9 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes a namespace kept alive by a mount at `path`, or returns the live one that is already there.
+    /// Creates a namespace kept alive by a mount at `path`, or returns the live one that is mounted there.
     ///
-    /// Missing parent directories are made. The new namespace has `lo`, which is down.
+    /// Missing parent directories are created. The new namespace has `lo`, which is down.
     pub fn create(path: &Path) -> Result<Self, Fault> {
         match Self::open(path) {
             Ok(live) => return Ok(live),
@@ -56,7 +57,7 @@ impl Namespace {
         Self::open(path)
     }
 
-    /// Keeps the namespace of the calling thread alive by a mount at `path`, in place of any other that is there.
+    /// Keeps the namespace of the calling thread alive by a mount at `path`, replacing another mount there.
     pub fn keep_here(path: &Path) -> Result<Self, Fault> {
         let here = Self::of_current_thread()?;
         match Self::open(path) {
@@ -93,7 +94,8 @@ impl Namespace {
         Self::open(Path::new(&format!("/proc/{pid}/ns/net")))
     }
 
-    /// Unmounts and removes a namespace file. Nothing there is success; the namespace itself ends with its last user.
+    /// Unmounts and removes a namespace file. An absent file counts as success; the namespace itself ends with its last
+    /// user.
     pub fn delete(path: &Path) -> Result<(), Fault> {
         let fault = |cause: Refused| Fault::DeleteNamespace { path: path.to_owned(), cause };
         loop {
@@ -109,10 +111,10 @@ impl Namespace {
         }
     }
 
-    /// Runs `work` with the calling thread inside the namespace. The thread is home again when this returns, also on a
-    /// panic; should the kernel not let it go home, the process ends, because nothing after that could be trusted.
+    /// Runs `work` with the calling thread inside the namespace. The thread is back when this returns, also after a
+    /// panic; if it cannot return, the process aborts, because all later work would be in the wrong network.
     ///
-    /// `work` must not await or hand the thread to others. Sockets opened inside stay in the namespace.
+    /// `work` must not await or pass the thread to other tasks. Sockets opened inside stay in the namespace.
     pub fn inside<T>(&self, work: impl FnOnce() -> T) -> Result<T, Fault> {
         let _home = Home::remember()?;
         setns(&self.file, CloneFlags::CLONE_NEWNET)
@@ -137,7 +139,7 @@ impl Namespace {
         Ok(metadata.map_err(fault)?.ino())
     }
 
-    /// The path it was opened by.
+    /// The path from which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -146,13 +148,13 @@ impl Namespace {
         self.path.display().to_string()
     }
 
-    /// The last part of the path it was opened by, e.g. the task id.
+    /// The last part of the path from which it was opened, e.g. the task id.
     pub fn file_name(&self) -> &OsStr {
         self.path.file_name().unwrap_or(self.path.as_os_str())
     }
 }
 
-/// Makes the file a namespace is mounted on, with its directories.
+/// Creates the file that a namespace is mounted on, with its directories.
 fn make_file(path: &Path) -> Result<(), Fault> {
     let fault =
         |step| move |cause: io::Error| Fault::CreateNamespace { path: path.to_owned(), step, cause: cause.into() };
@@ -160,7 +162,7 @@ fn make_file(path: &Path) -> Result<(), Fault> {
         fs::create_dir_all(parent).map_err(fault("make its directory"))?;
     }
     match File::options().write(true).create_new(true).open(path) {
-        // Left over from a machine that went down: the mount is gone, the file is not.
+        // Left from before a reboot: the mount no longer exists, the file does.
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map(drop).map_err(fault("make its file")),
     }
@@ -172,7 +174,7 @@ fn mount_here(path: &Path) -> Result<(), Fault> {
     mounted.map_err(|e| Fault::CreateNamespace { path: path.to_owned(), step: "mount", cause: e.into() })
 }
 
-/// The way back.
+/// The return to the original namespace.
 struct Home(Namespace);
 
 impl Home {
@@ -184,7 +186,7 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         if setns(&self.0.file, CloneFlags::CLONE_NEWNET).is_err() {
-            // A thread lost in a task's namespace would act on the wrong network from here on.
+            // A thread left in a task's namespace would act on the wrong network from here on.
             std::process::abort();
         }
     }

@@ -1,28 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Kernel settings of a network namespace, through `/proc/sys`.
 //!
 //! `/proc/sys/net` shows the namespace of the thread that opens it, so every access enters the namespace first.
-//! Not here: settings of the whole machine; those are the installer's.
+//! Not here: settings of the whole machine, which belong to the installer.
 
 use std::fs;
 use std::path::PathBuf;
 
 use super::{Fault, Namespace};
 
-/// Containers without privileges may bind port 80 and send pings, as under Docker.
+/// Unprivileged containers may bind port 80 and send pings, as under Docker.
 const TASK: &[(&str, &str)] =
     &[("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
 const CONGESTION_CONTROL: &str = "net.ipv4.tcp_congestion_control";
-/// A list for the whole machine: what others than the machine's own namespace may choose.
+/// A list for the whole machine: the congestion controls that other namespaces may choose.
 const CONGESTION_CONTROLS_ALLOWED: &str = "net.ipv4.tcp_allowed_congestion_control";
 
-/// Gives a task's namespace its settings. Local throughput must not suffer from a pacing congestion control (bbr
-/// without fq costs three quarters of it), so it is cubic.
+/// Applies the settings of a task's namespace. Local throughput must not depend on a pacing congestion control (bbr
+/// without fq loses three quarters of it), so cubic is used.
 pub fn settle_task(namespace: &Namespace) -> Result<(), Fault> {
     apply(namespace, TASK)?;
     set_congestion_control(namespace, "cubic")
 }
 
-/// Sets the congestion control of new connections in a namespace; lets namespaces choose it if they may not yet.
+/// Sets the congestion control of new connections in a namespace; allows namespaces to choose it if they may not yet.
 pub fn set_congestion_control(namespace: &Namespace, name: &str) -> Result<(), Fault> {
     match write(namespace, CONGESTION_CONTROL, name) {
         Err(fault) if fault.is_errno(libc::EPERM) => {
@@ -33,9 +34,9 @@ pub fn set_congestion_control(namespace: &Namespace, name: &str) -> Result<(), F
     }
 }
 
-/// Lets every namespace of the machine choose a congestion control. The list for it shows in the machine's own namespace
-/// only: that of this process or, if it was started in another, that of the first process, which not every machine lets
-/// others enter.
+/// Allows every namespace of the machine to choose a congestion control. The list is visible only in the machine's own
+/// namespace: that of this process or, if it was started in another, that of process 1, which not every machine allows
+/// others to enter.
 pub fn allow_congestion_control(name: &str) -> Result<(), Fault> {
     match extend_allowed(&Namespace::of_pid(std::process::id())?, name) {
         Err(fault) if fault.is_errno(libc::ENOENT) => extend_allowed(&Namespace::of_pid(1)?, name),
@@ -51,7 +52,7 @@ fn extend_allowed(machine: &Namespace, name: &str) -> Result<(), Fault> {
     write(machine, CONGESTION_CONTROLS_ALLOWED, &format!("{allowed} {name}"))
 }
 
-/// Writes settings in the order given, all in one visit to the namespace.
+/// Writes settings in the given order, entering the namespace once.
 ///
 /// A key is written with dots (`net.ipv4.ip_forward`), or with slashes when a part of it contains a dot itself
 /// (`net/ipv4/conf/eth0.5/rp_filter`).

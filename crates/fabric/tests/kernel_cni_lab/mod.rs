@@ -1,4 +1,5 @@
-//! A host and containers made of namespaces, which go away with the value. Needs root; without it every test fails.
+// SPDX-License-Identifier: Apache-2.0
+//! A host and containers made of namespaces, which are removed with the value. Needs root; without it every test fails.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -58,7 +59,7 @@ impl Lab {
         namespace.netlink().unwrap().create_veth(&pair).unwrap();
     }
 
-    /// Runs something in the host's namespace.
+    /// Runs a closure in the host's namespace.
     pub fn on_host<T>(&self, work: impl FnOnce() -> T) -> T {
         self.host.inside(work).unwrap()
     }
@@ -130,7 +131,7 @@ pub fn mac(text: &str) -> MacAddress {
     text.parse().unwrap()
 }
 
-/// Links but `lo`, their addresses, and the routes of a namespace, one per line, without what is random.
+/// Links except `lo`, their addresses, and the routes of a namespace, one per line, without random parts.
 pub fn show(namespace: &Namespace) -> String {
     let mut netlink = namespace.netlink().unwrap();
     let mut links = netlink.links().unwrap();

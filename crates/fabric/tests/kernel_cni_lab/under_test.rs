@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The plugin executable as the tests of this crate run it; the shipped one is `berth-cni` of the crate `berth`.
 
 use std::process::ExitCode;

@@ -1,7 +1,9 @@
-//! A laboratory for the data path: interfaces in namespaces of their own ("seats"), real packets between them, and a
-//! ledger of what the fabric counted. Everything it makes is gone when it is dropped, also after a panic.
+// SPDX-License-Identifier: Apache-2.0
+//! A laboratory for the data path: interfaces in their own namespaces ("seats"), real packets between them, and a
+//! ledger of the fabric's counters. Everything it creates is removed when it is dropped, also after a panic.
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
+pub mod earlier;
 pub mod raw;
 pub mod talk;
 
@@ -16,13 +18,14 @@ use berth_fabric::kernel::Namespace;
 use berth_fabric::kernel::netlink::Route;
 use berth_fabric::{DropReason, EniStats, Fabric, FabricConfig, Inner, ProgramStats};
 use berth_types::intent::{
-    Direction, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, Plug, PortRange, RuleIntent, RulePeer, VpcIntent,
+    Direction, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, Plug, PortRange, RuleIntent, RulePeer,
+    Standalone, VpcIntent,
 };
 use berth_types::{
     EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, SecurityGroupRuleId, SubnetId, Vni, VpcId,
 };
 
-/// Large enough that only a lost packet is waited for.
+/// Large enough that only a lost packet takes this long.
 pub const MTU: u32 = 9001;
 
 pub struct Lab {
@@ -108,7 +111,7 @@ impl Lab {
         self.fabric().program(&intent).unwrap()
     }
 
-    /// The process ends; nobody holds the fabric.
+    /// The process ends; no process holds the fabric.
     pub fn stop(&mut self) {
         drop(self.fabric.take());
     }
@@ -123,7 +126,7 @@ impl Lab {
         &self.config
     }
 
-    /// The only pin of a program there is.
+    /// The only pinned program.
     pub fn program_pin(&self) -> PathBuf {
         let pins = fs::read_dir(self.fabric.as_ref().unwrap().pins()).unwrap().map(|entry| entry.unwrap().path());
         let is_program = |pin: &PathBuf| pin.file_name().unwrap().to_str().unwrap().starts_with("fabric_port");
@@ -132,7 +135,7 @@ impl Lab {
         pins[0].clone()
     }
 
-    /// Adds rules without telling the fabric.
+    /// Adds rules without applying them to the fabric.
     pub fn write_rules(&mut self, name: &str, rules: &[&str]) -> Vec<SecurityGroupRuleId> {
         let group = self.intent.security_groups.entry(group(name)).or_default();
         let mut added = Vec::new();
@@ -145,7 +148,7 @@ impl Lab {
         added
     }
 
-    /// Adds rules to a group, effective at once.
+    /// Adds rules to a group and applies them.
     pub fn allow(&mut self, name: &str, rules: &[&str]) -> Vec<SecurityGroupRuleId> {
         let added = self.write_rules(name, rules);
         self.program();
@@ -180,7 +183,7 @@ impl Lab {
         self.plug(name);
     }
 
-    /// Writes an interface into the intent without telling the fabric.
+    /// Writes an interface into the intent without applying it.
     pub fn intend(&mut self, name: &str, vni: u32, address: &str, groups: &[&str]) {
         let (host, prefix) = address.split_once('/').unwrap();
         let (address, prefix): (Ipv4Addr, u8) = (host.parse().unwrap(), prefix.parse().unwrap());
@@ -191,6 +194,7 @@ impl Lab {
         let group_set = self.group_set(Vni(vni), groups);
         let eni = EniIntent {
             vni: Vni(vni),
+            vpc: None,
             subnet: SubnetId::from_bits(1),
             subnet_cidr: subnet,
             vpc_cidrs: self.intent.vpcs[&Vni(vni)].cidrs.clone(),
@@ -199,7 +203,7 @@ impl Lab {
             group_set,
             source_dest_check: true,
             mtu: MTU,
-            plug: Plug::Seat(name.to_owned()),
+            plug: Plug::Standalone(Standalone::seat(name.to_owned())),
         };
         let endpoint = EndpointIntent { vni: Vni(vni), address, mac, group_set, host: self.config.host.clone() };
         self.intent.enis.insert(id.clone(), eni.clone());
@@ -223,7 +227,7 @@ impl Lab {
         &self.seats[name]
     }
 
-    /// Gives an interface other groups.
+    /// Changes the groups of an interface.
     pub fn set_groups(&mut self, name: &str, groups: &[&str]) {
         let id = self.at(name).id.clone();
         let vni = self.intent.enis[&id].vni;
@@ -256,8 +260,8 @@ impl Lab {
         self.stats(name).dropped(reason)
     }
 
-    /// Runs `work`, then waits for drops of a seat to be counted and tells their reasons. IPv6 chatter of the kernel is
-    /// not counted.
+    /// Runs `work`, then waits for drops of a seat to be counted and returns their reasons. IPv6 packets of the kernel
+    /// are not counted.
     pub fn drops_during(&mut self, name: &str, work: impl FnOnce(&Self)) -> Vec<DropReason> {
         let before = self.stats(name);
         work(self);
@@ -276,6 +280,10 @@ impl Lab {
 }
 
 impl Seat {
+    pub fn wire(&self) -> raw::Wire {
+        raw::Wire::open(&self.namespace, "eth1")
+    }
+
     fn configure(&self) {
         let mut netlink = self.namespace.netlink().unwrap();
         let index =

@@ -1,40 +1,42 @@
-//! Frames made by hand: what no honest socket would send.
+// SPDX-License-Identifier: Apache-2.0
+//! Hand-made frames that no ordinary socket sends.
 #![allow(unsafe_code)]
 
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::Seat;
+use berth_fabric::kernel::Namespace;
 
 /// More than the largest packet that TCP sends unsplit.
 const FRAME_BYTES: usize = 256 * 1024;
 
-/// A packet socket on `eth1` of a seat.
+pub const SYN: u16 = 2;
+pub const ACK: u16 = 16;
+
+/// A packet socket on a link.
 pub struct Wire {
     socket: OwnedFd,
     index: i32,
 }
 
-impl Seat {
-    pub fn wire(&self) -> Wire {
-        let index = self.namespace.netlink().unwrap().link_by_name("eth1").unwrap().unwrap().index as i32;
+impl Wire {
+    pub fn open(namespace: &Namespace, link: &str) -> Self {
+        let index = namespace.netlink().unwrap().link_by_name(link).unwrap().unwrap().index as i32;
         let protocol = i32::from((libc::ETH_P_ALL as u16).to_be());
         // SAFETY: no pointers; the descriptor is checked below.
-        let fd = self.namespace.inside(|| unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, protocol) }).unwrap();
+        let fd = namespace.inside(|| unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, protocol) }).unwrap();
         assert!(fd >= 0);
-        // SAFETY: just opened, owned by nobody else.
+        // SAFETY: just opened, owned by no other value.
         let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        let wire = Wire { socket, index };
+        let wire = Self { socket, index };
         let to = wire.address();
         // SAFETY: `to` is a live address of the length given.
         let bound = unsafe { libc::bind(wire.socket.as_raw_fd(), (&raw const to).cast(), size_of_val(&to) as u32) };
         assert_eq!(bound, 0);
         wire
     }
-}
 
-impl Wire {
     fn address(&self) -> libc::sockaddr_ll {
         // SAFETY: all zeroes is a valid address.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
@@ -50,7 +52,7 @@ impl Wire {
         assert_eq!(sent, frame.len() as isize);
     }
 
-    /// The first frame of the kernel's inbound direction that fits, or `None` after `patience`.
+    /// The first matching frame of the kernel's inbound direction, or `None` after `patience`.
     pub fn await_frame(&self, patience: Duration, fits: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let until = Instant::now() + patience;
         loop {
@@ -117,10 +119,10 @@ impl Ip {
         Self { src, dst, proto: 17, fragment: 0, id: 7, options: Vec::new(), payload }
     }
 
-    /// The first packet of a connection.
-    pub fn tcp_syn(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16)) -> Self {
+    /// A segment without data.
+    pub fn tcp(src: Ipv4Addr, dst: Ipv4Addr, ports: (u16, u16), flags: u16) -> Self {
         let mut payload = Vec::new();
-        for field in [ports.0, ports.1, 0, 1, 0, 0, 0x5002, 1000, 0, 0] {
+        for field in [ports.0, ports.1, 0, 1, 0, 0, 0x5000 | flags, 1000, 0, 0] {
             payload.extend(field.to_be_bytes());
         }
         let mut summed = Vec::new();
@@ -157,6 +159,17 @@ impl Ip {
         header
     }
 
+    /// A frame whose IP header has this length, whatever follows.
+    pub fn frame_of_length(&self, bytes: u16, src: [u8; 6], dst: [u8; 6]) -> Vec<u8> {
+        let mut packet = self.bytes();
+        let header = usize::from(packet[0] & 0xf) * 4;
+        packet[2..4].copy_from_slice(&bytes.to_be_bytes());
+        packet[10..12].fill(0);
+        let sum = checksum(&packet[..header]);
+        packet[10..12].copy_from_slice(&sum);
+        ethernet(src, dst, 0x0800, &packet)
+    }
+
     pub fn frame(&self, src: [u8; 6], dst: [u8; 6]) -> Vec<u8> {
         ethernet(src, dst, 0x0800, &self.bytes())
     }
@@ -171,7 +184,7 @@ pub fn ethernet(src: [u8; 6], dst: [u8; 6], kind: u16, payload: &[u8]) -> Vec<u8
     frame
 }
 
-/// An ARP request, claimed to be from `sender`.
+/// An ARP request with `sender` as its sender.
 pub fn arp_request(src: [u8; 6], sender: ([u8; 6], Ipv4Addr), target: Ipv4Addr) -> Vec<u8> {
     let mut arp = vec![0, 1, 8, 0, 6, 4, 0, 1];
     arp.extend(sender.0);

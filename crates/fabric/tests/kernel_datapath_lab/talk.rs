@@ -1,4 +1,5 @@
-//! Conversations between seats with the sockets everybody uses.
+// SPDX-License-Identifier: Apache-2.0
+//! Conversations between seats with ordinary sockets.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -6,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::{Lab, Seat};
 
-/// For what must arrive: never reached unless something is broken.
+/// Limit for packets that must arrive: only reached when a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// For what must not arrive: the second SYN would be sent after a second.
+/// Limit for packets that must not arrive: the second SYN is sent after a second.
 const SILENCE: Duration = Duration::from_millis(400);
 
-/// What a client sees.
+/// The result at a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Answered,
@@ -40,7 +41,7 @@ impl Seat {
         self.namespace.inside(|| TcpStream::connect_timeout(&to, patience)).unwrap()
     }
 
-    /// As soon as there is a free port: the last acknowledgement of an earlier connection may be on its way.
+    /// As soon as there is a free port: the last acknowledgement of an earlier connection may be in transit.
     pub fn dial_when_a_port_is_free(&self, to: SocketAddr) -> TcpStream {
         let until = Instant::now() + PATIENCE;
         loop {
@@ -73,7 +74,7 @@ impl Lab {
         outcome(self.at(from).dial(self.to(to, port), PATIENCE))
     }
 
-    /// A connection attempt that nobody may answer.
+    /// A connection attempt that must have no answer.
     pub fn is_silent(&self, from: &str, to: &str, port: u16) -> bool {
         outcome(self.at(from).dial(self.to(to, port), SILENCE)) == Outcome::TimedOut
     }
@@ -109,7 +110,7 @@ impl Connection {
         assert_eq!(self.client.read(&mut [0; 1]).unwrap(), 0);
     }
 
-    /// True if what the client says does not arrive any more.
+    /// True if data of the client no longer arrives.
     pub fn is_cut(&mut self) -> bool {
         self.client.write_all(b"ping").unwrap();
         self.server.set_read_timeout(Some(SILENCE)).unwrap();

@@ -1,9 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files every container of a task sees: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`; and its volumes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use berth_types::container::{IpcMode, VolumeIntent, VolumeSource};
@@ -12,7 +12,7 @@ use nix::mount::MsFlags;
 
 use super::{mounts, storage};
 use crate::Fault;
-use crate::fault::absent_is_fine;
+use crate::folders::{self, open_file, open_folder};
 
 /// Text of `/etc/hosts`.
 pub(crate) fn hosts(address: Ipv4Addr, hostname: &str) -> String {
@@ -37,16 +37,17 @@ pub(crate) fn hostname(task: &TaskIntent, address: Ipv4Addr) -> String {
 }
 
 /// Makes the folder of a task and, for a task with an interface, writes the files its containers share.
-pub(crate) fn prepare(dir: &Path, task: &TaskIntent, address: Option<Ipv4Addr>) -> Result<(), Fault> {
+pub(crate) fn prepare(dir: &Path, templates: &Path, task: &TaskIntent, address: Option<Ipv4Addr>) -> Result<(), Fault> {
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
+    mount_memory(&network_dir(dir), "mode=0755,size=4m,nr_inodes=1024")?;
     if let Some(address) = address {
-        write_shared(dir, task, address)?;
+        write_shared(&network_dir(dir), task, address)?;
     }
     if let Some(size_gib) = task.ephemeral_storage_gib {
-        storage::prepare(dir, size_gib)?;
+        storage::prepare(dir, templates, size_gib)?;
     }
     if task.ipc_mode == IpcMode::Task {
-        mount_shm(&shm_dir(dir))?;
+        mount_memory(&shm_dir(dir), "mode=1777,size=64m")?;
     }
     Ok(())
 }
@@ -60,7 +61,7 @@ fn write_shared(dir: &Path, task: &TaskIntent, address: Ipv4Addr) -> Result<(), 
     ];
     for (name, text) in texts {
         let path = dir.join(name);
-        fs::write(&path, text).map_err(Fault::file("write", &path))?;
+        open_file(&path, text)?;
     }
     Ok(())
 }
@@ -70,13 +71,19 @@ pub(crate) fn shm_dir(task_dir: &Path) -> PathBuf {
     task_dir.join("shm")
 }
 
-fn mount_shm(dir: &Path) -> Result<(), Fault> {
-    if mounts::is_mounted(dir)? {
+/// Folder of `hosts`, `hostname` and `resolv.conf` of a task's containers. It is in memory, so that a container that
+/// writes to them uses its task's memory, not the host's disk.
+pub(crate) fn network_dir(task_dir: &Path) -> PathBuf {
+    task_dir.join("network")
+}
+
+fn mount_memory(dir: &Path, options: &str) -> Result<(), Fault> {
+    if dir.exists() && mounts::is_mounted(dir)? {
         return Ok(());
     }
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let mounted = nix::mount::mount(Some("shm"), dir, Some("tmpfs"), flags, Some("mode=1777,size=64m"));
+    let mounted = nix::mount::mount(Some("shm"), dir, Some("tmpfs"), flags, Some(options));
     mounted.map_err(|errno| Fault::file("mount a memory file system at", dir)(errno.into()))
 }
 
@@ -92,9 +99,8 @@ pub(crate) fn volumes(task_dir: &Path, shared_dir: &Path, task: &TaskIntent) -> 
             write_labels(shared_dir, name, labels)?;
         }
         if !path.exists() {
-            fs::create_dir_all(&path).map_err(Fault::file("create", &path))?;
             // As on AWS: a folder of root. Who is to write to it as another user has it in the image (`seed`).
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(Fault::file("open", &path))?;
+            open_folder(&path)?;
         }
         places.push((volume.name.clone(), path));
     }
@@ -124,14 +130,15 @@ fn write_labels(shared_dir: &Path, name: &str, labels: &BTreeMap<String, String>
     crate::identity::write_whole(&file, &text)
 }
 
-/// Takes away what a task has in its folder, and the folder.
+/// Removes the folder of a task and the mounts in it.
 pub(crate) fn remove_task_dir(dir: &Path) -> Result<(), Fault> {
     mounts::remove(&shm_dir(dir))?;
+    mounts::remove(&network_dir(dir))?;
     storage::remove(dir)?;
-    remove_dir(dir)
+    folders::remove_folder(dir)
 }
 
-/// Where a task keeps what its containers write.
+/// The folder of files that a task's containers write.
 pub(crate) fn writable_dir(task_dir: &Path, task: &TaskIntent) -> PathBuf {
     if task.ephemeral_storage_gib.is_some() { storage::dir(task_dir) } else { task_dir.to_owned() }
 }
@@ -143,14 +150,6 @@ fn volume_dir(writable_dir: &Path, volume: &str) -> PathBuf {
 
 fn fit(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }).collect()
-}
-
-/// Removes a folder and all in it; one that is not there is as good.
-pub(crate) fn remove_dir(dir: &Path) -> Result<(), Fault> {
-    absent_is_fine(match fs::remove_dir_all(dir) {
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(Fault::file("remove", dir)),
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Volumes that an image names and no mount of the container covers: each is an empty volume of its own, gone with the
 //! task, as Docker makes them. What a container writes there does not land in its root, which may be read-only.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use berth_types::container::VolumeIntent;
 use berth_types::intent::{ContainerIntent, MountIntent, TaskIntent};
@@ -11,57 +13,83 @@ use crate::images::ImageConfig;
 
 /// Adds these volumes to a task; `images` are those of its containers, in order. Answers the same each time.
 pub(crate) fn add(task: &mut TaskIntent, images: &[&ImageConfig]) {
-    let mut gained = vec![None; task.containers.len()];
-    for index in 0..task.containers.len() {
-        add_to(task, index, images, &mut gained);
+    let covered = |container: &ContainerIntent| spec::mounted_paths(container).map(Path::to_owned).collect();
+    let mut adding = Adding {
+        images,
+        covered: task.containers.iter().map(covered).collect(),
+        taken: task.volumes.iter().map(|volume| volume.name.clone()).collect(),
+        next_number: 0,
+        gained: vec![None; task.containers.len()],
+        task,
+    };
+    for index in 0..adding.gained.len() {
+        adding.add_to(index);
     }
 }
 
-/// Adds to one container what it takes from others, which have theirs before it, then what its own image names. The
-/// mounts it gains are noted. Containers never take volumes from each other in a circle; one would get none.
-fn add_to(task: &mut TaskIntent, index: usize, images: &[&ImageConfig], gained: &mut [Option<Vec<MountIntent>>]) {
-    if gained[index].is_some() {
-        return;
-    }
-    gained[index] = Some(Vec::new());
-    let mut mounts = Vec::new();
-    let mut give = |container: &mut ContainerIntent, mount: MountIntent| {
-        container.mounts.push(mount.clone());
-        mounts.push(mount);
-    };
-    for from in task.containers[index].volumes_from.clone() {
-        let Some(source) = task.containers.iter().position(|one| one.name == from.container) else { continue };
-        add_to(task, source, images, gained);
-        for mount in gained[source].iter().flatten() {
-            if !is_covered(&task.containers[index], &mount.path) {
+struct Adding<'a> {
+    task: &'a mut TaskIntent,
+    images: &'a [&'a ImageConfig],
+    /// Paths with mounts, by container. Paths are equal if the kernel reads them so.
+    covered: Vec<HashSet<PathBuf>>,
+    /// Names of the task's volumes.
+    taken: HashSet<String>,
+    /// Numbers below are taken.
+    next_number: usize,
+    /// The mounts that were added, by container, once all are.
+    gained: Vec<Option<Vec<MountIntent>>>,
+}
+
+impl Adding<'_> {
+    /// Adds to one container what it takes from others, which have theirs before it, then what its own image names.
+    /// Containers never take volumes from each other in a circle; one would get none.
+    fn add_to(&mut self, index: usize) {
+        if self.gained[index].is_some() {
+            return;
+        }
+        self.gained[index] = Some(Vec::new());
+        for from in self.task.containers[index].volumes_from.clone() {
+            let Some(source) = self.task.containers.iter().position(|one| one.name == from.container) else { continue };
+            self.add_to(source);
+            for mount in self.gained[source].clone().unwrap_or_default() {
                 let read_only = mount.read_only || from.read_only;
-                give(&mut task.containers[index], MountIntent { read_only, ..mount.clone() });
+                self.give(index, &mount.path, |_| MountIntent { read_only, ..mount.clone() });
+            }
+        }
+        let images = self.images;
+        let named = images.get(index).and_then(|image| image.volumes.as_ref());
+        for path in named.into_iter().flat_map(|named| named.keys()).filter(|path| is_below_root(path)) {
+            self.give(index, path, |adding| {
+                let volume = adding.free_name();
+                adding.task.volumes.push(VolumeIntent::empty(&volume));
+                MountIntent { volume, path: path.clone(), read_only: false }
+            });
+        }
+    }
+
+    /// Adds a mount, unless something is mounted there.
+    fn give(&mut self, index: usize, path: &str, mount: impl FnOnce(&mut Self) -> MountIntent) {
+        if self.covered[index].insert(PathBuf::from(path)) {
+            let mount = mount(self);
+            self.task.containers[index].mounts.push(mount.clone());
+            self.gained[index].get_or_insert_default().push(mount);
+        }
+    }
+
+    /// A name that no volume of the task has.
+    fn free_name(&mut self) -> String {
+        loop {
+            let name = format!("of-image-{}", self.next_number);
+            self.next_number += 1;
+            if self.taken.insert(name.clone()) {
+                return name;
             }
         }
     }
-    let named = images.get(index).and_then(|image| image.volumes.as_ref()).into_iter().flat_map(|named| named.keys());
-    for path in named.filter(|path| is_below_root(path)) {
-        if !is_covered(&task.containers[index], path) {
-            let volume = free_name(&task.volumes);
-            task.volumes.push(VolumeIntent::empty(&volume));
-            give(&mut task.containers[index], MountIntent { volume, path: path.clone(), read_only: false });
-        }
-    }
-    gained[index] = Some(mounts);
 }
 
 fn is_below_root(path: &str) -> bool {
     Path::new(path).is_absolute() && Path::new(path) != Path::new("/")
-}
-
-fn is_covered(container: &ContainerIntent, path: &str) -> bool {
-    spec::mounted_paths(container).any(|mounted| mounted == Path::new(path))
-}
-
-/// A name that no volume of the task has.
-fn free_name(volumes: &[VolumeIntent]) -> String {
-    let is_free = |name: &String| volumes.iter().all(|volume| volume.name != *name);
-    (0..).map(|number| format!("of-image-{number}")).find(is_free).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -124,7 +152,28 @@ mod tests {
     #[test]
     fn paths_are_compared_as_the_kernel_reads_them() {
         let mount = MountIntent { volume: "v".to_owned(), path: "/a//b".to_owned(), read_only: false };
-        assert!(is_covered(&ContainerIntent { mounts: vec![mount], ..container() }, "/a/b/"));
+        let containers = vec![ContainerIntent { mounts: vec![mount], ..container() }];
+        let mut task = TaskIntent { volumes: Vec::new(), containers, ..task() };
+        let volumes = Some([("/a/b/".to_owned(), serde_json::json!({}))].into());
+        add(&mut task, &[&ImageConfig { volumes, ..ImageConfig::default() }]);
+        assert_eq!(task.containers[0].mounts.len(), 1);
         assert!(!is_below_root("//") && is_below_root("//a"));
+    }
+
+    #[test]
+    fn ten_containers_with_the_most_volumes_are_done_at_once() {
+        let volumes = |at: usize| (0..127).map(move |n| (format!("/v/{at}/{n}"), serde_json::json!({})));
+        let images: Vec<ImageConfig> =
+            (0..10).map(|at| ImageConfig { volumes: Some(volumes(at).collect()), ..ImageConfig::default() }).collect();
+        let from = |at: usize| VolumesFrom { container: format!("c{}", at - 1), read_only: false };
+        let containers = (0..10).map(|at| ContainerIntent {
+            name: format!("c{at}"),
+            volumes_from: (at > 0).then(|| from(at)).into_iter().collect(),
+            ..container()
+        });
+        let mut task = TaskIntent { volumes: Vec::new(), containers: containers.collect(), ..task() };
+        add(&mut task, &images.iter().collect::<Vec<_>>());
+        assert_eq!(task.volumes.len(), 1270);
+        assert_eq!(task.containers[9].mounts.len(), 1270);
     }
 }

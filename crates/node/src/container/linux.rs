@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The Linux part of a container's specification: capabilities, devices, namespaces, limits, memory file systems. Pure.
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use oci_spec::runtime::{
     Capabilities, Capability, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder,
     LinuxDeviceCgroup, LinuxDeviceCgroupBuilder, LinuxDeviceType, LinuxMemory, LinuxMemoryBuilder, LinuxNamespace,
     LinuxNamespaceBuilder, LinuxNamespaceType, Mount, MountBuilder, PosixRlimit, PosixRlimitBuilder, PosixRlimitType,
+    get_default_readonly_paths,
 };
 
 use super::machine::{self, HostDevice, Machine};
@@ -132,6 +134,7 @@ pub(super) fn namespaces(
     task: &TaskIntent,
     netns: &Path,
     pause: Option<u32>,
+    machine: &Machine,
 ) -> Result<Vec<LinuxNamespace>, OciSpecError> {
     let own = |kind| Some((kind, None));
     let of_pause = |kind, file: &str| match pause {
@@ -149,7 +152,8 @@ pub(super) fn namespaces(
         IpcMode::Host => None,
     };
     let network = Some((LinuxNamespaceType::Network, Some(netns.to_owned())));
-    let all = [pid, ipc, own(LinuxNamespaceType::Uts), own(LinuxNamespaceType::Mount), network];
+    let cgroup = own(LinuxNamespaceType::Cgroup).filter(|_| machine.has_unified_cgroups);
+    let all = [pid, ipc, own(LinuxNamespaceType::Uts), own(LinuxNamespaceType::Mount), network, cgroup];
     build_namespaces(all.into_iter())
 }
 
@@ -245,9 +249,14 @@ pub(super) fn mount(destination: &str, kind: &str, source: &str, options: &[&str
         .build()
 }
 
-/// The file systems every container has.
-pub(super) fn system_mounts(privileged: bool) -> Result<Vec<Mount>, OciSpecError> {
+/// Where the kernel shows its devices.
+const SYS: &str = "/sys";
+
+/// The file systems every container has. Whoever mounts `/sys` first in a network namespace decides for all whether it
+/// can be written to: where one container of a task may, none mounts it read-only, and the others get it so afterwards.
+pub(super) fn system_mounts(privileged: bool, is_any_privileged: bool) -> Result<Vec<Mount>, OciSpecError> {
     let access = if privileged { "rw" } else { "ro" };
+    let sys_access = if is_any_privileged { "rw" } else { "ro" };
     Ok(vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"])?,
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"])?,
@@ -258,9 +267,15 @@ pub(super) fn system_mounts(privileged: bool) -> Result<Vec<Mount>, OciSpecError
             &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
         )?,
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])?,
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", access])?,
+        mount(SYS, "sysfs", "sysfs", &["nosuid", "noexec", "nodev", sys_access])?,
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"])?,
     ])
+}
+
+/// Paths that an unprivileged container can only read.
+pub(super) fn read_only_paths(task: &TaskIntent) -> Vec<String> {
+    let is_any_privileged = task.containers.iter().any(|container| container.privileged);
+    get_default_readonly_paths().into_iter().chain(is_any_privileged.then(|| SYS.to_owned())).collect()
 }
 
 /// `/dev/shm`: the container's own, that of its task in the folder `task_shm`, the host's, or none.
@@ -374,7 +389,7 @@ mod tests {
     fn namespaces_follow_the_modes() {
         let names = |pid_mode, ipc_mode| {
             let task = TaskIntent { pid_mode, ipc_mode, ..task() };
-            let all = namespaces(&task, Path::new("/n"), Some(7)).unwrap();
+            let all = namespaces(&task, Path::new("/n"), Some(7), &MACHINE).unwrap();
             let text = |one: &LinuxNamespace| format!("{} {:?}", one.typ(), one.path());
             all.iter().map(text).filter(|text| text.starts_with("pid") || text.starts_with("ipc")).collect::<Vec<_>>()
         };
@@ -382,6 +397,12 @@ mod tests {
         let shared = ["pid Some(\"/proc/7/ns/pid\")", "ipc Some(\"/proc/7/ns/ipc\")"];
         assert_eq!(names(PidMode::Task, IpcMode::Task), shared);
         assert!(names(PidMode::Host, IpcMode::Host).is_empty());
+        let kinds = |has_unified_cgroups| {
+            let machine = Machine { has_unified_cgroups, ..MACHINE };
+            let all = namespaces(&task(), Path::new("/n"), None, &machine).unwrap();
+            all.iter().any(|one| one.typ() == LinuxNamespaceType::Cgroup)
+        };
+        assert_eq!((kinds(true), kinds(false)), (true, false), "as Docker's default for each version");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What this machine can give its containers: read each time a container is made. Decides nothing.
+// SPDX-License-Identifier: Apache-2.0
+//! The facilities of this machine for containers, read each time a container is made. Decides nothing.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::resource::{Resource, getrlimit};
 use oci_spec::runtime::Capability;
 
-use super::cgroups::Cgroups;
 use crate::Fault;
+use crate::cgroups::Cgroups;
 
 /// Number of CAP_SYS_RESOURCE, without which no hard limit can be raised.
 const SYS_RESOURCE: u32 = 24;
@@ -61,7 +62,7 @@ pub(crate) const CAPABILITIES: [Capability; 41] = [
     Capability::CheckpointRestore,
 ];
 
-/// What this machine can give.
+/// The facilities of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// Numbers of the capabilities there are, as bits.
@@ -70,6 +71,20 @@ pub(crate) struct Machine {
     pub open_files_max: Option<u64>,
     /// Swap is counted and can be limited.
     pub has_swap_limit: bool,
+    /// Cgroups are of version 2: a container sees its own as the root of all.
+    pub has_unified_cgroups: bool,
+    /// AppArmor knows the profile of Docker's containers.
+    pub has_docker_profile: bool,
+}
+
+/// Name of the profile Docker gives its containers.
+pub(crate) const DOCKER_PROFILE: &str = "docker-default";
+
+/// True if AppArmor is on and knows a profile.
+pub(crate) fn has_profile(name: &str) -> bool {
+    let is_on = fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.trim() == "Y");
+    let known = || fs::read_to_string("/sys/kernel/security/apparmor/profiles").unwrap_or_default();
+    is_on && known().lines().any(|line| line.split(' ').next() == Some(name))
 }
 
 impl Machine {
@@ -81,7 +96,13 @@ impl Machine {
             0 => getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(_, hard)| hard),
             _ => None,
         };
-        Self { capabilities, open_files_max, has_swap_limit: cgroups.has_swap_limit() }
+        Self {
+            capabilities,
+            open_files_max,
+            has_swap_limit: cgroups.has_swap_limit(),
+            has_unified_cgroups: matches!(cgroups, Cgroups::V2(_)),
+            has_docker_profile: has_profile(DOCKER_PROFILE),
+        }
     }
 
     /// True if a container can be given this.
@@ -89,6 +110,12 @@ impl Machine {
         let number = CAPABILITIES.iter().position(|known| *known == capability);
         number.is_some_and(|number| self.capabilities & (1 << number) != 0)
     }
+}
+
+/// True if this program may have the kernel kill others first when memory is short.
+pub(crate) fn can_be_spared() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    nix::unistd::geteuid().is_root() && bounding_set(&status) & (1 << SYS_RESOURCE) != 0
 }
 
 fn bounding_set(status: &str) -> u64 {
@@ -99,7 +126,7 @@ fn bounding_set(status: &str) -> u64 {
 /// A device of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostDevice {
-    /// Where it is to be in the container.
+    /// Its path in the container.
     pub path: PathBuf,
     /// A block device; else a character device.
     pub is_block: bool,
@@ -172,7 +199,13 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    pub(crate) const MACHINE: Machine = Machine { capabilities: u64::MAX, open_files_max: None, has_swap_limit: true };
+    pub(crate) const MACHINE: Machine = Machine {
+        capabilities: u64::MAX,
+        open_files_max: None,
+        has_swap_limit: true,
+        has_unified_cgroups: true,
+        has_docker_profile: true,
+    };
 
     #[test]
     fn capabilities_are_read_as_bits() {

@@ -1,4 +1,5 @@
-//! What is mounted on this machine.
+// SPDX-License-Identifier: Apache-2.0
+//! The mounts of this machine.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +15,12 @@ pub(crate) fn all() -> Result<Vec<PathBuf>, Fault> {
     Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect())
 }
 
-/// True if something is mounted there.
+/// True if the path is a mount point.
 pub(crate) fn is_mounted(at: &Path) -> Result<bool, Fault> {
     Ok(all()?.iter().any(|mount| mount == at))
 }
 
-/// Takes a mount away; who still uses it keeps it until it is done. One that is not there is as good.
+/// Removes a mount; processes that use it keep it until they end. An absent mount counts as removed.
 pub(crate) fn remove(mount: &Path) -> Result<(), Fault> {
     match nix::mount::umount2(mount, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => Ok(()),

@@ -1,23 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
 //! First contents of volumes. What an image has where a volume that does not exist yet is mounted is copied into it, with
 //! owners and modes, before any container of the task starts; whoever mounts the volume later finds it as it is.
 //!
 //! Docker does so for every volume of its own, Fargate where the image names the path as a volume.
 
-use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use berth_types::container::VolumeSource;
 use berth_types::intent::{LaunchType, TaskIntent};
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use super::files;
-use crate::Fault;
+use super::inside;
 use crate::images::ImageConfig;
+use crate::{Fault, folders};
 
 /// A volume, and whose image is asked for its first content.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,9 +57,9 @@ pub(crate) fn seeds(task: &TaskIntent, images: &[&ImageConfig]) -> Vec<Seed> {
     seeds
 }
 
-/// What an image has at a path.
+/// The content of an image at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum PathContent {
     /// No folder.
     Nothing,
     /// A folder with nothing in it; its owner and mode were copied.
@@ -74,23 +75,23 @@ fn staging(writable_dir: &Path) -> PathBuf {
 
 /// Forgets what was gathered and not used, also by a node before this one. Blocks.
 pub(crate) fn begin(writable_dir: &Path) -> Result<(), Fault> {
-    files::remove_dir(&staging(writable_dir))
+    folders::remove_folder(&staging(writable_dir))
 }
 
 /// Gathers what the image with these layers, the topmost first, has at `path`. Blocks.
-pub(crate) fn gather(writable_dir: &Path, layers: &[PathBuf], path: &str) -> Result<Found, Fault> {
+pub(crate) fn gather(writable_dir: &Path, layers: &[PathBuf], path: &str) -> Result<PathContent, Fault> {
     let (view, into) = (writable_dir.join("seed-view"), staging(writable_dir));
     fs::create_dir_all(&view).map_err(Fault::file("create", &view))?;
-    // A thread of its own, because the mounts it makes are to be seen by nobody else and to go with it.
+    // A thread of its own, because its mounts must be invisible to others and end with it.
     let copied = std::thread::scope(|scope| {
-        let copy = || -> Result<Found, Fault> {
+        let copy = || -> Result<PathContent, Fault> {
             let root = match layers {
                 [only] => only.as_path(),
                 _ => show_layers(layers, &view)?,
             };
-            match open_inside(root, path)? {
+            match open_folder(root, path)? {
                 Some(folder) => copy(&folder, path, &into),
-                None => Ok(Found::Nothing),
+                None => Ok(PathContent::Nothing),
             }
         };
         scope.spawn(copy).join()
@@ -105,12 +106,12 @@ pub(crate) fn settle(writable_dir: &Path, volume: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     if let Some(parent) = volume.parent() {
-        fs::create_dir_all(parent).map_err(Fault::file("create", parent))?;
+        folders::open_folder(parent)?;
     }
     match renameat2(AT_FDCWD, &gathered, AT_FDCWD, volume, RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => Ok(()),
         // Another task filled it meanwhile.
-        Err(Errno::EEXIST) => files::remove_dir(&gathered),
+        Err(Errno::EEXIST) => folders::remove_folder(&gathered),
         Err(errno) => Err(Fault::file("make the volume", volume)(errno.into())),
     }
 }
@@ -132,23 +133,19 @@ fn show_layers<'a>(layers: &[PathBuf], view: &'a Path) -> Result<&'a Path, Fault
     Ok(view)
 }
 
-/// A folder of an image. Links lead to places inside the image only, as they will in the container.
-fn open_inside(root: &Path, path: &str) -> Result<Option<OwnedFd>, Fault> {
-    let top = File::open(root).map_err(Fault::file("open", root))?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    match openat2(top.as_fd(), path, how) {
+/// A folder of an image.
+fn open_folder(root: &Path, path: &str) -> Result<Option<OwnedFd>, Fault> {
+    match inside::open(root, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
         Ok(folder) => Ok(Some(folder)),
         Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => Ok(None),
         Err(errno) => Err(Fault::file("open", &root.join(path.trim_start_matches('/')))(errno.into())),
     }
 }
 
-fn copy(folder: &OwnedFd, path: &str, into: &Path) -> Result<Found, Fault> {
+fn copy(folder: &OwnedFd, path: &str, into: &Path) -> Result<PathContent, Fault> {
     let source = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     let mut entries = fs::read_dir(&source).map_err(Fault::file("read", Path::new(path)))?;
-    let found = if entries.next().is_some() { Found::Content } else { Found::Empty };
+    let found = if entries.next().is_some() { PathContent::Content } else { PathContent::Empty };
     let fault = |cause| Fault::system(format!("copy {path} of the image to the volume"))(cause);
     let mut cp = Command::new("cp");
     cp.args(["--archive", "--no-target-directory", "--", "."]).arg(into).current_dir(&source);
@@ -201,14 +198,18 @@ mod tests {
         std::os::unix::fs::symlink("../../../../../real", image.join("up")).unwrap();
         std::os::unix::fs::symlink("/etc", image.join("out")).unwrap();
         let layers = [image];
-        assert_eq!(gather(&writable_dir, &layers, "/out").unwrap(), Found::Nothing);
-        assert_eq!(gather(&writable_dir, &layers, "/real/deep/word").unwrap(), Found::Nothing, "a file is no folder");
-        assert_eq!(gather(&writable_dir, &layers, "/up").unwrap(), Found::Content);
+        assert_eq!(gather(&writable_dir, &layers, "/out").unwrap(), PathContent::Nothing);
+        assert_eq!(
+            gather(&writable_dir, &layers, "/real/deep/word").unwrap(),
+            PathContent::Nothing,
+            "a file is no folder"
+        );
+        assert_eq!(gather(&writable_dir, &layers, "/up").unwrap(), PathContent::Content);
         let volume = writable_dir.join("volumes/v");
         settle(&writable_dir, &volume).unwrap();
         assert_eq!(fs::read_to_string(volume.join("deep/word")).unwrap(), "inside");
         fs::create_dir(layers[0].join("void")).unwrap();
-        assert_eq!(gather(&writable_dir, &layers, "/void").unwrap(), Found::Empty);
+        assert_eq!(gather(&writable_dir, &layers, "/void").unwrap(), PathContent::Empty);
         settle(&writable_dir, &volume).unwrap();
         assert!(volume.join("deep/word").exists() && !staging(&writable_dir).exists(), "what is there stays");
     }

@@ -1,7 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The specification of a container for crun or runc: Docker's defaults, the image's words, the task definition's changes.
-//!
-//! There is no seccomp profile: Docker's is not part of the OCI specification, and a wrong one breaks programs in
-//! ways nobody can see. Capabilities, masked paths and cgroups limit the container.
+//! Capabilities, system calls, masked paths and cgroups limit the container.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -10,13 +9,15 @@ use berth_shim::{GROUP, PAUSE, RUNTIME};
 use berth_types::intent::{ContainerIntent, LaunchType, TaskIntent};
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
-    LinuxBuilder, LinuxCpuBuilder, LinuxResourcesBuilder, Mount, ProcessBuilder, Root, RootBuilder, Spec, SpecBuilder,
-    UserBuilder, get_default_maskedpaths, get_default_readonly_paths,
+    LinuxBuilder, LinuxCapabilities, LinuxCpuBuilder, LinuxResourcesBuilder, Mount, ProcessBuilder, Root, RootBuilder,
+    Spec, SpecBuilder, UserBuilder, get_default_maskedpaths,
 };
 
 use super::linux;
-use super::machine::{HostDevice, Machine};
+use super::machine::{DOCKER_PROFILE, HostDevice, Machine};
+use super::seccomp::{self, Profile};
 use super::users::Identity;
+use crate::SpecFault;
 use crate::images::ImageConfig;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -25,13 +26,15 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 const INIT: &str = "/dev/init";
 
 /// All that decides a container's specification.
-pub(crate) struct Wanted<'a> {
+pub(crate) struct SpecInput<'a> {
     pub task: &'a TaskIntent,
     pub container: &'a ContainerIntent,
     pub image: &'a ImageConfig,
     pub user: &'a Identity,
     /// Its host name.
     pub hostname: &'a str,
+    /// Variables its links give it.
+    pub link_variables: &'a [(String, String)],
     /// Folder with what the containers of the task share.
     pub task_dir: &'a Path,
     /// Where each volume of the task is, by name.
@@ -53,20 +56,22 @@ pub(crate) struct Wanted<'a> {
     pub group: &'a str,
     /// What runs it; the shim's choice when absent.
     pub runtime: Option<&'a str>,
+    /// System calls that are refused are written to the kernel's log.
+    pub logs_refused_calls: bool,
     pub region: &'a str,
 }
 
 /// The specification of an application's container.
-pub(crate) fn build(wanted: &Wanted<'_>) -> Result<Spec, String> {
-    let arguments = arguments(wanted.container, wanted.image)
-        .ok_or_else(|| "no command specified: neither the image nor the task definition has one".to_owned())?;
+pub(crate) fn build(wanted: &SpecInput<'_>) -> Result<Spec, SpecFault> {
+    let arguments = arguments(wanted.container, wanted.image).ok_or(SpecFault::NoCommand)?;
     if let Some(path) = mounted_twice(wanted.container) {
-        return Err(format!("Duplicate mount point: {}", path.display()));
+        return Err(SpecFault::MountedTwice(path.to_owned()));
     }
-    application(wanted, arguments).map_err(|cause| cause.to_string())
+    check_memory_file_systems(wanted.container)?;
+    Ok(application(wanted, arguments)?)
 }
 
-fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciSpecError> {
+fn application(wanted: &SpecInput<'_>, arguments: Vec<String>) -> Result<Spec, OciSpecError> {
     let (task, container) = (wanted.task, wanted.container);
     let user = UserBuilder::default()
         .uid(wanted.user.uid)
@@ -74,46 +79,59 @@ fn application(wanted: &Wanted<'_>, arguments: Vec<String>) -> Result<Spec, OciS
         .additional_gids([&[wanted.user.gid], wanted.user.groups.as_slice()].concat())
         .build()?;
     let cwd = container.working_directory.clone().or_else(|| wanted.image.working_dir.clone());
+    let capabilities = linux::capabilities(container, wanted.machine)?;
+    let profile = profile(container, &capabilities);
     let mut process = ProcessBuilder::default()
         .terminal(container.pseudo_terminal)
         .user(user)
         .args(with_init(container, arguments))
         .env(environment(wanted))
         .cwd(cwd.filter(|cwd| !cwd.is_empty()).unwrap_or_else(|| "/".to_owned()))
-        .capabilities(linux::capabilities(container, wanted.machine)?)
+        .capabilities(capabilities)
         .no_new_privileges(container.no_new_privileges)
         .build()?;
     // Where nothing is asked for the node's limits are inherited: raising them needs a right it may not have.
     process.set_rlimits(linux::rlimits(task, container, wanted.machine)?);
+    let has_profile = wanted.machine.has_docker_profile && !container.privileged;
+    process.set_apparmor_profile(has_profile.then(|| DOCKER_PROFILE.to_owned()));
     let resources = LinuxResourcesBuilder::default()
         .devices(linux::device_rules(container.privileged, wanted.devices)?)
         .cpu(LinuxCpuBuilder::default().shares(shares(container)).build()?)
         .memory(linux::memory(task, container, wanted.machine)?)
         .build()?;
     let mut linux = LinuxBuilder::default()
-        .namespaces(linux::namespaces(task, wanted.netns, wanted.pause)?)
+        .namespaces(linux::namespaces(task, wanted.netns, wanted.pause, wanted.machine)?)
         .cgroups_path(wanted.cgroup)
         .resources(resources)
         .devices(linux::device_nodes(wanted.devices)?)
         .sysctl(linux::system_controls(container))
         .build()?;
+    linux.set_seccomp(profile.as_ref().map(|profile| profile.written(wanted.logs_refused_calls)).transpose()?);
     let is_covered = !container.privileged;
     linux.set_masked_paths(is_covered.then(get_default_maskedpaths));
-    linux.set_readonly_paths(is_covered.then(get_default_readonly_paths));
+    linux.set_readonly_paths(is_covered.then(|| linux::read_only_paths(task)));
     SpecBuilder::default()
         .version("1.0.2")
         .root(root(PathBuf::from("rootfs"), container.readonly_root_filesystem)?)
         .process(process)
         .hostname(wanted.hostname)
         .mounts(mounts(wanted)?)
-        .annotations(annotations(wanted))
+        .annotations(annotations(wanted, profile.as_ref()))
         .linux(linux)
         .build()
 }
 
-fn annotations(wanted: &Wanted<'_>) -> HashMap<String, String> {
-    let runtime = wanted.runtime.map(|runtime| (RUNTIME, runtime));
-    [(GROUP, wanted.group)].into_iter().chain(runtime).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+/// The system calls a container may make; none for one that may make all.
+fn profile(container: &ContainerIntent, capabilities: &LinuxCapabilities) -> Option<Profile> {
+    let held = |capability| capabilities.effective().as_ref().is_some_and(|held| held.contains(&capability));
+    (!container.privileged && !container.seccomp_unconfined).then(|| Profile::of(held))
+}
+
+fn annotations(wanted: &SpecInput<'_>, profile: Option<&Profile>) -> HashMap<String, String> {
+    let runtime = wanted.runtime.map(|runtime| (RUNTIME, runtime.to_owned()));
+    let program = profile.map(|profile| (seccomp::PROGRAM, seccomp::annotation(profile)));
+    let all = [(GROUP, wanted.group.to_owned())].into_iter().chain(runtime).chain(program);
+    all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// Where a container asks for something to be mounted. Compared as paths: `/data/` is `/data`.
@@ -128,8 +146,22 @@ fn mounted_twice(container: &ContainerIntent) -> Option<&Path> {
     mounted_paths(container).find(|path| !seen.insert(*path))
 }
 
-/// The command line behind the init program, if the container asks for what that does. Nobody writes to a container
-/// here, and a terminal stays open by itself: an open input is one whose other end is held.
+/// Refuses memory file systems that a definition registered today cannot have.
+fn check_memory_file_systems(container: &ContainerIntent) -> Result<(), SpecFault> {
+    for tmpfs in container.linux.tmpfs.iter().flatten() {
+        if tmpfs.covers_system() {
+            return Err(SpecFault::MemoryOverSystem(tmpfs.container_path.clone()));
+        }
+        if let Some(option) = tmpfs.unfit_option() {
+            let path = tmpfs.container_path.clone();
+            return Err(SpecFault::MemoryOption { option: option.to_owned(), path });
+        }
+    }
+    Ok(())
+}
+
+/// The command line with the init program before it, if the container needs that program. A container's input has no
+/// writer here, and a terminal stays open by itself: the init program keeps an input open by holding its other end.
 fn with_init(container: &ContainerIntent, arguments: Vec<String>) -> Vec<String> {
     let stays = container.linux.init_process_enabled == Some(true);
     let holds = container.interactive && !container.pseudo_terminal;
@@ -142,10 +174,12 @@ fn with_init(container: &ContainerIntent, arguments: Vec<String>) -> Vec<String>
 }
 
 /// The specification of a pause container in the namespace file `netns`, which the shim makes itself.
-pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path) -> Result<Spec, String> {
-    let build = || {
+pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path) -> Result<Spec, SpecFault> {
+    let build = || -> Result<Spec, OciSpecError> {
+        let user = UserBuilder::default().uid(crate::pause::USER).gid(crate::pause::USER).build()?;
         let mut process = ProcessBuilder::default()
             .terminal(false)
+            .user(user)
             .args(vec![crate::pause::COMMAND.to_owned()])
             .env(Vec::new())
             .cwd("/")
@@ -161,12 +195,12 @@ pub(crate) fn pause(id: &str, rootfs: &Path, netns: &Path) -> Result<Spec, Strin
             .version("1.0.2")
             .root(root(rootfs.to_owned(), true)?)
             .process(process)
-            .mounts(vec![linux::mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "rw"])?])
+            .mounts(Vec::new())
             .annotations(HashMap::from([(GROUP.to_owned(), id.to_owned()), (PAUSE.to_owned(), String::new())]))
             .linux(linux)
             .build()
     };
-    build().map_err(|cause: OciSpecError| cause.to_string())
+    Ok(build()?)
 }
 
 /// The command line: as with `docker run --entrypoint`, a new entry point drops the image's command.
@@ -181,46 +215,80 @@ pub(crate) fn arguments(container: &ContainerIntent, image: &ImageConfig) -> Opt
     Some([entry, command.unwrap_or_default()].concat()).filter(|words| !words.is_empty())
 }
 
-/// The environment: image, then what ECS adds, then the task definition. Later entries replace earlier ones.
-pub(crate) fn environment(wanted: &Wanted<'_>) -> Vec<String> {
-    let endpoint = |version: &str| format!("http://169.254.170.2/{version}/{}", wanted.container.endpoint_id);
-    let execution = match wanted.task.launch_type {
+/// Variables in the order in which they are first set; a later value replaces an earlier one.
+#[derive(Default)]
+struct Variables {
+    list: Vec<(String, String)>,
+    /// An image may name a million variables, so none is searched for in the list.
+    places: HashMap<String, usize>,
+}
+
+impl Variables {
+    fn set(&mut self, name: &str, value: &str) {
+        match self.places.get(name) {
+            Some(place) => value.clone_into(&mut self.list[*place].1),
+            None => {
+                self.places.insert(name.to_owned(), self.list.len());
+                self.list.push((name.to_owned(), value.to_owned()));
+            }
+        }
+    }
+
+    fn set_unless_there(&mut self, name: &str, value: &str) {
+        if !self.places.contains_key(name) {
+            self.set(name, value);
+        }
+    }
+}
+
+/// The environment: links, image, then what ECS adds, then the task definition. Later entries replace earlier ones.
+pub(crate) fn environment(wanted: &SpecInput<'_>) -> Vec<String> {
+    let mut variables = Variables::default();
+    let (name, value) = PATH.split_once('=').unwrap_or((PATH, ""));
+    variables.set(name, value);
+    variables.set("HOSTNAME", wanted.hostname);
+    let configured = configured_environment(wanted.task.launch_type, wanted.container, wanted.image, wanted.region);
+    for (name, value) in wanted.link_variables.iter().chain(&configured) {
+        variables.set(name, value);
+    }
+    variables.set_unless_there("HOME", wanted.user.home.as_deref().unwrap_or("/"));
+    if wanted.container.pseudo_terminal {
+        variables.set_unless_there("TERM", "xterm");
+    }
+    variables.list.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// The variables a container is configured with: its image's, then what ECS adds, then the task definition's.
+pub(crate) fn configured_environment(
+    launch_type: LaunchType,
+    container: &ContainerIntent,
+    image: &ImageConfig,
+    region: &str,
+) -> Vec<(String, String)> {
+    let endpoint = |version: &str| format!("http://169.254.170.2/{version}/{}", container.endpoint_id);
+    let execution = match launch_type {
         LaunchType::Fargate => "AWS_ECS_FARGATE",
         LaunchType::Ec2 => "AWS_ECS_EC2",
     };
-    let mut merged: Vec<(String, String)> = Vec::new();
-    let mut set = |name: &str, value: &str| match merged.iter_mut().find(|(known, _)| known == name) {
-        Some((_, known)) => *known = value.to_owned(),
-        None => merged.push((name.to_owned(), value.to_owned())),
-    };
-    let (name, value) = PATH.split_once('=').unwrap_or((PATH, ""));
-    set(name, value);
-    set("HOSTNAME", wanted.hostname);
-    for entry in wanted.image.env.iter().flatten() {
+    let mut variables = Variables::default();
+    for entry in image.env.iter().flatten() {
         let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-        set(name, value);
+        variables.set(name, value);
     }
     let added = [
         ("ECS_CONTAINER_METADATA_URI", endpoint("v3")),
         ("ECS_CONTAINER_METADATA_URI_V4", endpoint("v4")),
         ("AWS_EXECUTION_ENV", execution.to_owned()),
-        ("AWS_REGION", wanted.region.to_owned()),
-        ("AWS_DEFAULT_REGION", wanted.region.to_owned()),
+        ("AWS_REGION", region.to_owned()),
+        ("AWS_DEFAULT_REGION", region.to_owned()),
     ];
     for (name, value) in &added {
-        set(name, value);
+        variables.set(name, value);
     }
-    for (name, value) in &wanted.container.environment {
-        set(name, value);
+    for (name, value) in &container.environment {
+        variables.set(name, value);
     }
-    if !merged.iter().any(|(name, _)| name == "HOME") {
-        let home = wanted.user.home.clone().unwrap_or_else(|| "/".to_owned());
-        merged.push(("HOME".to_owned(), home));
-    }
-    if wanted.container.pseudo_terminal && !merged.iter().any(|(name, _)| name == "TERM") {
-        merged.push(("TERM".to_owned(), "xterm".to_owned()));
-    }
-    merged.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    variables.list
 }
 
 /// CPU weight of a container: the kernel takes no less than 2.
@@ -233,16 +301,18 @@ fn root(path: PathBuf, read_only: bool) -> Result<Root, OciSpecError> {
 }
 
 /// In the order they are made: what is mounted later lies on top.
-fn mounts(wanted: &Wanted<'_>) -> Result<Vec<Mount>, OciSpecError> {
+fn mounts(wanted: &SpecInput<'_>) -> Result<Vec<Mount>, OciSpecError> {
     let container = wanted.container;
     let bind = |path: &str, source: &Path, access: &str| {
         linux::mount(path, "bind", &source.display().to_string(), &["rbind", "rprivate", access])
     };
-    let mut mounts = linux::system_mounts(container.privileged)?;
+    let is_any_privileged = wanted.task.containers.iter().any(|container| container.privileged);
+    let mut mounts = linux::system_mounts(container.privileged, is_any_privileged)?;
     let shm = super::files::shm_dir(wanted.task_dir);
     mounts.extend(linux::shared_memory(wanted.task.ipc_mode, container.linux.shared_memory_mib, &shm)?);
+    let access = if container.readonly_root_filesystem { "ro" } else { "rw" };
     for file in ["hosts", "hostname", "resolv.conf"] {
-        mounts.push(bind(&format!("/etc/{file}"), &wanted.files.join(file), "rw")?);
+        mounts.push(bind(&format!("/etc/{file}"), &wanted.files.join(file), access)?);
     }
     if with_init(container, Vec::new()).len() > 1 {
         mounts.push(bind(INIT, wanted.init, "ro")?);
@@ -306,11 +376,11 @@ pub(crate) mod tests {
         }
     }
 
-    fn spec(change: impl FnOnce(&mut ContainerIntent), image: &ImageConfig) -> Result<Spec, String> {
+    fn spec(change: impl FnOnce(&mut ContainerIntent), image: &ImageConfig) -> Result<Spec, SpecFault> {
         let (task, mut container) = (task(), container());
         change(&mut container);
         let volumes = [("scratch".to_owned(), PathBuf::from("/d/volumes/scratch"))];
-        build(&Wanted {
+        build(&SpecInput {
             volumes: &volumes,
             init: Path::new("/init"),
             devices: &[],
@@ -321,12 +391,14 @@ pub(crate) mod tests {
             image,
             user: &Identity::default(),
             hostname: "h",
+            link_variables: &[],
             task_dir: Path::new("/d"),
             files: Path::new("/d"),
             netns: Path::new("/n"),
             cgroup: "/berth/main/t/c",
             group: "pause",
             runtime: None,
+            logs_refused_calls: false,
             region: "us-west-2",
         })
     }
@@ -348,6 +420,16 @@ pub(crate) mod tests {
         assert_eq!(line("sh -c", ""), "sh -c");
         assert_eq!(line("sh -c", "env"), "sh -c env");
         assert_eq!(arguments(&container(), &ImageConfig::default()), None);
+    }
+
+    /// A configuration has room for hundreds of thousands; a search for each among all before would take minutes.
+    #[test]
+    fn an_image_may_name_very_many_variables() {
+        let env = Some((0..200_000).map(|number| format!("V{number}=x")).collect());
+        let image = ImageConfig { env, cmd: words("x"), ..ImageConfig::default() };
+        let spec = spec(|_| {}, &image).unwrap();
+        let env = spec.process().as_ref().unwrap().env().clone().unwrap();
+        assert!(env.len() > 200_000 && env.contains(&"V199999=x".to_owned()));
     }
 
     #[test]
@@ -379,7 +461,7 @@ pub(crate) mod tests {
         let built = |paths: &[&str]| {
             spec(|container| container.mounts = paths.iter().map(|path| mount(path)).collect(), &image)
         };
-        assert_eq!(built(&["/data", "/data/"]).unwrap_err(), "Duplicate mount point: /data/");
+        assert_eq!(built(&["/data", "/data/"]).unwrap_err().to_string(), "Duplicate mount point: /data/");
         assert!(built(&["/data", "/data/inner"]).is_ok());
     }
 
@@ -436,7 +518,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_container_without_command_is_refused() {
-        let refused = spec(|_| {}, &ImageConfig::default()).unwrap_err();
+        let refused = spec(|_| {}, &ImageConfig::default()).unwrap_err().to_string();
         assert_eq!(refused, "no command specified: neither the image nor the task definition has one");
     }
 }

@@ -1,8 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Users of an image: `user`, `uid`, `user:group` and so on become numbers, by the image's own files.
 
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
 
-/// Who a container's program is.
+use berth_shim::read::file_at_most;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
+
+use super::inside;
+use crate::SpecFault;
+
+/// The user and groups of a container's program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// User id.
@@ -16,7 +26,7 @@ pub(crate) struct Identity {
 }
 
 /// Reads `written` by the texts of `/etc/passwd` and `/etc/group`.
-pub(crate) fn resolve(written: &str, passwd: &str, group: &str) -> Result<Identity, String> {
+pub(crate) fn resolve(written: &str, passwd: &str, group: &str) -> Result<Identity, SpecFault> {
     let (user, wanted_group) = match written.split_once(':') {
         Some((user, wanted)) => (user, Some(wanted).filter(|wanted| !wanted.is_empty())),
         None => (written, None),
@@ -27,7 +37,7 @@ pub(crate) fn resolve(written: &str, passwd: &str, group: &str) -> Result<Identi
     let uid = match (&entry, number) {
         (Some(entry), _) => entry.id,
         (None, Some(uid)) => uid,
-        (None, None) => return Err(format!("unable to find user {user}: no matching entries in passwd file")),
+        (None, None) => return Err(SpecFault::NoUser(user.to_owned())),
     };
     let gid = match wanted_group {
         Some(wanted) => group_id(wanted, group)?,
@@ -41,10 +51,10 @@ pub(crate) fn resolve(written: &str, passwd: &str, group: &str) -> Result<Identi
     Ok(Identity { uid, gid, groups, home })
 }
 
-fn group_id(wanted: &str, group: &str) -> Result<u32, String> {
+fn group_id(wanted: &str, group: &str) -> Result<u32, SpecFault> {
     let number: Option<u32> = wanted.parse().ok();
     let named = entries(group).find(|entry| entry.name == wanted).map(|entry| entry.id);
-    named.or(number).ok_or_else(|| format!("unable to find group {wanted}: no matching entries in group file"))
+    named.or(number).ok_or_else(|| SpecFault::NoGroup(wanted.to_owned()))
 }
 
 fn memberships(user: &str, group: &str, primary: u32) -> Vec<u32> {
@@ -79,21 +89,31 @@ pub(crate) fn layers<'a>(kind: &str, source: &'a str, options: &'a [String]) -> 
 }
 
 /// Longest user file that is read.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+const FILE_BYTES_MAX: usize = 4 << 20;
 
-/// A file of a snapshot that is not mounted: the first layer that has something there decides. Links are not followed
-/// out of the image: only plain files count.
+/// A file of a snapshot that is not mounted: the first layer that has something there decides. What is no plain file is
+/// not opened.
 pub(crate) fn read_in_layers(layers: &[&Path], name: &str) -> String {
     for layer in layers {
-        let path: PathBuf = layer.join(name);
-        let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
-        if found.is_file() && found.len() <= FILE_BYTES_MAX {
-            return std::fs::read(&path).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
+        match inside::open(layer, name, OFlag::O_PATH) {
+            Err(Errno::ENOENT) => {}
+            // A whiteout on the way, or a link that leads nowhere.
+            Err(_) => return String::new(),
+            // Longer than any list of users, a whiteout, or a device: no such list.
+            Ok(found) => return read_plain(&found).unwrap_or_default(),
         }
-        // A whiteout, or something that is not a list of users.
-        return String::new();
     }
     String::new()
+}
+
+/// The text of what was found, if it is a plain file of a fit length.
+fn read_plain(found: &OwnedFd) -> std::io::Result<String> {
+    let kind = SFlag::from_bits_truncate(nix::sys::stat::fstat(found)?.st_mode) & SFlag::S_IFMT;
+    if kind != SFlag::S_IFREG {
+        return Ok(String::new());
+    }
+    let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    file_at_most(Path::new(&path), FILE_BYTES_MAX).map(|text| String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -123,7 +143,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_refused() {
         assert_eq!(
-            resolve("nobody", PASSWD, GROUP).unwrap_err(),
+            resolve("nobody", PASSWD, GROUP).unwrap_err().to_string(),
             "unable to find user nobody: no matching entries in passwd file"
         );
         assert!(resolve("web:none", PASSWD, GROUP).is_err());
@@ -133,5 +153,36 @@ mod tests {
     fn layers_are_looked_through_from_the_top() {
         let options = ["index=off", "workdir=/w", "upperdir=/u", "lowerdir=/b:/a"].map(str::to_owned);
         assert_eq!(layers("overlay", "overlay", &options), ["/u", "/b", "/a"].map(Path::new));
+    }
+
+    #[test]
+    fn links_of_an_image_do_not_lead_out_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let layer = |name: &str| {
+            let layer = dir.path().join(name);
+            std::fs::create_dir(&layer).unwrap();
+            layer
+        };
+        let (top, below) = (layer("top"), layer("below"));
+        std::fs::create_dir(below.join("etc")).unwrap();
+        std::fs::write(below.join("etc/passwd"), "below").unwrap();
+        let read = || read_in_layers(&[&top, &below], "etc/passwd");
+        assert_eq!(read(), "below", "nothing is on top");
+        let link = |target: &Path| std::os::unix::fs::symlink(target, top.join("etc")).unwrap();
+        let outside = layer("outside");
+        std::fs::write(outside.join("passwd"), "the host's").unwrap();
+        link(&outside);
+        assert_ne!(read(), "the host's");
+        std::fs::create_dir(top.join("private")).unwrap();
+        std::fs::write(top.join("private/passwd"), "linked").unwrap();
+        std::fs::remove_file(top.join("etc")).unwrap();
+        link(Path::new("/../private"));
+        assert_eq!(read(), "linked", "a link inside the image is followed");
+        std::fs::remove_file(top.join("private/passwd")).unwrap();
+        nix::unistd::mkfifo(&top.join("private/passwd"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read(), "", "a pipe is no list of users, and is not waited for");
+        std::fs::remove_file(top.join("etc")).unwrap();
+        std::fs::write(top.join("etc"), "").unwrap();
+        assert_eq!(read(), "", "a file hides the folder below");
     }
 }

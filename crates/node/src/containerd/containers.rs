@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Container records: what to run, not yet running.
 
 use std::collections::HashMap;
@@ -9,8 +10,10 @@ use containerd_client::services::v1::{
 };
 use oci_spec::runtime::Spec;
 
-use super::{CALL_LIMIT, Containerd, Labelled, SNAPSHOTTER, call};
-use crate::Fault;
+use super::client::{CALL_LIMIT, Containerd, call};
+use super::labels::Labelled;
+use super::snapshots::SNAPSHOTTER;
+use crate::{Fault, SpecFault};
 
 const SPEC_TYPE: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
@@ -22,7 +25,7 @@ pub(crate) struct NewContainer<'a> {
     pub image: &'a str,
     /// Found again by these.
     pub labels: HashMap<String, String>,
-    /// What to run.
+    /// Its specification.
     pub spec: &'a Spec,
     /// Key of its snapshot, if it has one.
     pub snapshot: Option<&'a str>,
@@ -31,7 +34,7 @@ pub(crate) struct NewContainer<'a> {
 impl Containerd {
     /// Makes a container record; one that exists is replaced.
     pub async fn create_container(&self, new: NewContainer<'_>) -> Result<(), Fault> {
-        let spec = serde_json::to_vec(new.spec).map_err(|cause| Fault::Specification(cause.to_string()))?;
+        let spec = serde_json::to_vec(new.spec).map_err(SpecFault::from)?;
         let container = Container {
             id: new.id.to_owned(),
             labels: new.labels,
@@ -63,16 +66,7 @@ impl Containerd {
         call("Containers.Update", id, CALL_LIMIT, client.update(request)).await.map(drop)
     }
 
-    /// Ids of all containers whose label has this value.
-    pub async fn containers_labelled(&self, label: &str, value: &str) -> Result<Vec<String>, Fault> {
-        let filters = vec![format!("labels.\"{label}\"==\"{value}\"")];
-        let request = self.request(ListContainersRequest { filters });
-        let mut client = ContainersClient::new(self.channel.clone());
-        let listed = call("Containers.List", value, CALL_LIMIT, client.list(request)).await?;
-        Ok(listed.containers.into_iter().map(|container| container.id).collect())
-    }
-
-    /// All containers, whoever made them.
+    /// All containers, including those that Berth did not make.
     pub async fn containers(&self) -> Result<Vec<Labelled>, Fault> {
         let request = self.request(ListContainersRequest { filters: Vec::new() });
         let mut client = ContainersClient::new(self.channel.clone());

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The content store: blobs by digest.
 
 use std::collections::HashMap;
 
+use berth_shim::read::too_large;
 use bytes::Bytes;
 use containerd_client::services::v1::content_client::ContentClient;
 use containerd_client::services::v1::{
@@ -11,8 +13,8 @@ use futures_util::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{CALL_LIMIT, Containerd, MESSAGE_BYTES_MAX, WORK_LIMIT, call};
-use crate::Fault;
+use super::client::{CALL_LIMIT, Containerd, MESSAGE_BYTES_MAX, WORK_LIMIT, call};
+use crate::{CopyFault, Fault, ImageFault};
 
 /// Chunks on their way to containerd at the same time.
 const CHUNKS_MAX: usize = 4;
@@ -23,7 +25,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// What it is.
+    /// Its media type.
     #[serde(default)]
     pub media_type: String,
     /// `sha256:...`.
@@ -50,14 +52,17 @@ impl Containerd {
         }
     }
 
-    /// A whole blob; for manifests and configurations.
-    pub async fn read_content(&self, digest: &str) -> Result<Vec<u8>, Fault> {
+    /// A whole blob, of at most `limit` bytes; for manifests and configurations.
+    pub async fn read_content(&self, digest: &str, limit: usize) -> Result<Vec<u8>, Fault> {
         let request = self.request(ReadContentRequest { digest: digest.to_owned(), offset: 0, size: 0 });
         let mut client = ContentClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let mut stream = call("Content.Read", digest, CALL_LIMIT, client.read(request)).await?;
         let mut blob = Vec::new();
         while let Some(part) = stream.next().await {
             let part = part.map_err(|status| refused("Content.Read", digest, status))?;
+            if part.data.len() > limit - blob.len() {
+                return Err(ImageFault::Read { digest: digest.to_owned(), cause: too_large(limit) }.into());
+            }
             blob.extend_from_slice(&part.data);
         }
         Ok(blob)
@@ -73,25 +78,45 @@ impl Containerd {
         call("Content.Update", digest, CALL_LIMIT, client.update(request)).await.map(drop)
     }
 
-    /// Stores a blob. containerd checks the digest and keeps nothing of a blob that fails.
+    /// Stores a blob of exactly the descriptor's size. containerd checks the digest. Nothing of a blob that fails is
+    /// kept, and nothing beyond its size is sent on.
     ///
-    /// The caller makes sure that nobody else writes the same blob now. `source` gives the bytes or says why it cannot.
+    /// The caller ensures that no other worker writes the same blob now. `source` yields the bytes or the reason of a
+    /// failure.
     pub async fn write_content(
         &self,
         blob: &Descriptor,
         labels: HashMap<String, String>,
-        source: impl Stream<Item = Result<Bytes, String>> + Send,
+        source: impl Stream<Item = Result<Bytes, CopyFault>> + Send,
     ) -> Result<(), Fault> {
         let name = format!("berth-{}", blob.digest);
-        let mut client = ContentClient::new(self.channel.clone());
-        let abort =
-            call("Content.Abort", &name, CALL_LIMIT, client.abort(self.request(AbortRequest { r#ref: name.clone() })));
-        crate::fault::absent_is_fine(abort.await.map(drop))?;
+        self.abort_write(&name).await?;
+        let written = self.write(&name, blob, labels, source).await;
+        if written.is_err() {
+            self.abort_write(&name).await.ok();
+        }
+        written
+    }
 
+    /// Removes what was written of a blob that was not finished, if there is such.
+    async fn abort_write(&self, name: &str) -> Result<(), Fault> {
+        let mut client = ContentClient::new(self.channel.clone());
+        let request = self.request(AbortRequest { r#ref: name.to_owned() });
+        crate::fault::absent_is_fine(call("Content.Abort", name, CALL_LIMIT, client.abort(request)).await.map(drop))
+    }
+
+    async fn write(
+        &self,
+        name: &str,
+        blob: &Descriptor,
+        labels: HashMap<String, String>,
+        source: impl Stream<Item = Result<Bytes, CopyFault>> + Send,
+    ) -> Result<(), Fault> {
+        let mut client = ContentClient::new(self.channel.clone());
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let first = WriteContentRequest {
             action: WriteAction::Stat.into(),
-            r#ref: name.clone(),
+            r#ref: name.to_owned(),
             total: blob.size,
             expected: blob.digest.clone(),
             ..WriteContentRequest::default()
@@ -123,7 +148,7 @@ async fn feed(
     first: WriteContentRequest,
     blob: &Descriptor,
     labels: HashMap<String, String>,
-    source: impl Stream<Item = Result<Bytes, String>> + Send,
+    source: impl Stream<Item = Result<Bytes, CopyFault>> + Send,
 ) -> Result<(), Fault> {
     let name = first.r#ref.clone();
     if sender.send(first).await.is_err() {
@@ -132,7 +157,10 @@ async fn feed(
     let mut source = std::pin::pin!(source);
     let mut offset = 0i64;
     while let Some(part) = source.next().await {
-        let mut part = part.map_err(|why| Fault::Image(format!("failed to copy {}: {why}", blob.digest)))?;
+        let mut part = part.map_err(|cause| copy_failed(blob, cause))?;
+        if i64::try_from(part.len()).is_ok_and(|length| length > blob.size - offset) {
+            return Err(copy_failed(blob, CopyFault::TooLong(blob.size)));
+        }
         while !part.is_empty() {
             let chunk = part.split_to(part.len().min(CHUNK_BYTES));
             let length = i64::try_from(chunk.len()).unwrap_or(i64::MAX);
@@ -151,6 +179,9 @@ async fn feed(
             }
         }
     }
+    if offset < blob.size {
+        return Err(copy_failed(blob, CopyFault::TooShort { offset, size: blob.size }));
+    }
     let commit = WriteContentRequest {
         action: WriteAction::Commit.into(),
         r#ref: name,
@@ -162,6 +193,10 @@ async fn feed(
     };
     sender.send(commit).await.ok();
     Ok(())
+}
+
+fn copy_failed(blob: &Descriptor, cause: CopyFault) -> Fault {
+    ImageFault::Copy { digest: blob.digest.clone(), cause }.into()
 }
 
 fn refused(call: &'static str, on: &str, status: tonic::Status) -> Fault {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The event stream: containerd tells when a container's program ends.
 
 use containerd_client::events::TaskExit;
@@ -7,7 +8,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 
-use super::{CALL_LIMIT, Containerd, Exit, NAMESPACE, call, tasks};
+use super::client::{CALL_LIMIT, Containerd, NAMESPACE, call};
+use super::tasks::{self, Exit};
 use crate::Fault;
 
 /// The end of a container's first process.
@@ -19,9 +21,9 @@ pub(crate) struct Ended {
     pub exit: Exit,
 }
 
-/// Topic of an event that means nothing but "the subscription works".
+/// Topic of an event that only shows that the subscription works.
 const GREETING_TOPIC: &str = "/berth/greeting";
-/// Pause before a greeting that nobody heard is said again.
+/// Pause before an unheard greeting is published again.
 const GREETING_PAUSE: Duration = Duration::from_millis(20);
 
 impl Containerd {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Image records: names for content, and roots of the garbage collector.
 
 use std::collections::HashMap;
@@ -8,11 +9,12 @@ use containerd_client::services::v1::{
     CreateImageRequest, DeleteImageRequest, GetImageRequest, Image, ListImagesRequest, UpdateImageRequest,
 };
 
-use super::{CALL_LIMIT, Containerd, Descriptor, WORK_LIMIT, call};
+use super::client::{CALL_LIMIT, Containerd, WORK_LIMIT, call};
+use super::content::Descriptor;
 use crate::Fault;
 
 impl Containerd {
-    /// What a name points to.
+    /// The target of a name.
     pub async fn image_target(&self, name: &str) -> Result<Option<Descriptor>, Fault> {
         let request = self.request(GetImageRequest { name: name.to_owned() });
         match call("Images.Get", name, CALL_LIMIT, ImagesClient::new(self.channel.clone()).get(request)).await {

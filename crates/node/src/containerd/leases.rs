@@ -1,14 +1,16 @@
-//! Leases: what a pull brings in is safe from garbage collection until something refers to it.
+// SPDX-License-Identifier: Apache-2.0
+//! Leases: the content of a pull is safe from garbage collection until something refers to it.
 
 use berth_types::TimestampMs;
 use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::{AddResourceRequest, CreateRequest, DeleteRequest, ListRequest, Resource};
 
-use super::{CALL_LIMIT, Containerd, Labelled, call};
+use super::client::{CALL_LIMIT, Containerd, call};
+use super::labels::Labelled;
 use crate::Fault;
 use crate::clock;
 
-/// A lease that nobody renews ends by itself after this time.
+/// Lifetime of a lease that is not renewed.
 const LEASE_SECONDS: i64 = 24 * 3600;
 
 /// A connection whose new things are protected. Give it back with [`Lease::end`].
@@ -39,7 +41,7 @@ impl Containerd {
         Ok(ours.map(|lease| Labelled::of(lease.id, &lease.labels)).collect())
     }
 
-    /// Ends a lease; one that is over is as good.
+    /// Ends a lease; an absent one counts as ended.
     pub async fn end_lease(&self, id: &str) -> Result<(), Fault> {
         let mut client = LeasesClient::new(self.channel.clone());
         let request = self.request(DeleteRequest { id: id.to_owned(), sync: false });

@@ -1,196 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
 //! containerd over its gRPC API: one file for each thing it keeps. Every call has a time limit and a name for messages.
 //!
-//! Nothing here decides anything; the engine and the image room say what to do.
+//! Nothing here decides anything; the callers in `engine` and `images` do.
 
 mod bundle;
+mod client;
 mod containers;
 mod content;
 mod events;
 mod exec;
 mod image_records;
+mod labels;
 mod leases;
+mod own_folders;
 mod remove;
 mod snapshots;
 pub(crate) mod supervise;
 mod tasks;
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use berth_types::FaultPoints;
-use containerd_client::services::v1::version_client::VersionClient;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
-
-use crate::container::names::INSTANCE_LABEL;
-use crate::{Fault, Step};
-
+pub(crate) use client::{Containerd, NAMESPACE};
 pub(crate) use containers::NewContainer;
 pub(crate) use content::Descriptor;
 pub(crate) use events::Ended;
+pub(crate) use exec::Ran;
+pub(crate) use labels::{CONTAINER_LABEL, INSTANCE_LABEL, Labelled};
 pub(crate) use leases::Lease;
 pub(crate) use snapshots::{Mounts, SNAPSHOTTER};
-use supervise::Private;
 pub(crate) use tasks::{Exit, Io, TaskState};
-
-/// Everything Berth keeps in containerd lives in this containerd namespace.
-pub(crate) const NAMESPACE: &str = "berth";
-
-/// Ordinary calls: a look into containerd's database.
-const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// Calls that start processes or write many files.
-const WORK_LIMIT: Duration = Duration::from_secs(240);
-/// Largest message we accept from containerd.
-const MESSAGE_BYTES_MAX: usize = 32 << 20;
-
-/// A connection to containerd that renews itself. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Containerd {
-    channel: Channel,
-    lease: Option<MetadataValue<Ascii>>,
-    /// Whose snapshots and leases are made through it.
-    instance: Option<Arc<str>>,
-    /// The program that keeps the containers that are made through it.
-    shim: PathBuf,
-    /// The places of a containerd of our own.
-    own: Option<Private>,
-    fault_points: FaultPoints<Step>,
-}
-
-/// A thing in containerd, and the instance it says it is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Labelled {
-    /// Its name.
-    pub name: String,
-    /// What its label says, if it has one.
-    pub instance: Option<String>,
-}
-
-impl Labelled {
-    fn of(name: String, labels: &HashMap<String, String>) -> Self {
-        Self { name, instance: labels.get(INSTANCE_LABEL).cloned() }
-    }
-}
-
-impl Containerd {
-    /// Talks to the containerd at `socket`; the connection is made with the first call.
-    pub fn at(socket: &Path) -> Self {
-        let socket = socket.to_owned();
-        let connect = tower_connect(move || {
-            let socket = socket.clone();
-            async move { tokio::net::UnixStream::connect(socket).await.map(hyper_util::rt::TokioIo::new) }
-        });
-        let channel = Endpoint::from_static("http://containerd")
-            .connect_timeout(Duration::from_secs(5))
-            .connect_with_connector_lazy(connect);
-        Self {
-            channel,
-            lease: None,
-            instance: None,
-            shim: PathBuf::new(),
-            own: None,
-            fault_points: FaultPoints::default(),
-        }
-    }
-
-    /// The same connection; snapshots and leases made through it carry the name of the instance, so that it can tell
-    /// them from those of others when it has forgotten them.
-    pub fn labelling(self, instance: &str) -> Self {
-        Self { instance: Some(Arc::from(instance)), ..self }
-    }
-
-    /// The same connection; containers made through it are kept by this program, called as containerd calls a shim.
-    pub fn keeping_with(self, shim: PathBuf) -> Self {
-        Self { shim, ..self }
-    }
-
-    /// The same connection, dying where a test wants it.
-    pub fn dying_at(self, fault_points: FaultPoints<Step>) -> Self {
-        Self { fault_points, ..self }
-    }
-
-    /// The same connection, to a containerd of our own with these places.
-    pub fn with_places(self, own: Private) -> Self {
-        Self { own: Some(own), ..self }
-    }
-
-    fn own_labels(&self) -> impl Iterator<Item = (String, String)> {
-        self.instance.iter().map(|instance| (INSTANCE_LABEL.to_owned(), instance.to_string()))
-    }
-
-    /// The same connection; what is made through it is protected by a lease.
-    fn under(&self, lease: &str) -> Result<Self, Fault> {
-        let lease = lease.parse().map_err(|_| Fault::Setting(format!("invalid lease name {lease:?}")))?;
-        Ok(Self { lease: Some(lease), ..self.clone() })
-    }
-
-    /// Version of containerd, e.g. `1.6.20`; proves that it answers.
-    pub async fn version(&self) -> Result<String, Fault> {
-        let mut client = VersionClient::new(self.channel.clone());
-        let answer = call("Version", "containerd", CALL_LIMIT, client.version(self.request(()))).await?;
-        Ok(answer.version.split('~').next().unwrap_or_default().trim_start_matches('v').to_owned())
-    }
-
-    fn request<T>(&self, body: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(body);
-        request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(NAMESPACE));
-        if let Some(lease) = &self.lease {
-            request.metadata_mut().insert("containerd-lease", lease.clone());
-        }
-        request
-    }
-}
-
-/// The service that opens connections.
-fn tower_connect<F, R>(
-    connect: F,
-) -> impl tonic::codegen::Service<
-    tonic::codegen::http::Uri,
-    Response = hyper_util::rt::TokioIo<tokio::net::UnixStream>,
-    Error = std::io::Error,
-    Future: Send,
-> + Send
-+ 'static
-where
-    F: FnMut() -> R + Clone + Send + 'static,
-    R: Future<Output = std::io::Result<hyper_util::rt::TokioIo<tokio::net::UnixStream>>> + Send + 'static,
-{
-    Connector(connect)
-}
-
-#[derive(Clone)]
-struct Connector<F>(F);
-
-impl<F, R> tonic::codegen::Service<tonic::codegen::http::Uri> for Connector<F>
-where
-    F: FnMut() -> R,
-    R: Future<Output = std::io::Result<hyper_util::rt::TokioIo<tokio::net::UnixStream>>>,
-{
-    type Response = hyper_util::rt::TokioIo<tokio::net::UnixStream>;
-    type Error = std::io::Error;
-    type Future = R;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: tonic::codegen::http::Uri) -> R {
-        (self.0)()
-    }
-}
-
-async fn call<T>(
-    name: &'static str,
-    on: &str,
-    limit: Duration,
-    work: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
-) -> Result<T, Fault> {
-    match tokio::time::timeout(limit, work).await {
-        Ok(Ok(answer)) => Ok(answer.into_inner()),
-        Ok(Err(status)) => Err(Fault::Containerd { call: name, on: on.to_owned(), status: Box::new(status) }),
-        Err(_) => Err(Fault::ContainerdSilent { call: name, on: on.to_owned(), after: limit }),
-    }
-}

@@ -1,13 +1,14 @@
-//! The end of a container: its task, its record and its snapshot. What is absent is as good as removed.
+// SPDX-License-Identifier: Apache-2.0
+//! The removal of a container: its task, its record and its snapshot. Absent parts count as removed.
 
-use super::Containerd;
+use super::client::Containerd;
 use crate::fault::absent_is_fine;
 use crate::{Fault, Step, step};
 
 const SIGKILL: u32 = 9;
 
 impl Containerd {
-    /// Removes what is held of a container whose program is over.
+    /// Removes the parts of a container whose program has ended.
     pub async fn remove_container(&self, id: &str) -> Result<(), Fault> {
         absent_is_fine(self.delete_task(id).await)?;
         self.clear_bundle(id).await?;
@@ -19,7 +20,7 @@ impl Containerd {
         Ok(())
     }
 
-    /// Kills whatever runs in a container and removes all of it.
+    /// Kills all processes of a container and removes it.
     pub async fn destroy_container(&self, id: &str) -> Result<(), Fault> {
         absent_is_fine(self.kill_task(id, SIGKILL, true).await)?;
         self.wait_task(id).await?;

@@ -1,17 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
 //! containerd tasks: the processes of containers.
 
 use berth_types::TimestampMs;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::{
-    CreateTaskRequest, DeleteTaskRequest, GetRequest, KillRequest, StartRequest, WaitRequest,
+    CreateTaskRequest, DeleteTaskRequest, GetRequest, KillRequest, ListTasksRequest, StartRequest, WaitRequest,
 };
 use containerd_client::types::v1::Status;
 use serde::{Deserialize, Serialize};
 
-use super::{CALL_LIMIT, Containerd, Mounts, WORK_LIMIT, call};
+use super::client::{CALL_LIMIT, Containerd, WORK_LIMIT, call};
+use super::snapshots::Mounts;
 use crate::Fault;
 
-/// How a container's first process ended.
+/// The exit of a container's first process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Exit {
     /// Exit code, or 128 and the signal.
@@ -20,7 +22,7 @@ pub(crate) struct Exit {
     pub at: TimestampMs,
 }
 
-/// What a container is doing.
+/// The state of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TaskState {
     /// It has no process.
@@ -29,7 +31,7 @@ pub(crate) enum TaskState {
     Created,
     /// The program runs as this process.
     Running(u32),
-    /// The program is over.
+    /// The program has ended.
     Exited(Exit),
 }
 
@@ -83,14 +85,14 @@ impl Containerd {
         call("Tasks.Kill", id, CALL_LIMIT, client.kill(request)).await.map(drop)
     }
 
-    /// Takes away what is left of a process that is over, or was never started.
+    /// Removes a process that has ended or was never started.
     pub async fn delete_task(&self, id: &str) -> Result<(), Fault> {
         let request = self.request(DeleteTaskRequest { container_id: id.to_owned() });
         let mut client = TasksClient::new(self.channel.clone());
         call("Tasks.Delete", id, WORK_LIMIT, client.delete(request)).await.map(drop)
     }
 
-    /// Waits for the end of the program; a container without one is as good.
+    /// Waits for the exit of the program; returns at once for a container without one.
     pub async fn wait_task(&self, id: &str) -> Result<(), Fault> {
         let request = self.request(WaitRequest { container_id: id.to_owned(), exec_id: String::new() });
         let mut client = TasksClient::new(self.channel.clone());
@@ -98,7 +100,16 @@ impl Containerd {
         crate::fault::absent_is_fine(waited)
     }
 
-    /// What the container is doing now.
+    /// Ids of the first processes of all containers that have one.
+    pub async fn task_pids(&self) -> Result<Vec<i32>, Fault> {
+        let request = self.request(ListTasksRequest { filter: String::new() });
+        let mut client = TasksClient::new(self.channel.clone());
+        let listed = call("Tasks.List", "all", CALL_LIMIT, client.list(request)).await?;
+        let alive = listed.tasks.into_iter().filter(|task| task.status() != Status::Stopped);
+        Ok(alive.filter_map(|task| i32::try_from(task.pid).ok().filter(|pid| *pid > 0)).collect())
+    }
+
+    /// The present state of a container.
     pub async fn task_state(&self, id: &str) -> Result<TaskState, Fault> {
         let request = self.request(GetRequest { container_id: id.to_owned(), exec_id: String::new() });
         let mut client = TasksClient::new(self.channel.clone());

@@ -1,65 +1,54 @@
-//! What the ECS agent tells whoever asks on its host: http://127.0.0.1:51678, which container instance this is and which
-//! tasks it has. Only for programs of the host: a task has a loopback interface of its own.
+// SPDX-License-Identifier: Apache-2.0
+//! The introspection endpoint of the ECS agent, for clients on the host: http://127.0.0.1:51678, which container
+//! instance this is and which tasks it has. Only for programs of the host: a task has a loopback interface of its own.
 
-use std::convert::Infallible;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{READ_LIMIT, metadata, reply};
+use super::connections::accept_each;
+use super::{metadata, reply, serve_one};
 use crate::Fault;
-use crate::engine::Host;
+use crate::engine::NodeHost;
 use crate::engine::record::TaskRecord;
 
 const PORT: u16 = 51678;
 
 /// Serves until shutdown. A host whose port is taken, by the agent of AWS itself perhaps, goes without.
-pub(crate) async fn serve(host: Arc<Host>, instance: String, shutdown: CancellationToken) -> Result<(), Fault> {
+pub(crate) async fn serve(host: Arc<NodeHost>, instance: String, shutdown: CancellationToken) -> Result<(), Fault> {
     let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await {
         Ok(listener) => listener,
         Err(cause) => {
-            tracing::warn!(%cause, "nobody answers on 127.0.0.1:{PORT} for the agent");
+            tracing::warn!(%cause, "the introspection endpoint on 127.0.0.1:{PORT} is not served");
             shutdown.cancelled().await;
             return Ok(());
         }
     };
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return Ok(()),
-        };
-        let Ok((stream, _)) = accepted else { continue };
+    let serve = |stream, _: SocketAddr, place| {
         let (host, instance) = (host.clone(), instance.clone());
-        tokio::spawn(async move {
-            let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-                let tasks = host.directory.all();
-                let uri = request.uri();
-                let document = match request.method() {
-                    &Method::GET => document(&host, &instance, &tasks, uri.path(), uri.query().unwrap_or_default()),
-                    _ => None,
-                };
-                let response = match document {
-                    Some(document) => reply(StatusCode::OK, &document),
-                    None => reply(StatusCode::NOT_FOUND, &json!({})),
-                };
-                async move { Ok::<_, Infallible>(response) }
-            });
-            let mut server = hyper::server::conn::http1::Builder::new();
-            let server = server.timer(TokioTimer::new()).header_read_timeout(READ_LIMIT);
-            if let Err(cause) = server.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%cause, "introspection connection");
+        let respond = move |request: &Request<hyper::body::Incoming>| {
+            let tasks = host.directory.all();
+            let uri = request.uri();
+            let document = match request.method() {
+                &Method::GET => document(&host, &instance, &tasks, uri.path(), uri.query().unwrap_or_default()),
+                _ => None,
+            };
+            match document {
+                Some(document) => reply(StatusCode::OK, &document),
+                None => reply(StatusCode::NOT_FOUND, &json!({})),
             }
-        });
-    }
+        };
+        serve_one(stream, place, respond)
+    };
+    accept_each(&listener, "introspection endpoint", &shutdown, serve).await;
+    Ok(())
 }
 
-fn document(host: &Host, instance: &str, tasks: &[Arc<TaskRecord>], path: &str, query: &str) -> Option<Value> {
+fn document(host: &NodeHost, instance: &str, tasks: &[Arc<TaskRecord>], path: &str, query: &str) -> Option<Value> {
     match path.trim_end_matches('/') {
         "" => Some(json!({"AvailableCommands": ["/v1/metadata", "/v1/tasks"]})),
         "/v1/metadata" => {
@@ -92,7 +81,7 @@ fn listed(tasks: &[Arc<TaskRecord>], query: &str) -> Option<Value> {
 }
 
 fn one(task: &TaskRecord) -> Value {
-    let whole = metadata::task(task, super::Version::V4);
+    let whole = metadata::task(task, metadata::Version::V4);
     let members = [
         "DockerId",
         "DockerName",

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Metadata documents of tasks and containers, versions 3 and 4. Pure.
 
 use berth_types::intent::{ContainerIntent, Desired, LaunchType};
@@ -5,10 +6,16 @@ use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{ContainerStatus, TaskStage};
 use serde_json::{Map, Value, json};
 
-use super::Version;
 use crate::container::{files, names};
 use crate::engine::health::Health;
 use crate::engine::record::{ContainerRecord, TaskRecord};
+
+/// Version of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    V3,
+    V4,
+}
 
 /// The document of one container.
 pub(super) fn container(task: &TaskRecord, endpoint_id: &str, version: Version) -> Option<Value> {
@@ -53,6 +60,11 @@ pub(super) fn task(task: &TaskRecord, version: Version) -> Value {
     set("AvailabilityZone", json!(intent.availability_zone));
     if version == Version::V4 {
         set("LaunchType", json!(intent.launch_type.as_str()));
+        if intent.launch_type == LaunchType::Ec2
+            && let Some(vpc) = task.eni.as_ref().and_then(|eni| eni.vpc.as_ref())
+        {
+            set("VPCID", json!(vpc));
+        }
     }
     set("Containers", Value::Array(containers));
     Value::Object(text)
@@ -76,7 +88,7 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
     let mut set = |key: &str, value: Value| drop(text.insert(key.to_owned(), value));
     set("DockerId", json!(record.runtime_id));
     set("Name", json!(wanted.name));
-    set("DockerName", json!(record.runtime_id));
+    set("DockerName", json!(record.docker_name()));
     set("Image", json!(wanted.image));
     set("ImageID", json!(record.image_id.as_deref().unwrap_or_default()));
     if !wanted.ports.is_empty() {
@@ -85,8 +97,8 @@ fn document(task: &TaskRecord, wanted: &ContainerIntent, record: &ContainerRecor
     set("Labels", json!(names::labels(&task.intent, &wanted.name, &wanted.labels)));
     set("DesiredStatus", json!(desired(task)));
     set("KnownStatus", json!(status(record, task.stage)));
-    if let Some(exit) = record.exit {
-        set("ExitCode", json!(exit.code));
+    if let Some(code) = record.exit_code() {
+        set("ExitCode", json!(code));
     }
     let memory = wanted.memory_mib.or(task.intent.memory_mib);
     let mut limits = Map::from_iter([("CPU".to_owned(), json!(wanted.cpu_units.max(2)))]);
@@ -172,7 +184,7 @@ fn pause(task: &TaskRecord, version: Version) -> Option<Value> {
     Some(json!({
         "DockerId": held.pause_id,
         "Name": crate::pause::NAME,
-        "DockerName": held.pause_id,
+        "DockerName": names::pause_name(&task.intent, &held.pause_id),
         "Image": crate::pause::IMAGE,
         "ImageID": "",
         "Labels": names::labels(&task.intent, crate::pause::NAME, &Default::default()),
@@ -224,7 +236,7 @@ fn stage(stage: TaskStage) -> &'static str {
     match stage {
         TaskStage::Provisioning => "NONE",
         TaskStage::Pending => "CREATED",
-        // Until every container is over the task is what it was.
+        // The task keeps its status until every container has stopped.
         TaskStage::Running | TaskStage::Stopping => "RUNNING",
         TaskStage::Stopped => "STOPPED",
     }
@@ -247,7 +259,7 @@ mod tests {
     use crate::namespaces::HeldNamespace;
     use berth_types::TimestampMs;
     use berth_types::intent::{EniIntent, Plug};
-    use berth_types::{GroupSetId, MacAddress, SubnetId, TaskId, Vni};
+    use berth_types::{GroupSetId, MacAddress, SubnetId, TaskId, Vni, VpcId};
     use expect_test::expect;
 
     fn record() -> TaskRecord {
@@ -255,6 +267,7 @@ mod tests {
         let id = TaskId::from_bits(7);
         let eni = EniIntent {
             vni: Vni(1),
+            vpc: Some(VpcId::from_bits(7)),
             subnet: SubnetId::from_bits(1),
             subnet_cidr: "10.0.0.0/24".parse().unwrap(),
             vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
@@ -286,7 +299,7 @@ mod tests {
               "CreatedAt": "1970-01-01T00:00:01.000Z",
               "DesiredStatus": "RUNNING",
               "DockerId": "ecs-web-3-app-00",
-              "DockerName": "ecs-web-3-app-00",
+              "DockerName": "app",
               "Image": "nginx",
               "ImageID": "",
               "KnownStatus": "RUNNING",
@@ -333,6 +346,10 @@ mod tests {
         assert_eq!(document["KnownStatus"], "RUNNING");
         assert_eq!(document["LaunchType"], "FARGATE");
         assert_eq!(super::task(&record(), Version::V3)["LaunchType"], Value::Null);
+        assert_eq!(document["VPCID"], Value::Null);
+        let mut ec2 = record();
+        ec2.intent.launch_type = LaunchType::Ec2;
+        assert_eq!(task(&ec2, Version::V4)["VPCID"], "vpc-00000000000000007");
     }
 
     #[test]

@@ -1,13 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The task metadata endpoint: http://169.254.170.2 for every task of this host, versions 2, 3 and 4. Each task sees
-//! itself and nobody else.
+//! only itself.
 //!
-//! Not here: what the documents say (`metadata`, `stats`), how often one may ask (`rate_limit`), what the host itself may
-//! ask (`introspection`).
+//! A task is known by its address: the program at each port of the host's bridges lets in frames from the leased address
+//! only (`berth_fabric::ports`). Containers on the host's own network have no port; there the id in the path decides.
+//!
+//! Not here: what the documents say (`metadata`, `stats`), how often one may ask (`rate_limit`), how many connections one
+//! may hold (`connections`), what the host itself may ask (`introspection`).
 
+mod connections;
 pub(crate) mod introspection;
 mod metadata;
 mod rate_limit;
-mod stats;
+pub(crate) mod stats;
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -27,25 +32,44 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::Fault;
-use crate::engine::Host;
+use crate::engine::NodeHost;
 use crate::engine::record::TaskRecord;
-use crate::network::{METADATA_ADDRESS, Network};
+use crate::network::{METADATA_ADDRESS, NodeNetwork};
+use connections::Slot;
+use metadata::Version;
 use rate_limit::Limits;
 
 /// Where tasks ask.
 const PORT: u16 = 80;
 /// Where the socket listens, one of the ports that are reserved for the agent: port 80 of all addresses stays free for
-/// a container of network mode host.
+/// a container of network mode host. Connections are led to the socket wherever it listens: one that finds the port
+/// taken listens elsewhere.
 const OWN_PORT: u16 = 51679;
 /// Time a client may take to send its request.
 const READ_LIMIT: Duration = Duration::from_secs(5);
-/// Connections served at the same time.
-const CONNECTIONS_MAX: usize = 512;
+/// Pause before a node that could not listen tries again.
+const LISTEN_PAUSE: Duration = Duration::from_secs(10);
 
-/// Listens for tasks, also before the bridge has the endpoint's address.
-pub(crate) async fn listen(network: &Network) -> Result<TcpListener, Fault> {
+/// Listens for tasks, also before the bridge has the endpoint's address. `None` if that fails, which is reported: a node
+/// runs its tasks without metadata until `serve` succeeds.
+pub(crate) async fn listen(network: &NodeNetwork) -> Option<TcpListener> {
+    let cure = "tasks get no metadata; it is tried again";
+    try_listen(network)
+        .await
+        .inspect_err(|fault| tracing::error!(%fault, cure, "the metadata endpoint is not served"))
+        .ok()
+}
+
+async fn try_listen(network: &NodeNetwork) -> Result<TcpListener, Fault> {
     let (own, public) = (SocketAddrV4::new(METADATA_ADDRESS, OWN_PORT), SocketAddrV4::new(METADATA_ADDRESS, PORT));
-    let listener = open(own).map_err(Fault::system(format!("listen on {own} for task metadata")))?;
+    let opened = match open(own) {
+        Err(cause) if cause.kind() == std::io::ErrorKind::AddrInUse => {
+            tracing::warn!("another process listens on {own}; the metadata endpoint listens on a free port instead");
+            open(SocketAddrV4::new(METADATA_ADDRESS, 0))
+        }
+        opened => opened,
+    };
+    let listener = opened.map_err(Fault::system(format!("listen on {own} for task metadata")))?;
     network.lead(public, &listener).await?;
     Ok(listener)
 }
@@ -62,51 +86,56 @@ fn open(address: SocketAddrV4) -> std::io::Result<TcpListener> {
     TcpListener::from_std(std::net::TcpListener::from(socket))
 }
 
-/// Serves until shutdown.
-pub(crate) async fn serve(host: Arc<Host>, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Fault> {
-    let limits = Arc::new(Limits::default());
-    let places = Arc::new(tokio::sync::Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+/// Serves until shutdown; listens first, if that failed before.
+pub(crate) async fn serve(
+    host: Arc<NodeHost>,
+    mut listener: Option<TcpListener>,
+    shutdown: CancellationToken,
+) -> Result<(), Fault> {
+    while listener.is_none() {
+        tokio::select! {
+            () = tokio::time::sleep(LISTEN_PAUSE) => listener = listen(&host.network).await,
             () = shutdown.cancelled() => return Ok(()),
-        };
-        let (stream, client) = match accepted {
-            Ok(accepted) => accepted,
-            Err(cause) => {
-                tracing::warn!(%cause, "metadata endpoint");
-                continue;
-            }
-        };
-        // More than the limit: the connection is closed, the others are served.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let (host, limits) = (host.clone(), limits.clone());
-        tokio::spawn(async move {
-            serve_one(host, limits, stream, client).await;
-            drop(place);
-        });
+        }
     }
+    let Some(listener) = listener else { return Ok(()) };
+    let limits = Arc::new(Limits::default());
+    let serve = |stream, client: SocketAddr, slot| {
+        let (host, limits) = (host.clone(), limits.clone());
+        let respond = move |request: &Request<hyper::body::Incoming>| match limits
+            .admit(client.ip(), std::time::Instant::now())
+        {
+            true => answer(&host, client.ip(), request.method(), request.uri().path()),
+            false => too_many(),
+        };
+        serve_one(stream, slot, respond)
+    };
+    connections::accept_each(&listener, "metadata endpoint", &shutdown, serve).await;
+    Ok(())
 }
 
-async fn serve_one(host: Arc<Host>, limits: Arc<Limits>, stream: TcpStream, client: SocketAddr) {
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let (host, limits) = (host.clone(), limits.clone());
-        async move {
-            let response = match limits.admit(client.ip(), std::time::Instant::now()) {
-                true => answer(&host, client.ip(), request.method(), request.uri().path()),
-                false => too_many(),
-            };
-            Ok::<_, Infallible>(response)
-        }
+/// Serves one connection until it ends or has to give way.
+async fn serve_one(
+    stream: TcpStream,
+    slot: Slot,
+    respond: impl Fn(&Request<hyper::body::Incoming>) -> Response<Full<Bytes>>,
+) {
+    let service = service_fn(|request: Request<hyper::body::Incoming>| {
+        slot.used();
+        let response = respond(&request);
+        async move { Ok::<_, Infallible>(response) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     let server = server.timer(TokioTimer::new()).header_read_timeout(READ_LIMIT);
-    if let Err(cause) = server.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%client, %cause, "metadata connection");
+    tokio::select! {
+        served = server.serve_connection(TokioIo::new(stream), service) => if let Err(cause) = served {
+            tracing::debug!(%cause, "connection of an endpoint");
+        },
+        () = slot.given_way() => {}
     }
 }
 
-fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn answer(host: &NodeHost, client: IpAddr, method: &Method, path: &str) -> Response<Full<Bytes>> {
     if method != Method::GET {
         return reply(StatusCode::METHOD_NOT_ALLOWED, &json!("method not allowed"));
     }
@@ -129,7 +158,13 @@ fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<
     };
     let document = match (version, rest) {
         (_, "") => metadata::container(&task, id, version),
-        (_, "task" | "taskWithTags") => Some(metadata::task(&task, version)),
+        (_, "task" | "taskWithTags") => {
+            let mut document = metadata::task(&task, version);
+            if let (Version::V4, Some(metrics)) = (version, stats::ephemeral_storage(host, &task)) {
+                document["EphemeralStorageMetrics"] = metrics;
+            }
+            Some(document)
+        }
         (_, "stats") => stats::container(host, &task, id),
         (_, "task/stats") => Some(stats::task(host, &task)),
         _ => return reply(StatusCode::NOT_FOUND, &json!("404 page not found")),
@@ -140,10 +175,12 @@ fn answer(host: &Host, client: IpAddr, method: &Method, path: &str) -> Response<
     }
 }
 
-/// Version 2: the task is known by its address alone, its containers by their ids.
-fn by_address(host: &Host, client: IpAddr, path: &str) -> Response<Full<Bytes>> {
+/// Version 2: the task is known by its address alone, its containers by their ids. Tasks of network mode host share an
+/// address and get nothing, as on AWS.
+fn by_address(host: &NodeHost, client: IpAddr, path: &str) -> Response<Full<Bytes>> {
     let (what, id) = path.split_once('/').unwrap_or((path, ""));
-    let Some(task) = host.directory.all().into_iter().find(|task| is_of(task, client)) else {
+    let is_known = |task: &TaskRecord| task.intent.network_mode != NetworkMode::Host && is_of(task, client);
+    let Some(task) = host.directory.all().into_iter().find(|task| is_known(task)) else {
         let text = format!("unable to get task arn from request: unable to associate '{client}' with task");
         return reply(StatusCode::NOT_FOUND, &json!(text));
     };
@@ -173,13 +210,6 @@ fn is_of(task: &TaskRecord, client: IpAddr) -> bool {
         NetworkMode::Host => is_one(Some(METADATA_ADDRESS)),
         NetworkMode::None => false,
     }
-}
-
-/// Version of a document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    V3,
-    V4,
 }
 
 fn parts(path: &str) -> Option<(Version, &str, &str)> {

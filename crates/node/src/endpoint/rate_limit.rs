@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How often a task may ask: 40 requests a second, 60 at once.
 
 use std::collections::HashMap;

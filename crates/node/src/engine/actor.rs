@@ -1,9 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One actor per task: it alone changes the task's record. Others send it events through a bounded channel.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_types::container::HealthCheck;
 use berth_types::intent::{Desired, EniIntent, TaskIntent};
 use berth_types::report::{EniState, StopCause, TaskStage};
 use berth_types::{TaskId, TimestampMs};
@@ -11,79 +13,26 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::health::{self, Probe};
-use super::launch::{Launch, LaunchFault};
+use super::event::{EVENTS_MAX, Event, LaunchProgress, Outcome};
+use super::health::Probe;
+use super::host::NodeHost;
+use super::launch::{LaunchFault, TaskLaunch, Without};
 use super::plan::{self, Next, Seen, Work};
+use super::reason::{RuntimeStep, StartReason};
 use super::record::{ContainerRecord, TaskRecord};
-use super::{Host, restart, stop};
-use crate::container::cgroups;
+use super::routes::Routes;
+use super::{probe, restart, stop};
+use crate::backoff::Backoff;
 use crate::containerd::{Exit, TaskState};
-use crate::images::Image;
-use crate::modes::Place;
-use crate::namespaces::HeldNamespace;
 use crate::{Fault, Step, clock, journal};
 
-/// Events a task may have waiting.
-pub(super) const EVENTS_MAX: usize = 64;
-/// Half the pause before a work that failed is tried again.
-const RETRY_PAUSE: Duration = Duration::from_millis(125);
-/// Longest pause between tries of a work that failed.
-const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// What happens to a task.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The server wants this; the interface is absent while it is not to be plugged.
-    Wanted(Box<TaskIntent>, Option<Box<EniIntent>>),
-    /// The server does not list the task any more; the flag tells whether it still wants the interface.
-    Unlisted {
-        /// The interface is still to be plugged.
-        is_eni_wanted: bool,
-    },
-    /// A container's program ended.
-    Exited(String, Exit),
-    /// containerd came back: what happened meanwhile must be looked up.
-    LookAgain,
-    /// News of the launch.
-    Progress(Progress),
-    /// A health check was run.
-    Health(usize, Probe),
-    /// The given restart of a container is over.
-    Restarted(usize, u32, Result<restart::Outcome, String>),
-}
-
-/// What a launch has reached.
-#[derive(Debug)]
-pub(crate) enum Progress {
-    /// The first pull began.
-    PullStarted(TimestampMs),
-    /// The last pull ended.
-    PullStopped(TimestampMs),
-    /// This container has its image.
-    ImageReady(usize, Arc<Image>),
-    /// The task has this namespace now.
-    Namespace(HeldNamespace),
-    /// The interface is usable.
-    Attached,
-    /// Its containers have these places, in order; there is no interface.
-    Placed(Vec<Place>),
-    /// The interface could not be plugged.
-    NotAttached(String),
-    /// This container is not there any more; it is made under this id in containerd.
-    Renamed(usize, String),
-    /// containerd is about to be asked to make this container.
-    Creating(usize),
-    /// This container exists.
-    Created(usize),
-    /// containerd is about to be asked to start this container's program.
-    Starting(usize),
-    /// This container's program runs.
-    Started(usize, u32),
-}
+/// Pauses between tries of work that failed.
+const TRY_AGAIN: Backoff = Backoff { first: Duration::from_millis(250), max: Duration::from_secs(30) };
 
 /// A task's actor.
 pub(super) struct Actor {
-    host: Arc<Host>,
+    host: Arc<NodeHost>,
+    routes: Arc<Routes>,
     record: TaskRecord,
     events: mpsc::Receiver<Event>,
     own: mpsc::Sender<Event>,
@@ -106,15 +55,21 @@ enum WorkFault {
 }
 
 impl Actor {
-    pub fn new(host: Arc<Host>, mut record: TaskRecord, is_resumed: bool) -> (Self, mpsc::Sender<Event>) {
+    pub fn new(
+        host: Arc<NodeHost>,
+        routes: Arc<Routes>,
+        mut record: TaskRecord,
+        is_resumed: bool,
+    ) -> (Self, mpsc::Sender<Event>) {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         // The journal knows the names of all containers, but not how far a killed launch came.
-        record.containers.iter_mut().for_each(|container| container.is_created |= is_resumed);
+        record.containers.iter_mut().for_each(|container| container.may_exist |= is_resumed);
         if is_resumed && record.stage >= TaskStage::Pending && !record.released {
             tell_eni(&host, &record, EniState::Attached);
         }
         let actor = Self {
             host,
+            routes,
             events,
             own: sender.clone(),
             work: None,
@@ -133,15 +88,15 @@ impl Actor {
         (actor, sender)
     }
 
-    /// Lives until the task is over, released and forgotten by the server.
+    /// Runs until the task has stopped, is released, and the server has forgotten it.
     pub async fn run(mut self) {
         self.register();
         if self.is_resumed {
             self.look_again().await;
             self.take_up();
         } else if let Err(fault) = self.write().await {
-            // Without a record nothing may be begun; the task is told as failed.
-            self.fail(format!("ResourceInitializationError: {fault}"));
+            // Nothing may be begun without a record in the journal; the task is reported as failed.
+            self.fail(&StartReason::Resources(fault));
         }
         self.host.config.pass(Step::TaskNoted);
         self.publish();
@@ -234,7 +189,7 @@ impl Actor {
             self.checks.remove(&index);
             if self.is_listed && self.record.note_restart(runtime_id, exit) {
                 tracing::info!(task = %self.record.id, container = runtime_id, code = exit.code, "container restarts");
-                // Noted before: a node that is killed now starts it again.
+                // Written first: the node after a crash starts it again.
                 self.write_or_warn().await;
                 self.restart(index);
                 return;
@@ -243,7 +198,7 @@ impl Actor {
         self.end(runtime_id, exit);
     }
 
-    /// A program is over for good.
+    /// A program has ended and is not started again.
     fn end(&mut self, runtime_id: &str, exit: Exit) {
         const KILLED: i32 = 137;
         let is_asked = self.record.stage >= TaskStage::Stopping;
@@ -259,25 +214,26 @@ impl Actor {
         let container = &self.record.containers[index];
         let (count, Some(before)) = (container.restart_count, container.restarting) else { return };
         tokio::spawn(async move {
-            let result = restart::restart(&host, &record, index, before).await.map_err(|fault| fault.to_string());
+            let result = restart::restart(&host, &record, index, before).await;
             events.send(Event::Restarted(index, count, result)).await.ok();
         });
     }
 
-    async fn note_restarted(&mut self, index: usize, count: u32, result: Result<restart::Outcome, String>) {
+    async fn note_restarted(&mut self, index: usize, count: u32, result: Result<Outcome, Fault>) {
         let Some(container) = self.record.containers.get_mut(index).filter(|one| one.restart_count == count) else {
             return;
         };
         let Some(before) = container.restarting else { return };
         let runtime_id = container.runtime_id.clone();
-        // Nobody noted when it was started: it was after the end before.
+        // The time of its start is unknown; it was after the previous exit.
         let since = TimestampMs(before.at.0 + 1);
         let (started_at, pid, exit) = match result {
-            Ok(restart::Outcome::Started(pid)) => (clock::now(), Some(pid), None),
-            Ok(restart::Outcome::Found(pid)) => (since, Some(pid), None),
-            Ok(restart::Outcome::Ended(exit)) => (since, None, Some(exit)),
-            Err(why) => {
-                container.reason = Some(format!("CannotStartContainerError: {why}"));
+            Ok(Outcome::Started(pid)) => (clock::now(), Some(pid), None),
+            Ok(Outcome::Found(pid)) => (since, Some(pid), None),
+            Ok(Outcome::Ended(exit)) => (since, None, Some(exit)),
+            Err(cause) => {
+                let reason = StartReason::Runtime { step: RuntimeStep::Start, cause };
+                container.reason = Some(reason.to_string());
                 return self.end(&runtime_id, before);
             }
         };
@@ -285,7 +241,7 @@ impl Actor {
         self.write_or_warn().await;
         match exit {
             None => self.check(index),
-            // The end of a program that is started again is noted here and now, so this does not go round.
+            // A restarted program that has already ended; its exit is newer than the noted one, so this recursion ends.
             Some(exit) => Box::pin(self.note_exit(&runtime_id, exit)).await,
         }
     }
@@ -312,13 +268,19 @@ impl Actor {
         let Some(check) = self.record.wanted(&container.name).and_then(|wanted| wanted.health_check.clone()) else {
             return;
         };
+        let launch_type = self.record.intent.launch_type;
+        let Some(command) = probe::command(&check, launch_type, container.shell.as_deref()) else {
+            let (task, name, kind) = (&self.record.id, &container.name, check.command.first());
+            return tracing::warn!(%task, container = name, ?kind, "unknown kind of health check, which never runs");
+        };
         let cancel = CancellationToken::new();
         let name = (index, container.runtime_id.clone());
-        tokio::spawn(health::watch(self.host.clone(), name, check, self.own.clone(), cancel.clone()));
+        let check = HealthCheck { command, ..check };
+        tokio::spawn(probe::watch(self.host.clone(), name, check, self.own.clone(), cancel.clone()));
         self.checks.insert(index, cancel.drop_guard());
     }
 
-    /// Goes on with what an earlier node did for running containers.
+    /// Continues the restarts and health checks of an earlier node.
     fn take_up(&mut self) {
         for index in 0..self.record.containers.len() {
             let container = &self.record.containers[index];
@@ -330,58 +292,58 @@ impl Actor {
         }
     }
 
-    async fn note_progress(&mut self, progress: Progress) {
+    async fn note_progress(&mut self, progress: LaunchProgress) {
         match progress {
-            Progress::PullStarted(at) => self.record.pull_started_at = self.record.pull_started_at.or(Some(at)),
-            Progress::PullStopped(at) => self.record.pull_stopped_at = Some(at),
-            Progress::ImageReady(index, image) => {
+            LaunchProgress::PullStarted(at) => self.record.pull_started_at = self.record.pull_started_at.or(Some(at)),
+            LaunchProgress::PullStopped(at) => self.record.pull_stopped_at = Some(at),
+            LaunchProgress::ImageReady(index, image) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
-                    container.image_digest = Some(image.digest.clone());
-                    container.image_id = Some(image.config_digest.clone());
-                    let signal = image.config.stop_signal.as_deref().and_then(super::record::signal_number);
-                    container.stop_signal = signal.unwrap_or(container.stop_signal);
+                    container.take_image(&image);
                 }
             }
-            Progress::Namespace(held) => {
-                self.host.route(&held.pause_id, &self.own);
+            LaunchProgress::Namespace(held) => {
+                self.routes.add(&held.pause_id, &self.own);
                 self.record.namespace = Some(held);
                 self.write_or_warn().await;
             }
-            Progress::Attached => {
+            LaunchProgress::Attached => {
                 self.reach(TaskStage::Pending);
                 tell_eni(&self.host, &self.record, EniState::Attached);
             }
-            Progress::Placed(places) => {
+            LaunchProgress::Placed(places) => {
                 for (container, place) in self.record.containers.iter_mut().zip(places) {
                     container.address = place.address;
                     container.bindings = place.bindings;
                 }
                 self.reach(TaskStage::Pending);
             }
-            Progress::NotAttached(why) => tell_eni(&self.host, &self.record, EniState::Failed(why)),
-            Progress::Renamed(index, runtime_id) => {
-                self.host.route(&runtime_id, &self.own);
+            LaunchProgress::NotAttached(fault) => {
+                tell_eni(&self.host, &self.record, EniState::Failed(fault.to_string()));
+            }
+            LaunchProgress::Renamed(index, runtime_id) => {
+                self.routes.add(&runtime_id, &self.own);
                 if let Some(old) = self.record.rename(index, runtime_id) {
-                    self.host.unroute(&old);
+                    self.routes.remove(&old);
                 }
                 self.write_or_warn().await;
             }
-            Progress::Creating(index) => {
+            LaunchProgress::Creating(index) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
-                    container.is_created = true;
+                    container.may_exist = true;
                 }
             }
-            Progress::Created(index) => {
+            LaunchProgress::Created(index) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.created_at = Some(clock::now());
                 }
             }
-            Progress::Starting(index) => {
+            LaunchProgress::GivenUp(failure) => self.record.give_up(&failure, clock::now()),
+            LaunchProgress::Starting(index) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.may_have_begun = true;
                 }
             }
-            Progress::Started(index, pid) => {
+            LaunchProgress::Started(index, pid) => {
                 if let Some(container) = self.record.containers.get_mut(index) {
                     container.started_at.get_or_insert_with(clock::now);
                     container.pid = Some(pid);
@@ -398,9 +360,10 @@ impl Actor {
         let handle = match work {
             Work::Launch => {
                 self.cancel = CancellationToken::new();
-                let launch = Launch {
+                let launch = TaskLaunch {
                     host,
                     record: self.record.clone(),
+                    without: Without::of(&self.record),
                     eni: self.eni.subscribe(),
                     states: self.states.subscribe(),
                     progress: self.own.clone(),
@@ -408,7 +371,7 @@ impl Actor {
                     is_resumed: self.is_resumed,
                     interruptions: self.failures,
                 };
-                let pause = pause_after(self.failures);
+                let pause = TRY_AGAIN.after(self.failures);
                 tokio::spawn(async move {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -423,15 +386,15 @@ impl Actor {
                 self.publish();
                 self.write_or_warn().await;
                 self.host.config.pass(Step::StopNoted);
-                let (record, states, pause) =
-                    (self.record.clone(), self.states.subscribe(), pause_after(self.failures));
+                let (record, pause) = (self.record.clone(), TRY_AGAIN.after(self.failures));
+                let (states, own) = (self.states.subscribe(), self.own.clone());
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
-                    stop::stop(&host, &record, states).await.map_err(WorkFault::Other)
+                    stop::stop(&host, &record, &states, &own).await.map_err(WorkFault::Other)
                 })
             }
             Work::Release => {
-                let (record, pause) = (self.record.clone(), pause_after(self.failures));
+                let (record, pause) = (self.record.clone(), TRY_AGAIN.after(self.failures));
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
                     stop::release(&host, &record).await.map_err(WorkFault::Other)
@@ -443,7 +406,7 @@ impl Actor {
 
     async fn after(&mut self, work: Work, result: Result<(), WorkFault>) {
         self.work = None;
-        // News the work sent last comes before its result.
+        // Events that the work sent last come before its result.
         while let Ok(event) = self.events.try_recv() {
             self.note(event).await;
         }
@@ -455,20 +418,19 @@ impl Actor {
             (Work::Launch, Err(WorkFault::Launch(LaunchFault::Cancelled))) => {}
             (Work::Launch, Err(WorkFault::Launch(LaunchFault::Interrupted(fault)))) => {
                 self.failures += 1;
-                // What the interrupted launch has made must be looked for.
+                // The interrupted launch may have made containers, which must be looked for.
                 self.is_resumed = true;
                 tracing::warn!(task = %self.record.id, %fault, "the launch is tried again");
             }
-            (Work::Launch, Err(WorkFault::Launch(LaunchFault::Failed { reason, container }))) => {
-                tracing::warn!(task = %self.record.id, reason, "task failed to start");
-                if let Some(container) = container.and_then(|index| self.record.containers.get_mut(index)) {
-                    container.reason = Some(reason.clone());
-                }
-                self.fail(reason);
+            (Work::Launch, Err(WorkFault::Launch(LaunchFault::Failed { reason }))) => self.fail(&reason),
+            (Work::Launch, Err(WorkFault::Launch(LaunchFault::Container(failure)))) => {
+                self.record.give_up(&failure, clock::now());
+                self.fail(&failure.reason);
             }
             (Work::Stop, Ok(())) => {
                 self.failures = 0;
                 self.reach(TaskStage::Stopped);
+                self.host.task_ended.notify_one();
             }
             (Work::Release, Ok(())) => {
                 self.failures = 0;
@@ -494,7 +456,9 @@ impl Actor {
         }
     }
 
-    fn fail(&mut self, reason: String) {
+    fn fail(&mut self, reason: &StartReason) {
+        let reason = reason.to_string();
+        tracing::warn!(task = %self.record.id, reason, "task failed to start");
         if self.record.stop.is_none() {
             self.record.stop = Some(StopCause::FailedToStart { reason });
         }
@@ -518,10 +482,9 @@ impl Actor {
                 Ok(TaskState::Exited(exit)) => exit,
                 Ok(TaskState::Absent) => {
                     if let Some(container) = self.record.by_runtime_id(&runtime_id) {
-                        let reason = "ContainerVanishedError: the container is not known to the runtime any more";
-                        container.reason = Some(reason.to_owned());
+                        container.reason = Some(StartReason::Vanished.to_string());
                     }
-                    // 255 is what containerd itself gives for a process whose end nobody saw.
+                    // containerd itself reports 255 for a process whose exit it did not see.
                     Exit { code: 255, at: clock::now() }
                 }
                 Ok(TaskState::Created | TaskState::Running(_)) => continue,
@@ -536,10 +499,10 @@ impl Actor {
 
     fn register(&self) {
         for container in &self.record.containers {
-            self.host.route(&container.runtime_id, &self.own);
+            self.routes.add(&container.runtime_id, &self.own);
         }
         if let Some(held) = &self.record.namespace {
-            self.host.route(&held.pause_id, &self.own);
+            self.routes.add(&held.pause_id, &self.own);
         }
     }
 
@@ -562,7 +525,7 @@ impl Actor {
 
     async fn forget(&self) {
         for container in &self.record.containers {
-            self.host.unroute(&container.runtime_id);
+            self.routes.remove(&container.runtime_id);
         }
         self.host.directory.remove(&self.record.id);
         self.host.reports.forget_task(&self.record.id);
@@ -570,10 +533,10 @@ impl Actor {
             self.host.reports.forget_eni(eni);
         }
         if let Err(fault) = self.host.journal.remove(journal::TASKS, self.record.id.as_str()).await {
-            tracing::error!(task = %self.record.id, %fault, "the journal keeps a task that is over");
+            tracing::error!(task = %self.record.id, %fault, "could not remove a forgotten task from the journal");
         }
         self.host.config.pass(Step::TaskForgotten);
-        tracing::info!(task = %self.record.id, "task is over");
+        tracing::info!(task = %self.record.id, "task is forgotten");
     }
 
     /// Its id.
@@ -582,16 +545,8 @@ impl Actor {
     }
 }
 
-/// Pause before what failed so often is tried again; none before the first try.
-pub(super) fn pause_after(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => (RETRY_PAUSE * (1 << n.min(10))).min(RETRY_PAUSE_MAX),
-    }
-}
-
-/// Says how the interface of a task is, if it is to have one.
-fn tell_eni(host: &Host, record: &TaskRecord, state: EniState) {
+/// Reports the state of a task's interface, if the task has one.
+fn tell_eni(host: &NodeHost, record: &TaskRecord, state: EniState) {
     if let Some(eni) = &record.intent.eni {
         host.reports.eni(eni, state);
     }
@@ -606,10 +561,4 @@ async fn finished(work: &mut Option<(Work, JoinHandle<Result<(), WorkFault>>)>) 
         }
         None => std::future::pending().await,
     }
-}
-
-/// The memory the record of cgroups needs before a task's containers are made.
-pub(super) fn make_cgroup(host: &Host, record: &TaskRecord) -> Result<(), Fault> {
-    let cgroup = cgroups::task_cgroup(&host.config.instance, record.id.as_str());
-    host.cgroups.make(&cgroup, cgroups::limits(&record.intent))
 }

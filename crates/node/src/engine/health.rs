@@ -1,31 +1,18 @@
-//! Health checks: a command run in the container at an interval; enough failures in a row make it unhealthy.
-
-use std::sync::Arc;
-use std::time::Duration;
+// SPDX-License-Identifier: Apache-2.0
+//! What the runs of a health check say of a container: enough failures in a row make it unhealthy. Pure; `probe` runs
+//! the checks.
 
 use berth_types::TimestampMs;
 use berth_types::container::HealthCheck;
 use berth_types::report::HealthStatus;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::Host;
-use super::actor::Event;
-use crate::clock;
-
-/// Longest output that is kept, as Docker does.
-const OUTPUT_BYTES_MAX: usize = 4096;
-
-/// Exit code of a check that could not be run, or took too long.
-const NO_EXIT_CODE: i32 = -1;
-
-/// What is known of a container's health.
+/// The health of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
     /// As AWS shows it.
     pub status: HealthStatus,
-    /// Since when it is so.
+    /// The time of the last change of the status.
     pub since: TimestampMs,
     /// Failed runs in a row.
     pub failures: u32,
@@ -40,7 +27,7 @@ pub(crate) struct Health {
 pub(crate) struct Probe {
     /// Exit code; 0 is healthy.
     pub exit_code: i32,
-    /// What the command wrote.
+    /// Output of the command.
     pub output: String,
     /// When it ended.
     pub at: TimestampMs,
@@ -70,60 +57,6 @@ impl Health {
         let since = if status == self.status { self.since } else { probe.at };
         Self { status, since, failures, exit_code: Some(probe.exit_code), output: probe.output.clone() }
     }
-}
-
-/// The command line of a check.
-fn command(check: &HealthCheck) -> Vec<String> {
-    match check.command.split_first() {
-        Some((kind, line)) if kind == "CMD-SHELL" => {
-            ["/bin/sh", "-c"].map(str::to_owned).into_iter().chain(line.iter().cloned()).collect()
-        }
-        Some((_, words)) => words.to_vec(),
-        None => Vec::new(),
-    }
-}
-
-/// Runs a check again and again, until it is cancelled.
-pub(super) async fn watch(
-    host: Arc<Host>,
-    container: (usize, String),
-    check: HealthCheck,
-    events: mpsc::Sender<Event>,
-    cancel: CancellationToken,
-) {
-    let (index, runtime_id) = container;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(check.interval_s.into())) => {}
-            () = cancel.cancelled() => return,
-        }
-        let probe = tokio::select! {
-            probe = run(&host, &runtime_id, &check) => probe,
-            () = cancel.cancelled() => return,
-        };
-        if events.send(Event::Health(index, probe)).await.is_err() {
-            return;
-        }
-    }
-}
-
-async fn run(host: &Host, runtime_id: &str, check: &HealthCheck) -> Probe {
-    let limit = Duration::from_secs(check.timeout_s.into());
-    let dir = host.config.node_dir().join("health");
-    let file = dir.join(runtime_id);
-    if let Err(cause) = tokio::fs::create_dir_all(&dir).await {
-        tracing::warn!(dir = %dir.display(), %cause, "no place for the output of health checks");
-    }
-    let ran = host.containerd.exec(runtime_id, command(check), &file, limit).await;
-    let output = tokio::fs::read(&file).await.unwrap_or_default();
-    tokio::fs::remove_file(&file).await.ok();
-    let output = String::from_utf8_lossy(&output[..output.len().min(OUTPUT_BYTES_MAX)]).into_owned();
-    let (exit_code, output) = match ran {
-        Ok(Some(code)) => (code, output),
-        Ok(None) => (NO_EXIT_CODE, format!("Health check exceeded timeout ({}s)", limit.as_secs())),
-        Err(fault) => (NO_EXIT_CODE, fault.to_string()),
-    };
-    Probe { exit_code, output, at: clock::now() }
 }
 
 #[cfg(test)]
@@ -159,12 +92,5 @@ mod tests {
     fn failures_while_starting_do_not_count() {
         expect!["UNKNOWN@0 UNKNOWN@0 UNHEALTHY@3"].assert_eq(&life(&check(1, Some(3)), &[1, 1, 1]));
         expect!["HEALTHY@1 UNHEALTHY@2"].assert_eq(&life(&check(1, Some(60)), &[0, 1]));
-    }
-
-    #[test]
-    fn the_shell_is_used_when_it_is_named() {
-        assert_eq!(command(&check(1, None)), ["/bin/sh", "-c", "true"]);
-        let plain = HealthCheck { command: vec!["CMD".to_owned(), "curl".to_owned()], ..check(1, None) };
-        assert_eq!(command(&plain), ["curl"]);
     }
 }

@@ -1,38 +1,43 @@
-//! The order of a task's containers: what each one waits for before it starts, and whom it outlives. Pure.
+// SPDX-License-Identifier: Apache-2.0
+//! The order of a task's containers: which containers each one waits for before it starts, and which it outlives. Pure.
 
 use berth_types::TimestampMs;
-use berth_types::container::{Condition, Dependency, RestartPolicy};
+use berth_types::container::{Condition, Dependency};
 use berth_types::intent::TaskIntent;
 use berth_types::report::HealthStatus;
 
+use super::reason::Unmet;
 use super::record::ContainerRecord;
-use crate::containerd::Exit;
 
-/// How far a dependency is.
+/// Whether a dependency is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Met {
-    /// As far as it must be.
+    /// It is met.
     Yes,
-    /// It may get there.
+    /// It may still be met.
     NotYet,
-    /// It cannot get there any more.
-    Never,
+    /// It cannot be met any more.
+    Never(Unmet),
 }
 
 /// Whether a container is as far as another one needs it.
 pub(super) fn met(condition: Condition, container: &ContainerRecord) -> Met {
+    // Whatever the condition: it is one of a container that was started.
+    if container.given_up.is_some() {
+        return Met::Never(Unmet::WillNotStart);
+    }
     let is_healthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy);
     match (condition, container.exit) {
         (Condition::Start, Some(_)) | (Condition::Complete, Some(_)) => Met::Yes,
         (Condition::Success, Some(exit)) if exit.code == 0 => Met::Yes,
-        (Condition::Success | Condition::Healthy, Some(_)) => Met::Never,
+        (Condition::Success | Condition::Healthy, Some(_)) => Met::Never(Unmet::DidNotSucceed),
         (Condition::Start, None) if container.started_at.is_some() => Met::Yes,
         (Condition::Healthy, None) if is_healthy => Met::Yes,
         (Condition::Start | Condition::Complete | Condition::Success | Condition::Healthy, None) => Met::NotYet,
     }
 }
 
-/// Milliseconds a container still has to get there; `None` is without end. Its time begins with its start.
+/// Milliseconds left for a container to meet the condition; `None` without a limit. The time begins with its start.
 pub(super) fn time_left(
     dependency: &Dependency,
     limit_s: Option<u32>,
@@ -51,20 +56,14 @@ pub(super) fn dependents<'a>(task: &'a TaskIntent, name: &'a str) -> impl Iterat
     task.containers.iter().filter(move |one| one.depends_on.iter().any(waits)).map(|one| one.name.as_str())
 }
 
-/// Whether a container whose program ended is started again.
-pub(super) fn restarts(policy: Option<&RestartPolicy>, exit: Exit, started_at: Option<TimestampMs>) -> bool {
-    let Some(policy) = policy.filter(|policy| policy.enabled) else { return false };
-    let is_ignored = policy.ignored_exit_codes.iter().flatten().any(|code| *code == exit.code);
-    let ran_ms = exit.at.0 - started_at.unwrap_or(exit.at).0;
-    !is_ignored && ran_ms >= i64::from(policy.attempt_period_s) * 1000
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::failure::GivenUp;
     use super::super::health::Health;
     use super::super::record::TaskRecord;
     use super::*;
+    use crate::containerd::Exit;
     use berth_types::TaskId;
     use berth_types::intent::ContainerIntent;
 
@@ -75,6 +74,11 @@ mod tests {
         container.exit = code.map(|code| Exit { code, at: TimestampMs(2) });
         container.health = health.map(|status| Health { status, ..Health::unknown(TimestampMs(0)) });
         container
+    }
+
+    fn given_up() -> ContainerRecord {
+        let given_up = Some(GivenUp { at: TimestampMs(1), exit_code: Some(143) });
+        ContainerRecord { given_up, ..container(false, None, Some(HealthStatus::Unknown)) }
     }
 
     #[test]
@@ -88,11 +92,15 @@ mod tests {
             (Complete, container(true, Some(1), None), Met::Yes),
             (Success, container(true, None, None), Met::NotYet),
             (Success, container(true, Some(0), None), Met::Yes),
-            (Success, container(true, Some(1), None), Met::Never),
+            (Success, container(true, Some(1), None), Met::Never(Unmet::DidNotSucceed)),
             (Healthy, container(true, None, Some(HealthStatus::Unknown)), Met::NotYet),
             (Healthy, container(true, None, Some(HealthStatus::Unhealthy)), Met::NotYet),
             (Healthy, container(true, None, Some(HealthStatus::Healthy)), Met::Yes),
-            (Healthy, container(true, Some(0), Some(HealthStatus::Healthy)), Met::Never),
+            (Healthy, container(true, Some(0), Some(HealthStatus::Healthy)), Met::Never(Unmet::DidNotSucceed)),
+            (Start, given_up(), Met::Never(Unmet::WillNotStart)),
+            (Complete, given_up(), Met::Never(Unmet::WillNotStart)),
+            (Success, given_up(), Met::Never(Unmet::WillNotStart)),
+            (Healthy, given_up(), Met::Never(Unmet::WillNotStart)),
         ];
         for (condition, container, expected) in cases {
             assert_eq!(met(condition, &container), expected, "{condition:?} {container:?}");
@@ -110,19 +118,6 @@ mod tests {
         assert_eq!(left(Condition::Healthy, Some(3), None), None);
         assert_eq!(left(Condition::Healthy, None, Some(0)), None);
         assert_eq!(left(Condition::Start, Some(3), Some(0)), None);
-    }
-
-    #[test]
-    fn a_container_is_started_again_unless_its_code_is_ignored_or_it_ran_too_short() {
-        let policy = RestartPolicy { enabled: true, ignored_exit_codes: Some(vec![0]), attempt_period_s: 60 };
-        let exit = |code, at| Exit { code, at: TimestampMs(at) };
-        let started = Some(TimestampMs(0));
-        assert!(restarts(Some(&policy), exit(1, 60_000), started));
-        assert!(!restarts(Some(&policy), exit(1, 59_999), started));
-        assert!(!restarts(Some(&policy), exit(0, 60_000), started));
-        assert!(!restarts(None, exit(1, 60_000), started));
-        let disabled = RestartPolicy { enabled: false, ..policy };
-        assert!(!restarts(Some(&disabled), exit(1, 60_000), started));
     }
 
     #[test]

@@ -1,15 +1,16 @@
-//! What a task's actor does next. Pure.
+// SPDX-License-Identifier: Apache-2.0
+//! The next step of a task's actor. Pure.
 
 use berth_types::report::TaskStage;
 
-/// What is known when something has changed.
+/// The state that decides the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// How far the task is.
+    /// The stage of the task.
     pub stage: TaskStage,
     /// The work under way.
     pub work: Option<Work>,
-    /// A container is being started again; nothing else begins before that is over.
+    /// A container is being started again; no other work begins before that has ended.
     pub is_restarting: bool,
     /// The server wants it stopped, forgot it, or the node must end it.
     pub must_stop: bool,
@@ -21,7 +22,7 @@ pub(super) struct Seen {
     pub is_released: bool,
 }
 
-/// Work that runs beside the actor.
+/// Work that runs concurrently with the actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// Towards RUNNING.

@@ -1,4 +1,5 @@
-//! What of the machine is ours and nobody's: `(found, claims, own) -> garbage`. Pure.
+// SPDX-License-Identifier: Apache-2.0
+//! Decides which objects of the machine are the instance's and have no owner: `(found, claims, own) -> garbage`. Pure.
 //!
 //! Two proofs are needed for each thing. It is ours: it carries the name of this instance as a label, an alias or a
 //! folder, and is named as we name such things; what is merely similar is left alone. And no record claims it.
@@ -8,14 +9,15 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use berth_fabric::cni::ipam::Lease;
+use berth_types::intent::Standalone;
 use berth_types::{EniId, TaskId};
 
-use crate::container::{cgroups, names};
+use crate::cgroups;
 use crate::containerd::{Labelled, NAMESPACE};
 use crate::modes::{self, LINK_PREFIX};
 use crate::network::BRIDGE_IF;
 
-/// What is on the machine, of kinds we make.
+/// Objects found on the machine, of the kinds that a node makes.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// In containerd.
@@ -51,7 +53,7 @@ pub(super) struct HostLink {
     pub bridge_alias: Option<String>,
 }
 
-/// What the journal says may have been made.
+/// Objects that may have been made according to the journal.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     pub tasks: BTreeSet<TaskId>,
@@ -67,7 +69,7 @@ pub(super) struct Claims {
     pub links: BTreeSet<String>,
 }
 
-/// What shows that something is of this instance.
+/// The marks of objects of this instance.
 #[derive(Debug)]
 pub(super) struct Own {
     pub instance: String,
@@ -119,7 +121,7 @@ impl Garbage {
             Self::Lease(_) => "labelled as this instance's, and nothing is being pulled",
             Self::Mount(_) | Self::TaskFolder(_) => "in this instance's folder, and of no task in the journal",
             Self::Cgroup(_) => "in this instance's cgroup, and of no task in the journal",
-            Self::Eni(_) => "in this instance's data path, and of no task and no seat in the journal",
+            Self::Eni(_) => "in this instance's data path, and of no task and no standalone interface in the journal",
             Self::Link(_) => "on this instance's bridge, and of no container in the journal",
             Self::Bridge(_) => "its alias names this instance, and the journal knows of no such bridge",
             Self::Namespace(_) => "in this instance's run folder, and not in the journal",
@@ -128,7 +130,7 @@ impl Garbage {
     }
 }
 
-/// What to remove, in order: whoever uses something goes before it.
+/// The objects to remove, in order: users of an object come before it.
 pub(super) fn garbage(found: &Found, claims: &Claims, own: &Own) -> Vec<Garbage> {
     let containers = containers(found, claims, own);
     let gone: BTreeSet<&str> = containers.iter().map(String::as_str).collect();
@@ -158,7 +160,7 @@ impl Own {
 
     /// True for names we give to namespaces.
     fn names(&self, namespace: &str) -> bool {
-        [self.instance.as_str(), "seat"]
+        [self.instance.as_str(), Standalone::NAMESPACE_PREFIX]
             .into_iter()
             .any(|prefix| namespace.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('-')).is_some_and(is_suffix))
     }
@@ -173,9 +175,9 @@ fn is_suffix(text: &str) -> bool {
 fn containers(found: &Found, claims: &Claims, own: &Own) -> Vec<String> {
     let is_claimed = |id: &String| claims.containers.contains(id) || claims.pauses.contains(id);
     let lost = found.containers.iter().filter(|it| own.labels(it) && !is_claimed(&it.name));
-    let mut lost: Vec<String> = lost.map(|it| it.name.clone()).collect();
-    lost.sort_by_key(|id| names::is_pause(id));
-    lost
+    let mut lost: Vec<&Labelled> = lost.collect();
+    lost.sort_by_key(|it| it.is_pause);
+    lost.into_iter().map(|it| it.name.clone()).collect()
 }
 
 fn is_lost_task(name: &str, claims: &Claims) -> bool {

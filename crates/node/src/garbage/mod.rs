@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Garbage: what is ours on the machine and no record claims, left by a node that was killed or lost its journal.
 //!
 //! Looked for when a node starts and has made nothing yet: whatever is there then and not in the journal is nobody's,
@@ -10,20 +11,19 @@ mod decide;
 use std::path::Path;
 use std::time::Instant;
 
-use berth_fabric::cni::describe;
 use berth_fabric::cni::ipam::{Ipam, Lease};
 use berth_fabric::kernel::Netlink;
 
 use crate::blocking::blocking;
-use crate::container::cgroups::{self, Cgroups};
-use crate::container::{files, mounts};
+use crate::cgroups::{self, Cgroups};
+use crate::container::mounts;
 use crate::containerd::Containerd;
 use crate::engine::record::TaskRecord;
-use crate::engine::seats;
+use crate::engine::standalone_interfaces;
 use crate::fault::absent_is_fine;
 use crate::journal::{self, Journal};
-use crate::network::Network;
-use crate::{Fault, NodeConfig, modes, namespaces};
+use crate::network::NodeNetwork;
+use crate::{Fault, NodeConfig, folders, modes, namespaces};
 use decide::{Claims, Found, Garbage, HostLink, Own, garbage};
 
 /// Removes what no record claims. Never fails: a node runs as well beside garbage.
@@ -31,7 +31,7 @@ pub(crate) async fn collect(
     config: &NodeConfig,
     journal: &Journal,
     containerd: &Containerd,
-    network: &Network,
+    network: &NodeNetwork,
     cgroups: &Cgroups,
 ) {
     let begun = Instant::now();
@@ -46,16 +46,16 @@ pub(crate) async fn collect(
     };
     let lost = match looked.await {
         Ok(lost) => lost,
-        Err(fault) => return tracing::error!(%fault, "what an earlier node left behind is not looked for"),
+        Err(fault) => return tracing::error!(%fault, "could not look for objects that an earlier node left"),
     };
     for thing in lost {
-        tracing::warn!(what = %thing, why = thing.reason(), "nobody claims it: it is removed");
+        tracing::warn!(what = %thing, why = thing.reason(), "removing an unclaimed object");
         if let Err(fault) = remove(&thing, config, containerd, network, cgroups).await {
             tracing::error!(what = %thing, %fault, "it stays");
         }
     }
     if let Err(fault) = network.collect().await {
-        tracing::error!(%fault, "flows and pins nobody claims stay");
+        tracing::error!(%fault, "could not remove unclaimed flows and pins");
     }
     tracing::debug!(took_ms = begun.elapsed().as_millis(), "looked for garbage");
 }
@@ -75,7 +75,7 @@ fn claims(journal: &Journal) -> Result<Claims, Fault> {
         claims.namespaces.insert(name);
         claims.pauses.insert(pause_id);
     }
-    for (eni, namespace) in seats::journaled(journal)? {
+    for (eni, namespace) in standalone_interfaces::journaled(journal)? {
         claims.enis.insert(eni);
         claims.namespaces.insert(namespace);
     }
@@ -89,7 +89,7 @@ fn claims(journal: &Journal) -> Result<Claims, Fault> {
 async fn find(
     config: &NodeConfig,
     containerd: &Containerd,
-    network: &Network,
+    network: &NodeNetwork,
     cgroups: &Cgroups,
 ) -> Result<Found, Fault> {
     let (containers, snapshots, leases, enis) =
@@ -117,13 +117,11 @@ fn addresses(config: &NodeConfig) -> Result<Vec<Lease>, Fault> {
     if !file.exists() {
         return Ok(Vec::new());
     }
-    let fault = |cause| Fault::Network { step: "read", on: file.display().to_string(), cause: describe(&cause) };
-    Ipam::at(&file).leases().map_err(fault)
+    Ipam::at(&file).leases().map_err(Fault::network("read", file.display().to_string()))
 }
 
 fn host_links() -> Result<Vec<HostLink>, Fault> {
-    let fault = |cause| Fault::Network { step: "list", on: "links".to_owned(), cause: describe(&cause) };
-    let links = Netlink::open().and_then(|mut host| host.links()).map_err(fault)?;
+    let links = Netlink::open().and_then(|mut host| host.links()).map_err(Fault::network("list", "links"))?;
     let alias_of = |index: u32| links.iter().find(|link| link.index == index).and_then(|link| link.alias.clone());
     let seen = links.iter().map(|link| HostLink {
         name: link.name.clone(),
@@ -150,7 +148,7 @@ async fn remove(
     thing: &Garbage,
     config: &NodeConfig,
     containerd: &Containerd,
-    network: &Network,
+    network: &NodeNetwork,
     cgroups: &Cgroups,
 ) -> Result<(), Fault> {
     match thing.clone() {
@@ -178,7 +176,7 @@ async fn remove(
             blocking("garbage collector", move || {
                 let freed = Ipam::at(&file).release_where(|held| *held == lease);
                 let on = lease.address.to_string();
-                freed.map(drop).map_err(|cause| Fault::Network { step: "free", on, cause: describe(&cause) })
+                freed.map(drop).map_err(Fault::network("free", on))
             })
             .await
         }
@@ -189,6 +187,6 @@ async fn remove(
 fn remove_folder(dir: &Path) -> Result<(), Fault> {
     match mounts::all()?.into_iter().find(|mount| mount.starts_with(dir)) {
         Some(mount) => Err(Fault::file("unmount", &mount)(std::io::ErrorKind::ResourceBusy.into())),
-        None => files::remove_dir(dir),
+        None => folders::remove_folder(dir),
     }
 }

@@ -1,49 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Loading images from files: OCI layouts (a folder or a tar of one) and what `docker save` writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::{Component, Path, PathBuf};
 
+use berth_shim::read::file_at_most;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::manifest::{self, Document, IndexEntry, Manifest};
-use super::{Flights, descriptor, no_platform, parse, store_text, unpacked};
-use crate::Fault;
+use super::documents::{chosen, descriptor, store_text};
+use super::flights::Flights;
+use super::manifest::{self, DOCUMENT_BYTES_MAX, Document, IndexEntry, Manifest};
+use super::name::parse;
+use super::unpack::Unpacking;
 use crate::blocking::blocking;
 use crate::containerd::{Containerd, Descriptor, Lease};
+use crate::{CopyFault, Fault, ImageFault, ImageLimits};
 
 /// Annotations that name an image of a layout; the first one that is there counts.
 const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+/// How names of temporary folders begin.
+const TEMPORARY_PREFIX: &str = "berth-load-";
 const CHUNK_BYTES: usize = 1 << 20;
+/// Most entries of an archive, and most images in one.
+const ENTRIES_MAX: usize = 16_384;
+const IMAGES_MAX: usize = 256;
+
+/// An archive to load, and its options.
+#[derive(Clone, Debug)]
+pub struct Loading<'a> {
+    /// A folder, or a tar of one.
+    pub archive: &'a Path,
+    /// Name of an image whose archive does not name it.
+    pub name: Option<&'a str>,
+    /// Where the files of a tar are put while it is loaded.
+    pub temporary: &'a Path,
+    /// Limits of an image; the files of an archive have the limit of one image.
+    pub limits: ImageLimits,
+}
 
 /// An image that was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Its full name.
     pub name: String,
-    /// Digest of its manifest.
+    /// Digest of what the name means: of its manifest, or of the index that leads to it.
     pub digest: String,
 }
 
-/// Loads the images of `archive` into the containerd at `socket`, unpacked and ready to run.
-///
-/// `name` names an image whose archive does not.
-pub async fn load(socket: &Path, archive: &Path, name: Option<&str>) -> Result<Vec<Loaded>, Fault> {
-    let source = archive.to_owned();
-    let layout = blocking("archive reader", move || Layout::open(&source)).await?;
-    let images = layout.images(name)?;
-    if images.is_empty() {
-        return Err(Fault::Image(format!("{}: there is no image in it", archive.display())));
+/// Loads the images of an archive into the containerd at `socket`, unpacked and ready to run.
+pub async fn load(socket: &Path, loading: &Loading<'_>) -> Result<Vec<Loaded>, Fault> {
+    let (source, temporary) = (loading.archive.to_owned(), loading.temporary.to_owned());
+    let limits = loading.limits.clone();
+    let layout = blocking("archive reader", move || Layout::open(&source, &temporary, &limits)).await?;
+    let images = layout.images(loading.name)?;
+    match images.len() {
+        0 => return Err(ImageFault::EmptyArchive(loading.archive.to_owned()).into()),
+        1..=IMAGES_MAX => {}
+        count => {
+            let problem = format!("{count} images in one archive; {IMAGES_MAX} are taken");
+            return Err(Fault::Content { path: loading.archive.to_owned(), problem });
+        }
     }
     let containerd = Containerd::at(socket);
     let lease = containerd.lease("load").await?;
     let mut loaded = Vec::new();
     for image in images {
-        match layout.store(&lease, image).await {
+        match layout.store(&lease, image, &loading.limits).await {
             Ok(done) => loaded.push(done),
             Err(fault) => {
                 lease.end().await.ok();
@@ -55,14 +82,42 @@ pub async fn load(socket: &Path, archive: &Path, name: Option<&str>) -> Result<V
     Ok(loaded)
 }
 
+/// The target of an image's name, its text and its manifest, and the references from that text.
+type Stored = (Descriptor, Bytes, Manifest, HashMap<String, String>);
+
 /// A folder that holds images; a temporary one when the archive is a tar.
 struct Layout {
     root: PathBuf,
-    _temporary: Option<tempfile::TempDir>,
+    _temporary: Option<Temporary>,
+}
+
+/// A folder that goes away with its value, or, if the process is killed before, with the next one made in the same place.
+struct Temporary {
+    folder: tempfile::TempDir,
+    /// Locked as long as the folder is used.
+    _lock: File,
+}
+
+impl Temporary {
+    fn new(place: &Path) -> std::io::Result<Self> {
+        // Until the new folder is locked, no other process may take it for one that was left.
+        let turn = File::open(place)?;
+        turn.lock()?;
+        for entry in fs::read_dir(place)?.filter_map(Result::ok) {
+            let is_ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX);
+            if is_ours && File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let folder = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempdir_in(place)?;
+        let lock = File::open(folder.path())?;
+        lock.lock()?;
+        Ok(Self { folder, _lock: lock })
+    }
 }
 
 /// An image found in a layout.
-struct Found {
+struct FoundImage {
     name: String,
     kind: Kind,
 }
@@ -87,11 +142,11 @@ struct DockerImage {
 }
 
 impl Layout {
-    fn open(archive: &Path) -> Result<Self, Fault> {
+    fn open(archive: &Path, folder: &Path, limits: &ImageLimits) -> Result<Self, Fault> {
         if archive.is_dir() {
             return Ok(Self { root: archive.to_owned(), _temporary: None });
         }
-        let temporary = tempfile::tempdir().map_err(Fault::system("make a temporary folder"))?;
+        let temporary = Temporary::new(folder).map_err(Fault::file("make a folder in", folder))?;
         let file = File::open(archive).map_err(Fault::file("open", archive))?;
         let mut reader = BufReader::new(file);
         let mut magic = [0u8; 4];
@@ -100,11 +155,11 @@ impl Layout {
             (Ok(4), [0x1f, 0x8b, _, _]) => Box::new(flate2::read::MultiGzDecoder::new(reader)),
             _ => Box::new(reader),
         };
-        extract(plain, temporary.path(), archive)?;
-        Ok(Self { root: temporary.path().to_owned(), _temporary: Some(temporary) })
+        extract(plain, temporary.folder.path(), archive, limits.fetched_bytes)?;
+        Ok(Self { root: temporary.folder.path().to_owned(), _temporary: Some(temporary) })
     }
 
-    fn images(&self, name: Option<&str>) -> Result<Vec<Found>, Fault> {
+    fn images(&self, name: Option<&str>) -> Result<Vec<FoundImage>, Fault> {
         let mut found = self.oci_images()?;
         if found.is_empty() {
             found = self.docker_images()?;
@@ -121,7 +176,7 @@ impl Layout {
                     return Err(Fault::Content { path: self.root.clone(), problem: problem.to_owned() });
                 }
             };
-            images.push(Found { name: parse(&written)?.whole(), kind });
+            images.push(FoundImage { name: parse(&written)?.whole(), kind });
         }
         Ok(images)
     }
@@ -150,28 +205,26 @@ impl Layout {
 
     fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Fault> {
         let path = self.root.join(name);
-        match fs::read(&path) {
+        match file_at_most(&path, DOCUMENT_BYTES_MAX) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|cause| Fault::Content { path, problem: format!("not readable: {cause}") }),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(Fault::file("read", &path)(cause)),
         }
     }
 
-    async fn store(&self, lease: &Lease, image: Found) -> Result<Loaded, Fault> {
-        let (target, text, manifest, digest) = match image.kind {
-            Kind::Oci(target) => self.store_oci(lease, &image.name, target).await?,
-            Kind::Docker { config, layers } => self.store_docker(lease, &config, &layers).await?,
-        };
-        let references = match digest == target.digest {
-            true => manifest::manifest_references(&manifest),
-            false => manifest::index_references(&digest),
+    async fn store(&self, lease: &Lease, image: FoundImage, limits: &ImageLimits) -> Result<Loaded, Fault> {
+        let (target, text, manifest, references) = match image.kind {
+            Kind::Oci(target) => self.store_oci(lease, &image.name, target, limits).await?,
+            Kind::Docker { config, layers } => self.store_docker(lease, &config, &layers, limits).await?,
         };
         store_text(&lease.containerd, &target, text, references).await?;
-        unpacked(&lease.containerd, &image.name, &digest, &manifest, &Flights::default()).await?;
+        let flights = Flights::default();
+        let unpacking = Unpacking { containerd: &lease.containerd, flights: &flights, limits };
+        unpacking.image(&image.name, &target.digest, manifest).await?;
         lease.containerd.set_image(&image.name, &target).await?;
-        Ok(Loaded { name: image.name, digest })
+        Ok(Loaded { name: image.name, digest: target.digest })
     }
 
     async fn store_oci(
@@ -179,28 +232,30 @@ impl Layout {
         lease: &Lease,
         name: &str,
         target: Descriptor,
-    ) -> Result<(Descriptor, Bytes, Manifest, String), Fault> {
+        limits: &ImageLimits,
+    ) -> Result<Stored, Fault> {
         let text = self.checked(&target)?;
-        let (document, media_type) = manifest::read(&text).map_err(Fault::Image)?;
-        let (manifest, digest) = match document {
-            Document::Manifest(manifest) => (manifest, target.digest.clone()),
-            Document::Index(entries) => {
-                let machine = manifest::machine();
-                let chosen = manifest::choose(&entries, &machine).ok_or_else(|| no_platform(name, &machine))?;
-                let inner = self.checked(&chosen.blob)?;
-                let (Document::Manifest(manifest), _) = manifest::read(&inner).map_err(Fault::Image)? else {
-                    return Err(Fault::Image(format!("{name}: an index inside an index")));
-                };
+        let (document, media_type) = manifest::read(&text)?;
+        let (manifest, references) = match document {
+            Document::Manifest(manifest) => {
                 let references = manifest::manifest_references(&manifest);
-                store_text(&lease.containerd, &chosen.blob, inner, references).await?;
-                (manifest, chosen.blob.digest.clone())
+                (manifest, references)
+            }
+            Document::Index(entries) => {
+                let chosen = chosen(&entries, name)?;
+                let inner = self.checked(&chosen)?;
+                let (Document::Manifest(manifest), _) = manifest::read(&inner)? else {
+                    return Err(ImageFault::NestedIndex(name.to_owned()).into());
+                };
+                store_text(&lease.containerd, &chosen, inner, manifest::manifest_references(&manifest)).await?;
+                (manifest, manifest::index_references(&chosen.digest))
             }
         };
+        limits.check(&manifest)?;
         for blob in manifest.layers.iter().chain([&manifest.config]) {
             store_file(lease, blob, &self.blob_path(&blob.digest)?).await?;
         }
-        let target = descriptor(media_type, &target.digest, &text);
-        Ok((target, text, manifest, digest))
+        Ok((descriptor(media_type, &target.digest, &text), text, manifest, references))
     }
 
     async fn store_docker(
@@ -208,24 +263,28 @@ impl Layout {
         lease: &Lease,
         config: &str,
         layers: &[String],
-    ) -> Result<(Descriptor, Bytes, Manifest, String), Fault> {
+        limits: &ImageLimits,
+    ) -> Result<Stored, Fault> {
         let config = self.file(config, "application/vnd.docker.container.image.v1+json")?;
         let mut blobs = Vec::new();
         for layer in layers {
             blobs.push(self.file(layer, "application/vnd.docker.image.rootfs.diff.tar")?);
         }
+        let all = blobs.iter().map(|(blob, _)| blob.clone()).collect();
+        let manifest = Manifest { config: config.0.clone(), layers: all };
+        limits.check(&manifest)?;
         for (blob, path) in blobs.iter().chain([&config]) {
             store_file(lease, blob, path).await?;
         }
-        let manifest = Manifest { config: config.0, layers: blobs.into_iter().map(|(blob, _)| blob).collect() };
         let media_type = "application/vnd.docker.distribution.manifest.v2+json";
         let text = serde_json::json!({
             "schemaVersion": 2, "mediaType": media_type, "config": manifest.config, "layers": manifest.layers,
         })
         .to_string()
         .into_bytes();
-        let digest = manifest::digest_of(&text);
-        Ok((descriptor(media_type.to_owned(), &digest, &text), Bytes::from(text), manifest, digest))
+        let target = descriptor(media_type.to_owned(), &manifest::digest_of(&text), &text);
+        let references = manifest::manifest_references(&manifest);
+        Ok((target, Bytes::from(text), manifest, references))
     }
 
     /// A file of a Docker archive as a blob.
@@ -241,7 +300,7 @@ impl Layout {
 
     fn checked(&self, blob: &Descriptor) -> Result<Bytes, Fault> {
         let path = self.blob_path(&blob.digest)?;
-        let text = fs::read(&path).map_err(Fault::file("read", &path))?;
+        let text = file_at_most(&path, DOCUMENT_BYTES_MAX).map_err(Fault::file("read", &path))?;
         match manifest::digest_of(&text) == blob.digest {
             true => Ok(Bytes::from(text)),
             false => Err(Fault::Content { path, problem: format!("it is not {}", blob.digest) }),
@@ -260,7 +319,7 @@ impl Layout {
 
 struct HashWriter<'a>(&'a mut Sha256);
 
-impl std::io::Write for HashWriter<'_> {
+impl Write for HashWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -272,7 +331,7 @@ impl std::io::Write for HashWriter<'_> {
 }
 
 fn outside(name: &str) -> Fault {
-    Fault::Image(format!("the archive names {name:?}, which is not a file of it"))
+    ImageFault::OutsideArchive(name.to_owned()).into()
 }
 
 async fn store_file(lease: &Lease, blob: &Descriptor, path: &Path) -> Result<(), Fault> {
@@ -289,40 +348,42 @@ async fn store_file(lease: &Lease, blob: &Descriptor, path: &Path) -> Result<(),
                 chunk.truncate(length);
                 Some((Ok(Bytes::from(chunk)), Some(file)))
             }
-            Err(cause) => Some((Err(cause.to_string()), None)),
+            Err(cause) => Some((Err(CopyFault::File(cause)), None)),
         }
     });
     lease.containerd.write_content(blob, Default::default(), bytes).await
 }
 
-/// Writes the files of a tar below `root`. Links of old Docker archives become the files they point to.
-fn extract(source: impl Read, root: &Path, archive: &Path) -> Result<(), Fault> {
-    let mut tar = tar::Archive::new(source);
-    let mut links = Vec::new();
-    let unreadable = |cause: std::io::Error| Fault::Content {
-        path: archive.to_owned(),
-        problem: format!(
+/// Writes the files of a tar below `root`, up to `limit` bytes. Links of old Docker archives become the files they point
+/// to.
+fn extract(source: impl Read, root: &Path, archive: &Path, limit: u64) -> Result<(), Fault> {
+    let content = |problem: String| Fault::Content { path: archive.to_owned(), problem };
+    let beyond = || content(format!("more than the {limit} bytes an image may have (--image-gib-max)"));
+    let unreadable = |cause: std::io::Error| match cause.kind() {
+        ErrorKind::FileTooLarge => beyond(),
+        _ => content(format!(
             "not a tar of images ({cause}); make one with `docker save` or `skopeo copy ... oci-archive:FILE`"
-        ),
+        )),
     };
-    for entry in tar.entries().map_err(unreadable)? {
+    let mut tar = tar::Archive::new(Bounded { source, left: limit });
+    let mut links = Vec::new();
+    for (count, entry) in tar.entries().map_err(unreadable)?.enumerate() {
+        if count >= ENTRIES_MAX {
+            return Err(content(format!("more than {ENTRIES_MAX} files; no archive of images has so many")));
+        }
         let mut entry = entry.map_err(unreadable)?;
+        if entry.size() > limit {
+            return Err(beyond());
+        }
         let name = entry.path().map_err(unreadable)?.into_owned();
         let Some(path) = inside(root, &name) else { return Err(outside(&name.display().to_string())) };
         match entry.header().entry_type() {
-            tar::EntryType::Regular | tar::EntryType::Continuous => {
-                let dir = path.parent().unwrap_or(root);
-                fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
-                let mut file = File::create(&path).map_err(Fault::file("create", &path))?;
-                std::io::copy(&mut entry, &mut file).map_err(unreadable)?;
-            }
-            tar::EntryType::Symlink | tar::EntryType::Link => {
-                let target =
-                    entry.link_name().map_err(unreadable)?.map(std::borrow::Cow::into_owned).unwrap_or_default();
-                let base = if entry.header().entry_type() == tar::EntryType::Link {
-                    Path::new("")
-                } else {
-                    name.parent().unwrap_or(Path::new(""))
+            tar::EntryType::Regular | tar::EntryType::Continuous => write_file(&mut entry, &path, root, unreadable)?,
+            kind @ (tar::EntryType::Symlink | tar::EntryType::Link) => {
+                let target = entry.link_name().map_err(unreadable)?.map(|name| name.into_owned()).unwrap_or_default();
+                let base = match kind {
+                    tar::EntryType::Link => Path::new(""),
+                    _ => name.parent().unwrap_or(Path::new("")),
                 };
                 links.push((path, base.join(target)));
             }
@@ -334,6 +395,43 @@ fn extract(source: impl Read, root: &Path, archive: &Path) -> Result<(), Fault> 
         fs::hard_link(&target, &path).map_err(Fault::file("link", &path))?;
     }
     Ok(())
+}
+
+fn write_file(
+    entry: &mut impl Read,
+    path: &Path,
+    root: &Path,
+    unreadable: impl Fn(std::io::Error) -> Fault,
+) -> Result<(), Fault> {
+    let dir = path.parent().unwrap_or(root);
+    fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
+    let mut file = File::create(path).map_err(Fault::file("create", path))?;
+    let mut chunk = vec![0u8; CHUNK_BYTES];
+    loop {
+        // A failed read is a fault of the archive, a failed write is a fault of the disk.
+        let length = match entry.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(length) => length,
+            Err(cause) if cause.kind() == ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(unreadable(cause)),
+        };
+        file.write_all(&chunk[..length]).map_err(Fault::file("write", path))?;
+    }
+}
+
+/// Fails with [`ErrorKind::FileTooLarge`] after `left` bytes: files, but also headers and what is no file, of which gzip
+/// makes a gigabyte from a megabyte.
+struct Bounded<R> {
+    source: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.source.read(buffer)?;
+        self.left = self.left.checked_sub(length as u64).ok_or(ErrorKind::FileTooLarge)?;
+        Ok(length)
+    }
 }
 
 /// `name` below `root`, or nothing if it leads out.
@@ -370,8 +468,63 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let text = r#"[{"Config":"c.json","RepoTags":["app:1","app:2"],"Layers":["l/layer.tar"]}]"#;
         fs::write(dir.path().join("manifest.json"), text).unwrap();
-        let layout = Layout::open(dir.path()).unwrap();
+        let layout = Layout::open(dir.path(), dir.path(), &ImageLimits::default()).unwrap();
         let names: Vec<String> = layout.images(None).unwrap().into_iter().map(|found| found.name).collect();
         assert_eq!(names, ["docker.io/library/app:1", "docker.io/library/app:2"]);
+    }
+
+    fn tar_of(name: &str, bytes: &[u8]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, bytes).unwrap();
+        tar.into_inner().unwrap()
+    }
+
+    #[test]
+    fn an_archive_that_grows_beyond_the_limit_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (archive, limits) =
+            (dir.path().join("a.tar.gz"), ImageLimits { fetched_bytes: 1 << 20, ..Default::default() });
+        let problem = |tar: &[u8]| {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(tar).unwrap();
+            fs::write(&archive, packed.finish().unwrap()).unwrap();
+            Layout::open(&archive, dir.path(), &limits).map(drop).unwrap_err().to_string()
+        };
+        // One file that says so, and a stream of files each of which is small.
+        assert!(problem(&tar_of("large", &vec![0; 2 << 20])).contains("more than the 1048576 bytes"));
+        let mut many = tar::Builder::new(Vec::new());
+        for number in 0..40 {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1 << 16);
+            many.append_data(&mut header, format!("{number}"), &vec![0u8; 1 << 16][..]).unwrap();
+        }
+        let said = problem(&many.into_inner().unwrap());
+        assert!(said.contains("more than the 1048576 bytes"), "{said}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing but the archive is left");
+    }
+
+    #[test]
+    fn a_temporary_folder_that_was_left_goes_with_the_next_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("berth-load-left");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("file"), "").unwrap();
+        let first = Temporary::new(dir.path()).unwrap();
+        assert!(!left.exists());
+        let second = Temporary::new(dir.path()).unwrap();
+        assert!(first.folder.path().exists() && second.folder.path().exists());
+        drop((first, second));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_index_of_any_length_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        File::create(dir.path().join("index.json")).unwrap().set_len(1 << 40).unwrap();
+        let layout = Layout::open(dir.path(), dir.path(), &ImageLimits::default()).unwrap();
+        let said = layout.images(None).map(drop).unwrap_err().to_string();
+        assert!(said.contains("longer than the limit of 4194304 bytes"), "{said}");
     }
 }

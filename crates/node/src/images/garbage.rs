@@ -1,4 +1,5 @@
-//! Images nobody needs any more: after a time they are forgotten, and containerd takes away what only they held.
+// SPDX-License-Identifier: Apache-2.0
+//! Unused images: after a time they are forgotten, and containerd removes the content that only they held.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +33,8 @@ impl Images {
                 continue;
             }
             self.containerd.remove_image(&name).await?;
-            tracing::info!(image = name, "an image that was not used for long is forgotten");
+            self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&name);
+            tracing::info!(image = name, "removed an unused image");
             forgotten.push(name);
         }
         Ok(forgotten)

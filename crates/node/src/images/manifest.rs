@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reading image indexes, manifests and configurations. Pure.
 
 use std::collections::{BTreeMap, HashMap};
@@ -6,6 +7,7 @@ use oci_spec::image::{Digest, DigestAlgorithm};
 use serde::Deserialize;
 use sha2::Sha256;
 
+use crate::ImageFault;
 use crate::containerd::{Descriptor, SNAPSHOTTER};
 
 /// Media types a registry may answer with.
@@ -15,6 +17,12 @@ pub const MANIFEST_TYPES: [&str; 4] = [
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
+
+/// Longest index, manifest or configuration that is read, as containerd has it.
+pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+
+/// Most volumes an image can name: each is a folder and a mount of every task that runs it.
+pub const VOLUMES_MAX: usize = 127;
 
 /// An image index, or the manifest of one image.
 #[derive(Debug)]
@@ -40,7 +48,7 @@ pub struct IndexEntry {
 }
 
 /// A kind of machine.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, ...
     #[serde(default)]
@@ -48,11 +56,36 @@ pub struct Platform {
     /// `linux`, ...
     #[serde(default)]
     pub os: String,
+    /// What the processor must have beyond the architecture: `v3` of amd64, `v7` of arm.
+    #[serde(default)]
+    pub variant: String,
+}
+
+impl Platform {
+    /// True if images for `other` are for this platform, which may be written differently.
+    pub fn is(&self, other: &Self) -> bool {
+        self.normal() == other.normal()
+    }
+
+    /// As containerd writes it: each architecture has one name, and a variant that every machine of it has is none.
+    fn normal(&self) -> (&str, &str, &str) {
+        let architecture = match self.architecture.as_str() {
+            "x86_64" | "x86-64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let variant = match (architecture, self.variant.as_str()) {
+            ("amd64", "v1") | ("arm64", "v8" | "8") => "",
+            (_, other) => other,
+        };
+        (&self.os, architecture, variant)
+    }
 }
 
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
     }
 }
 
@@ -75,8 +108,8 @@ struct Shape {
 }
 
 /// Reads a document; also answers its media type, which old manifests leave out. Every blob in it has a fit name.
-pub fn read(text: &[u8]) -> Result<(Document, String), String> {
-    let shape: Shape = serde_json::from_slice(text).map_err(|cause| format!("not an image manifest: {cause}"))?;
+pub fn read(text: &[u8]) -> Result<(Document, String), ImageFault> {
+    let shape: Shape = serde_json::from_slice(text).map_err(ImageFault::NotManifest)?;
     let typed = |assumed: &str| if shape.media_type.is_empty() { assumed.to_owned() } else { shape.media_type.clone() };
     match (shape.manifests, shape.config, shape.layers) {
         (Some(entries), _, _) => {
@@ -87,47 +120,49 @@ pub fn read(text: &[u8]) -> Result<(Document, String), String> {
             layers.iter().chain([&config]).try_for_each(check_blob)?;
             Ok((Document::Manifest(Manifest { config, layers }), typed(MANIFEST_TYPES[2])))
         }
-        (None, _, _) => Err(format!("unsupported manifest of type {:?}", shape.media_type)),
+        (None, _, _) => Err(ImageFault::UnsupportedManifest(shape.media_type)),
     }
 }
 
 /// Digests become parts of paths and of requests, so they are looked at before.
-fn check_blob(blob: &Descriptor) -> Result<(), String> {
+fn check_blob(blob: &Descriptor) -> Result<(), ImageFault> {
     check_digest(&blob.digest)?;
     match blob.size {
         0.. => Ok(()),
-        negative => Err(format!("blob {} has a size of {negative} bytes", blob.digest)),
+        size => Err(ImageFault::BlobSize { digest: blob.digest.clone(), size }),
     }
 }
 
 /// Algorithms as containerd has them.
-fn check_digest(text: &str) -> Result<(), String> {
+fn check_digest(text: &str) -> Result<(), ImageFault> {
     let is_known = |digest: Digest| !matches!(digest.algorithm(), DigestAlgorithm::Other(_));
     match text.parse::<Digest>().is_ok_and(is_known) {
         true => Ok(()),
-        false => Err(format!("{text:?} is not the SHA-256, SHA-384 or SHA-512 digest of a blob")),
+        false => Err(ImageFault::Digest(text.to_owned())),
     }
 }
 
-/// What this machine runs, in the words of images.
+/// The platform of this machine, in the terms of images.
 pub fn machine() -> Platform {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    Platform { architecture: architecture.to_owned(), os: "linux".to_owned() }
+    Platform { architecture: architecture.to_owned(), os: "linux".to_owned(), variant: String::new() }
 }
 
 /// The entry of an index for this machine. An index of one entry without platform is taken as it is.
 pub fn choose<'a>(entries: &'a [IndexEntry], machine: &Platform) -> Option<&'a IndexEntry> {
-    entries.iter().find(|entry| entry.platform.as_ref() == Some(machine)).or_else(|| match entries {
-        [only] if only.platform.is_none() => Some(only),
-        _ => None,
+    entries.iter().find(|entry| entry.platform.as_ref().is_some_and(|platform| platform.is(machine))).or_else(|| {
+        match entries {
+            [only] if only.platform.is_none() => Some(only),
+            _ => None,
+        }
     })
 }
 
-/// What an image says about how to run it.
+/// The parts of an image's configuration that say how to run it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ImageConfig {
@@ -149,6 +184,12 @@ pub struct ImageConfig {
     /// `SIGTERM`, `15`, ...
     #[serde(default)]
     pub stop_signal: Option<String>,
+    /// What runs a `CMD-SHELL` health check, if not `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Option<Vec<String>>,
+    /// Ports it says its programs listen on, `80/tcp`; the values are empty.
+    #[serde(default)]
+    pub exposed_ports: Option<BTreeMap<String, serde_json::Value>>,
     /// Paths that are volumes; the values are empty.
     #[serde(default)]
     pub volumes: Option<BTreeMap<String, serde_json::Value>>,
@@ -167,11 +208,14 @@ struct RootFs {
 }
 
 /// Reads an image configuration: how to run it, and the digests of its unpacked layers.
-pub fn read_config(text: &[u8]) -> Result<(ImageConfig, Vec<String>), String> {
-    let file: ConfigFile =
-        serde_json::from_slice(text).map_err(|cause| format!("not an image configuration: {cause}"))?;
+pub fn read_config(text: &[u8]) -> Result<(ImageConfig, Vec<String>), ImageFault> {
+    let file: ConfigFile = serde_json::from_slice(text).map_err(ImageFault::NotConfiguration)?;
     file.rootfs.diff_ids.iter().try_for_each(|digest| check_digest(digest))?;
-    Ok((file.config.unwrap_or_default(), file.rootfs.diff_ids))
+    let config = file.config.unwrap_or_default();
+    match config.volumes.as_ref().map_or(0, BTreeMap::len) {
+        0..=VOLUMES_MAX => Ok((config, file.rootfs.diff_ids)),
+        count => Err(ImageFault::Volumes { count, max: VOLUMES_MAX }),
+    }
 }
 
 /// Names of the stacks of layers: the n-th stands for the first n+1 layers.
@@ -230,16 +274,38 @@ mod tests {
 
     #[test]
     fn the_entry_for_this_machine_is_chosen() {
-        let entry = |digest: &str, architecture: &str| {
-            serde_json::json!({"mediaType": "m", "digest": digest, "size": 1,
-                "platform": {"os": "linux", "architecture": architecture}})
+        let chosen = |platforms: &str, machine: &str| {
+            let entry = |platform: &str| {
+                let parts: Vec<&str> = platform.split('/').collect();
+                serde_json::json!({"mediaType": "m", "digest": digest_of(platform.as_bytes()), "size": 1, "platform":
+                    {"os": parts[0], "architecture": parts[1], "variant": parts.get(2).unwrap_or(&"")}})
+            };
+            let entries: Vec<_> = platforms.split(' ').map(entry).collect();
+            let text = serde_json::json!({"manifests": entries}).to_string();
+            let (Document::Index(entries), _) = read(text.as_bytes()).unwrap() else { panic!("an index") };
+            let machine = Platform { architecture: machine.to_owned(), os: "linux".to_owned(), variant: String::new() };
+            let found = choose(&entries, &machine).and_then(|entry| entry.platform.as_ref());
+            found.map(Platform::to_string)
         };
-        let (one, two) = (digest_of(b"1"), digest_of(b"2"));
-        let text = serde_json::json!({"manifests": [entry(&one, "s390x"), entry(&two, "amd64")]}).to_string();
-        let (Document::Index(entries), _) = read(text.as_bytes()).unwrap() else { panic!("an index") };
-        let on = |architecture: &str| Platform { architecture: architecture.to_owned(), os: "linux".to_owned() };
-        assert_eq!(choose(&entries, &on("amd64")).unwrap().blob.digest, two);
-        assert!(choose(&entries, &on("arm64")).is_none());
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(chosen("linux/s390x linux/amd64", "amd64"), some("linux/amd64"));
+        assert_eq!(chosen("linux/s390x linux/amd64", "arm64"), None);
+        assert_eq!(chosen("windows/amd64 linux/amd64/v3 linux/amd64", "amd64"), some("linux/amd64"));
+        assert_eq!(chosen("linux/amd64/v2 linux/amd64/v3", "amd64"), None);
+        assert_eq!(chosen("linux/amd64/v3 linux/amd64/v1", "amd64"), some("linux/amd64/v1"));
+        assert_eq!(chosen("linux/arm/v7 linux/arm64/v8", "arm64"), some("linux/arm64/v8"));
+        assert_eq!(chosen("linux/arm64/v9 linux/aarch64", "arm64"), some("linux/aarch64"));
+    }
+
+    #[test]
+    fn an_image_with_more_volumes_than_a_container_can_have_is_refused() {
+        let config = |count: usize| {
+            let volumes: BTreeMap<String, ()> = (0..count).map(|number| (format!("/v/{number}"), ())).collect();
+            serde_json::json!({"config": {"Volumes": volumes}, "rootfs": {"diff_ids": []}}).to_string()
+        };
+        assert!(read_config(config(VOLUMES_MAX).as_bytes()).is_ok());
+        let words = read_config(config(VOLUMES_MAX + 1).as_bytes()).unwrap_err().to_string();
+        assert_eq!(words, "the image names 128 volumes; a container has at most 127 of its image");
     }
 
     #[test]
@@ -255,10 +321,10 @@ mod tests {
     fn a_blob_without_a_digest_is_refused_by_name() {
         for (digest, size) in [("sha256:../../etc/passwd", 1), ("md5:00", 1), ("sha256:00", 1), ("", 1)] {
             let text = format!(r#"{{"manifests":[{{"digest":"{digest}","size":{size}}}]}}"#);
-            let words = read(text.as_bytes()).unwrap_err();
+            let words = read(text.as_bytes()).unwrap_err().to_string();
             assert!(words.starts_with(&format!("{digest:?} is not the SHA-256")), "{words}");
         }
         let text = format!(r#"{{"manifests":[{{"digest":"{}","size":-1}}]}}"#, digest_of(b"1"));
-        assert!(read(text.as_bytes()).unwrap_err().ends_with("has a size of -1 bytes"));
+        assert!(read(text.as_bytes()).unwrap_err().to_string().ends_with("has a size of -1 bytes"));
     }
 }

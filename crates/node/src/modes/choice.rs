@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which range, addresses and ports containers get. Pure: what the host has is handed in.
 
 use std::collections::BTreeSet;
@@ -9,13 +10,13 @@ use berth_types::intent::{PortIntent, TaskIntent};
 use berth_types::mode::{HostPort, NetworkBinding, NetworkMode, Protocol};
 use ipnet::Ipv4Net;
 
-use super::{Bridge, Place, PlaceFault};
+use super::place::{Bridge, NetworkPlace, PlaceFault};
 use crate::network::METADATA_ADDRESS;
 
 /// Ports the host never chooses: SSH's, Docker's and the ECS agent's.
 const RESERVED: [u16; 6] = [22, 2375, 2376, 51678, 51679, 51680];
 
-/// What of the host the choices depend on.
+/// The facts about the host that the choices depend on.
 #[derive(Clone, Debug)]
 pub(super) struct Look {
     /// Destinations of its routes, the default route left out.
@@ -26,7 +27,7 @@ pub(super) struct Look {
     pub ip_forward: String,
     /// Ports it takes for connections of its own, out of which containers get theirs.
     pub ephemeral: RangeInclusive<u16>,
-    /// Ports somebody listens on.
+    /// Ports with a listener.
     pub listening: BTreeSet<HostPort>,
 }
 
@@ -46,16 +47,16 @@ pub(super) fn places(
     task: &TaskIntent,
     names: &[Names],
     bridge: Option<&Bridge>,
-    others: &[&Place],
+    others: &[&NetworkPlace],
     look: &Look,
     next_port: &mut u16,
-) -> Result<Vec<Place>, PlaceFault> {
+) -> Result<Vec<NetworkPlace>, PlaceFault> {
     let mut addresses: BTreeSet<Ipv4Addr> = others.iter().filter_map(|place| place.address).collect();
     let mut ports: BTreeSet<HostPort> =
         others.iter().flat_map(|place| &place.bindings).flat_map(NetworkBinding::host_ports).collect();
     let mut places = Vec::new();
     for (index, (container, names)) in task.containers.iter().zip(names).enumerate() {
-        let mut place = Place {
+        let mut place = NetworkPlace {
             task: id.clone(),
             container: container.name.clone(),
             mode: task.network_mode,
@@ -199,7 +200,12 @@ mod tests {
         PortIntent { container_port, last_container_port: last, host_port, protocol: Protocol::Tcp }
     }
 
-    fn choose(ports: Vec<PortIntent>, others: &[&Place], look: &Look, next: &mut u16) -> Result<Vec<Place>, String> {
+    fn choose(
+        ports: Vec<PortIntent>,
+        others: &[&NetworkPlace],
+        look: &Look,
+        next: &mut u16,
+    ) -> Result<Vec<NetworkPlace>, String> {
         let mut task = task();
         task.network_mode = NetworkMode::Bridge;
         task.containers = vec![berth_types::intent::ContainerIntent { ports, ..container() }];
@@ -208,7 +214,7 @@ mod tests {
         places(&TaskId::from_bits(1), &task, &names, bridge.as_ref(), others, look, next).map_err(|f| f.to_string())
     }
 
-    fn shown(places: &Result<Vec<Place>, String>) -> String {
+    fn shown(places: &Result<Vec<NetworkPlace>, String>) -> String {
         match places {
             Ok(places) => places
                 .iter()

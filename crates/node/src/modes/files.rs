@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container without an interface of the VPC, as Docker writes
 //! them: each container has its own.
 
@@ -10,9 +11,10 @@ use berth_types::container::ExtraHost;
 use berth_types::intent::{ContainerIntent, DnsIntent};
 use berth_types::mode::NetworkMode;
 
-use super::Place;
+use super::place::NetworkPlace;
 use crate::Fault;
 use crate::container::files::resolv_conf;
+use crate::folders::open_file;
 
 /// Lines of every `/etc/hosts` Docker writes.
 const LOCAL: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
@@ -26,7 +28,7 @@ pub(super) fn write(
     container: &ContainerIntent,
     dns: &DnsIntent,
     at: usize,
-    all: &[(Place, String)],
+    all: &[(NetworkPlace, String)],
 ) -> Result<(), Fault> {
     let Some((place, hostname)) = all.get(at) else { return Ok(()) };
     let of_host = |path: &str| fs::read_to_string(path).unwrap_or_default();
@@ -45,12 +47,12 @@ pub(super) fn write(
     fs::create_dir_all(dir).map_err(Fault::file("create", dir))?;
     for (name, text) in [("hosts", hosts), ("hostname", format!("{hostname}\n")), ("resolv.conf", resolv)] {
         let path = dir.join(name);
-        fs::write(&path, text).map_err(Fault::file("write", &path))?;
+        open_file(&path, text)?;
     }
     Ok(())
 }
 
-fn linked(container: &ContainerIntent, all: &[(Place, String)]) -> Vec<Linked> {
+fn linked(container: &ContainerIntent, all: &[(NetworkPlace, String)]) -> Vec<Linked> {
     let found = |link: &berth_types::mode::ContainerLink| {
         let (place, hostname) = all.iter().find(|(place, _)| place.container == link.container)?;
         Some((place.address?, link.alias.clone(), hostname.clone(), link.container.clone()))
@@ -66,7 +68,9 @@ fn hosts(address: Option<Ipv4Addr>, hostname: &str, linked: &[Linked]) -> String
         writeln!(text, "{address}\t{names}").expect("writing to a string");
     }
     if let Some(address) = address {
-        writeln!(text, "{address}\t{hostname}").expect("writing to a string");
+        // Of a name with a domain, the short name leads here too.
+        let short = hostname.split_once('.').map_or(String::new(), |(short, _)| format!(" {short}"));
+        writeln!(text, "{address}\t{hostname}{short}").expect("writing to a string");
     }
     text
 }

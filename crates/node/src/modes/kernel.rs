@@ -1,5 +1,6 @@
-//! What a place takes of the kernel: the bridge, a namespace for each container with a pair to the bridge, settings, and
-//! the instance's table of nftables. It does what it is told; every step can be done twice. All calls block.
+// SPDX-License-Identifier: Apache-2.0
+//! The kernel's side of places: the bridge, a namespace for each container with a pair to the bridge, settings, and the
+//! instance's table of nftables. It decides nothing; every step can be repeated. All calls block.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,14 +11,16 @@ use std::process::{Command, Stdio};
 use berth_fabric::cni::describe;
 use berth_fabric::kernel::netlink::{Route, VethPair};
 use berth_fabric::kernel::{Fault as KernelFault, Namespace, Netlink, sysctl};
+use berth_fabric::ports::{self, Lease, Reach};
 use berth_types::MacAddress;
 use berth_types::mode::Protocol;
 use ipnet::{IpNet, Ipv4Net};
 use serde_json::Value;
 
 use super::choice::{self, Look};
-use super::{Bridge, Place};
+use super::place::{Bridge, NetworkPlace};
 use crate::Fault;
+use crate::fault::NetworkFault;
 
 /// A container's interface on the bridge, inside.
 const INNER_IF: &str = "eth0";
@@ -31,11 +34,6 @@ const SOCKET_TABLES: [(&str, Protocol); 4] = [
     ("/proc/thread-self/net/udp", Protocol::Udp),
     ("/proc/thread-self/net/udp6", Protocol::Udp),
 ];
-
-fn fault(step: &'static str, on: impl Into<String>) -> impl FnOnce(KernelFault) -> Fault {
-    let on = on.into();
-    move |cause| Fault::Network { step, on, cause: describe(&cause) }
-}
 
 /// Looks at the host.
 pub(super) fn look() -> Result<Look, Fault> {
@@ -58,10 +56,10 @@ pub(super) fn look() -> Result<Look, Fault> {
             listening,
         })
     };
-    seen().map_err(fault("look at", "the host's network"))
+    seen().map_err(Fault::network("look at", "the host's network"))
 }
 
-/// What `ip link` shows beside a bridge, so that people and other instances know whose it is.
+/// The alias of a bridge, which `ip link` shows, so that users and other instances know its owner.
 pub(crate) fn alias(instance: &str) -> String {
     format!("berth {instance}")
 }
@@ -80,7 +78,7 @@ pub(super) fn make_bridge(bridge: &Bridge, instance: &str) -> Result<(), Fault> 
         sysctl::write(&here, &format!("net.ipv4.conf.{}.route_localnet", bridge.name), "1")?;
         sysctl::write(&here, IP_FORWARD, "1")
     };
-    made().map_err(fault("make bridge", &bridge.name))
+    made().map_err(Fault::network("make bridge", &bridge.name))
 }
 
 /// Removes the bridge with what is left on it; the host forwards as it did before, unless another instance needs it.
@@ -100,19 +98,24 @@ pub(super) fn remove_bridge(bridge: &Bridge, table: &Value) -> Result<(), Fault>
         }
         sysctl::write(&Namespace::of_current_thread()?, IP_FORWARD, &bridge.ip_forward)
     };
-    // The walls go last.
-    removed().map_err(fault("remove bridge", &bridge.name)).and_then(|()| apply(table))
+    // The rules that protect the bridge are removed last.
+    removed().map_err(Fault::network("remove bridge", &bridge.name)).and_then(|()| apply(table))
 }
 
-/// Removes a link of the host; none is as good.
+/// Removes a link of the host, if it exists.
 pub(super) fn remove_link(name: &str) -> Result<(), Fault> {
-    Netlink::open().and_then(|mut host| host.delete_link(name)).map_err(fault("remove link", name))
+    Netlink::open().and_then(|mut host| host.delete_link(name)).map_err(Fault::network("remove link", name))
 }
 
-/// Makes a container's namespace and, if it has an address, its pair to the bridge.
-pub(super) fn make_place(place: &Place, bridge: Option<&Bridge>, netns_dir: &Path) -> Result<(), Fault> {
+/// Makes a container's namespace and, if it has an address, its pair to the bridge, whose port is guarded.
+pub(super) fn make_place(
+    place: &NetworkPlace,
+    bridge: Option<&Bridge>,
+    netns_dir: &Path,
+    guard: &Path,
+) -> Result<(), Fault> {
     let Some(name) = &place.namespace else { return Ok(()) };
-    let made = || -> Result<(), KernelFault> {
+    let made = || -> Result<(), NetworkFault> {
         let namespace = Namespace::create(&netns_dir.join(name))?;
         let mut inside = namespace.netlink()?;
         if let Some(lo) = inside.link_by_name("lo")? {
@@ -122,14 +125,19 @@ pub(super) fn make_place(place: &Place, bridge: Option<&Bridge>, netns_dir: &Pat
             tracing::warn!(namespace = name, cause = describe(&cause), "the namespace keeps the host's settings");
         }
         match (bridge, &place.link, place.address) {
-            (Some(bridge), Some(link), Some(address)) => connect(&namespace, &mut inside, bridge, link, address),
+            (Some(bridge), Some(link), Some(address)) => {
+                make_pair(&namespace, &mut inside, bridge, link, address)?;
+                switch_on(link, address, guard)?;
+                Ok(configure(&namespace, &mut inside, bridge, address)?)
+            }
             _ => Ok(()),
         }
     };
-    made().map_err(fault("make namespace", name))
+    made().map_err(Fault::network("make namespace", name))
 }
 
-fn connect(
+/// Makes the pair, if it is not there; its outer end is down.
+fn make_pair(
     namespace: &Namespace,
     inside: &mut Netlink,
     bridge: &Bridge,
@@ -144,13 +152,37 @@ fn connect(
         host.create_veth(&VethPair {
             name: link,
             bridge: Some(index),
-            up: true,
             peer_name: INNER_IF,
             peer_mac: Some(mac(address)),
             peer_ns: Some(namespace.as_fd()),
             ..VethPair::default()
         })?;
     }
+    Ok(())
+}
+
+/// Guards the outer end of a pair, so that the container speaks for itself only, and then switches it on.
+fn switch_on(link: &str, address: Ipv4Addr, guard: &Path) -> Result<(), NetworkFault> {
+    let mut host = Netlink::open()?;
+    let Some(outer) = host.link_by_name(link)? else { return Ok(()) };
+    ports::guard(guard, &outer, &Lease { address, mac: mac(address), reach: Reach::Anywhere })?;
+    Ok(host.set_up(outer.index)?)
+}
+
+/// Guards a port that an earlier version of the node left without.
+pub(super) fn guard_place(place: &NetworkPlace, guard: &Path) -> Result<(), Fault> {
+    match (&place.link, place.address) {
+        (Some(link), Some(address)) => switch_on(link, address, guard).map_err(Fault::network("guard the port", link)),
+        _ => Ok(()),
+    }
+}
+
+fn configure(
+    namespace: &Namespace,
+    inside: &mut Netlink,
+    bridge: &Bridge,
+    address: Ipv4Addr,
+) -> Result<(), KernelFault> {
     quiet_ipv6(namespace, INNER_IF);
     let Some(inner) = inside.link_by_name(INNER_IF)? else { return Ok(()) };
     inside.add_address(inner.index, with_prefix(address, bridge.network))?;
@@ -159,32 +191,35 @@ fn connect(
 }
 
 /// Removes a container's namespace and pair.
-pub(super) fn remove_place(place: &Place, netns_dir: &Path) -> Result<(), Fault> {
-    let removed = || -> Result<(), KernelFault> {
+pub(super) fn remove_place(place: &NetworkPlace, netns_dir: &Path, guard: &Path) -> Result<(), Fault> {
+    let removed = || -> Result<(), NetworkFault> {
         if let Some(link) = &place.link {
-            Netlink::open()?.delete_link(link)?;
+            let mut host = Netlink::open()?;
+            let outer = host.link_by_name(link)?;
+            host.delete_link(link)?;
+            outer.map_or(Ok(()), |outer| ports::forget(guard, outer.index))?;
         }
         match &place.namespace {
-            Some(name) => Namespace::delete(&netns_dir.join(name)),
+            Some(name) => Ok(Namespace::delete(&netns_dir.join(name))?),
             None => Ok(()),
         }
     };
-    removed().map_err(fault("remove the namespace of", &place.container))
+    removed().map_err(Fault::network("remove the namespace of", &place.container))
 }
 
 /// Keeps the namespace of the host at a path, for containers that join it.
 pub(super) fn keep_host(path: &Path) -> Result<(), Fault> {
-    Namespace::keep_here(path).map(drop).map_err(fault("keep", path.display().to_string()))
+    Namespace::keep_here(path).map(drop).map_err(Fault::network("keep", path.display().to_string()))
 }
 
-/// Lets go of the path.
+/// Unmounts the host's namespace from the path.
 pub(super) fn forget_host(path: &Path) -> Result<(), Fault> {
-    Namespace::delete(path).map_err(fault("let go of", path.display().to_string()))
+    Namespace::delete(path).map_err(Fault::network("let go of", path.display().to_string()))
 }
 
 /// Applies a ruleset as one transaction.
 pub(super) fn apply(ruleset: &Value) -> Result<(), Fault> {
-    let failed = |cause: String| Fault::Network { step: "apply", on: "the nftables ruleset".to_owned(), cause };
+    let on = "the nftables ruleset";
     let run = || -> std::io::Result<std::process::Output> {
         let mut nft = Command::new("nft")
             .args(["-j", "-f", "-"])
@@ -197,19 +232,22 @@ pub(super) fn apply(ruleset: &Value) -> Result<(), Fault> {
         }
         nft.wait_with_output()
     };
-    let done = run().map_err(|cause| failed(format!("nft does not run ({cause}); install the nftables package")))?;
+    let done = run().map_err(NetworkFault::NoNft).map_err(Fault::network("apply", on))?;
     match done.status.success() {
         true => Ok(()),
-        false => Err(failed(String::from_utf8_lossy(&done.stderr).trim().to_owned())),
+        false => {
+            let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+            Err(Fault::network("apply", on)(NetworkFault::Rules(said)))
+        }
     }
 }
 
-/// There is no IPv6 on the bridge; a kernel without it has nothing to be told.
+/// Disables IPv6 on a link. A kernel without IPv6 lacks the setting; the error is ignored.
 fn quiet_ipv6(namespace: &Namespace, link: &str) {
     sysctl::write(namespace, &format!("net/ipv6/conf/{link}/disable_ipv6"), "1").ok();
 }
 
-/// Docker's: the address is in it, so that it is told apart and stays the same with the address.
+/// As Docker's: it contains the address, so it is unique and stable on the bridge.
 fn mac(address: Ipv4Addr) -> MacAddress {
     let [a, b, c, d] = address.octets();
     MacAddress([2, 0x42, a, b, c, d])

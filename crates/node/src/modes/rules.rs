@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The instance's table of nftables: ports of the host that lead to containers, addresses that leave the bridge, and
 //! the walls around it. A value for `nft -j`, made whole each time and applied as one transaction. Pure.
 
@@ -7,7 +8,7 @@ use berth_fabric::cni::bridge::BRIDGE_DEFAULT;
 use berth_types::mode::{NetworkBinding, Protocol};
 use serde_json::{Value, json};
 
-use super::{Bridge, Place};
+use super::place::{Bridge, NetworkPlace};
 use crate::network::METADATA_ADDRESS;
 
 /// Name of an instance's table.
@@ -15,14 +16,14 @@ pub(super) fn table(instance: &str) -> String {
     format!("berth-{instance}")
 }
 
-/// Takes the table away; none is as good.
+/// Removes the table, if it exists.
 pub(super) fn removal(table: &str) -> Value {
     let table = json!({"family": "inet", "name": table});
     json!({"nftables": [{"add": {"table": table}}, {"delete": {"table": table}}]})
 }
 
 /// What the table must hold, whatever it holds now.
-pub(super) fn ruleset<'a>(table: &str, bridge: &Bridge, places: impl Iterator<Item = &'a Place>) -> Value {
+pub(super) fn ruleset<'a>(table: &str, bridge: &Bridge, places: impl Iterator<Item = &'a NetworkPlace>) -> Value {
     let published: Vec<Value> = places
         .filter_map(|place| Some((place.address?, &place.bindings)))
         .flat_map(|(address, bindings)| bindings.iter().flat_map(move |binding| publish(address, binding)))
@@ -156,7 +157,7 @@ mod tests {
             protocol,
             last_container_port: last,
         };
-        let place = Place {
+        let place = NetworkPlace {
             task: TaskId::from_bits(1),
             container: "app".to_owned(),
             mode: NetworkMode::Bridge,

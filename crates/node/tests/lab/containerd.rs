@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a machine's containerd holds, seen past the node.
 
 use std::path::Path;

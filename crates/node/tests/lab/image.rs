@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An image with busybox and two users, made here.
 
 use std::io::Write;
@@ -19,24 +20,43 @@ impl Blob {
 
 /// The blobs of an image, the manifest last. Layers are `gzip` or `zstd`.
 pub fn blobs(compression: &str) -> Vec<Blob> {
-    let tars = [layer(), volume_layer(true), volume_layer(false)];
-    let diff_ids = tars.each_ref().map(|tar| Blob::of(tar.clone()).digest);
-    let layers = tars.map(|tar| Blob::of(pack(&tar, compression)));
+    blobs_with(compression, &serde_json::json!({}))
+}
+
+/// The same, with members added to what the image says about running it.
+fn blobs_with(compression: &str, more: &serde_json::Value) -> Vec<Blob> {
+    of_layers(vec![layer(), volume_layer(true), volume_layer(false)], compression, more)
+}
+
+/// The blobs of an image whose only layer is small as it is sent, and a file of so many bytes unpacked.
+pub fn swelling(bytes: usize) -> Vec<Blob> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "zeros", &vec![0; bytes][..]).unwrap();
+    of_layers(vec![tar.into_inner().unwrap()], "zstd", &serde_json::json!({}))
+}
+
+fn of_layers(tars: Vec<Vec<u8>>, compression: &str, more: &serde_json::Value) -> Vec<Blob> {
+    let diff_ids: Vec<String> = tars.iter().map(|tar| Blob::of(tar.clone()).digest).collect();
+    let layers: Vec<Blob> = tars.iter().map(|tar| Blob::of(pack(tar, compression))).collect();
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let config = serde_json::json!({
+    let mut config = serde_json::json!({
         "architecture": architecture, "os": "linux",
         "config": {"Env": ["PATH=/bin"], "Cmd": ["/bin/sh", "-c", "echo default command"], "WorkingDir": "/",
             "Volumes": {"/seed": {}}},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
     });
+    config["config"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let config = Blob::of(config.to_string().into_bytes());
     let manifest = serde_json::json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.digest, "size": config.bytes.len()},
-        "layers": layers.each_ref().map(|layer| serde_json::json!({
+        "layers": layers.iter().map(|layer| serde_json::json!({
             "mediaType": format!("application/vnd.oci.image.layer.v1.tar+{compression}"),
-            "digest": layer.digest, "size": layer.bytes.len()})),
+            "digest": layer.digest, "size": layer.bytes.len()})).collect::<Vec<_>>(),
     });
     layers.into_iter().chain([config, Blob::of(manifest.to_string().into_bytes())]).collect()
 }
@@ -76,9 +96,24 @@ fn volume_layer(is_below: bool) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
+/// The program `call`, made here.
+fn call_program() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, source) = (dir.path().join("call"), Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/call.c"));
+    let flags = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie", "-Os", "-s"];
+    let made = std::process::Command::new("cc").args(flags).arg("-o").arg(&out).arg(source).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    std::fs::read(out).unwrap()
+}
+
 /// Writes an OCI layout.
 pub fn layout(dir: &Path) {
-    let blobs = blobs("gzip");
+    layout_with(dir, &serde_json::json!({}));
+}
+
+/// The same, with members added to what the image says about running it.
+pub fn layout_with(dir: &Path, more: &serde_json::Value) {
+    let blobs = blobs_with("gzip", more);
     std::fs::create_dir_all(dir.join("blobs/sha256")).unwrap();
     for blob in &blobs {
         std::fs::write(dir.join("blobs").join(blob.digest.replace(':', "/")), &blob.bytes).unwrap();
@@ -103,6 +138,7 @@ fn layer() -> Vec<u8> {
     };
     let busybox = std::fs::read("/bin/busybox").expect("busybox-static is installed");
     file("bin/busybox", &busybox, 0o755);
+    file("bin/call", &call_program(), 0o755);
     file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nweb:x:101:102:web:/home/web:/bin/sh\n", 0o644);
     file("etc/group", b"root:x:0:\nweb:x:102:\nextra:x:200:web\n", 0o644);
     let applets = [

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A machine for one test: a network namespace, a data folder, a private containerd, a node, and a server made of a
 //! socket. Everything is taken away at the end, and what is left is told.
 
@@ -12,7 +13,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use berth_node::{ImageSettings, NodeConfig};
+use berth_node::{ImageSettings, Loading, LogSettings, NodeConfig, Patience};
 use berth_types::container::{IpcMode, PidMode};
 use berth_types::intent::{
     ContainerIntent, Desired, DnsIntent, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, LaunchType, Plug,
@@ -20,7 +21,7 @@ use berth_types::intent::{
 };
 use berth_types::link::{Capacity, Hello, ToNode, ToServer};
 use berth_types::mode::NetworkMode;
-use berth_types::report::{ContainerReport, EniState, TaskReport, TaskStage};
+use berth_types::report::{ContainerReport, EniState, FreeSpace, RuntimeReport, TaskReport, TaskStage};
 use berth_types::{EniId, FaultPoints, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -52,6 +53,13 @@ fn loopback_up() {
     let mut link = berth_fabric::kernel::Netlink::open().unwrap();
     let lo = link.link_by_name("lo").unwrap().unwrap();
     link.set_up(lo.index).unwrap();
+}
+
+/// Gives this network namespace another address.
+pub fn add_to_loopback(address: Ipv4Addr) {
+    let mut link = berth_fabric::kernel::Netlink::open().unwrap();
+    let lo = link.link_by_name("lo").unwrap().unwrap();
+    link.add_address(lo.index, ipnet::IpNet::from(std::net::IpAddr::from(address))).unwrap();
 }
 
 /// A node on threads of its own, as if it were a process.
@@ -101,10 +109,17 @@ impl Lab {
     /// Starts the node, waits for its hello, and gives it the image.
     pub async fn start(&mut self) {
         self.start_node().await;
-        let layout = self.dir.path().join("layout");
-        image::layout(&layout);
+        self.load(IMAGE, &serde_json::json!({})).await;
+    }
+
+    /// Gives the node the image under another name, with members added to what it says about running it.
+    pub async fn load(&self, name: &str, more: &serde_json::Value) {
+        let layout = self.dir.path().join(format!("layout-{}", name.replace([':', '/'], "-")));
+        image::layout_with(&layout, more);
         let socket = berth_node::containerd_socket(&self.config.run_dir);
-        berth_node::load(&socket, &layout, Some(IMAGE)).await.unwrap();
+        let limits = self.config.images.limits.clone();
+        let loading = Loading { archive: &layout, name: Some(name), temporary: self.dir.path(), limits };
+        berth_node::load(&socket, &loading).await.unwrap();
     }
 
     pub async fn start_node(&mut self) {
@@ -190,6 +205,7 @@ impl Lab {
         add_vpc(intent);
         let wanted = EniIntent {
             vni: Vni(1),
+            vpc: Some(VpcId::from_bits(1)),
             subnet: SubnetId::from_bits(1),
             subnet_cidr: "10.0.0.0/24".parse().unwrap(),
             vpc_cidrs: vec!["10.0.0.0/16".parse().unwrap()],
@@ -306,9 +322,11 @@ pub fn container(name: &str, command: &str) -> ContainerIntent {
 
 /// Process ids of the pause containers whose root is in a folder, in order.
 pub fn pauses(folder: &Path) -> Vec<String> {
+    // The root of a mount is a path inside its file system, which may begin below the folder of temporary files.
+    let name = folder.file_name().unwrap().to_str().unwrap();
     let is_one = |pid: &String| {
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        read("cmdline") == "/pause\0" && read("mountinfo").contains(folder.to_str().unwrap())
+        read("cmdline") == "/pause\0" && read("mountinfo").contains(name)
     };
     let entries = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let mut found: Vec<String> =
@@ -335,11 +353,16 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         containerd: None,
         mirrors: Vec::new(),
         images: ImageSettings::default(),
+        logs: LogSettings::default(),
+        free_space_min_percent: 10,
         cni_dir: dir.join("cni"),
         shim: PathBuf::from(env!("CARGO_BIN_EXE_berth-shim-under-test")),
         oci_runtime: None,
         capacity: Some(Capacity { cpu_units: 2048, memory_mib: 2048, enis: 100 }),
         prepared_namespaces: 1,
+        task_pids_limit: Some(berth_node::TASK_PIDS),
+        logs_refused_calls: false,
+        patience: Patience::default(),
         region: "us-west-2".to_owned(),
         availability_zone: None,
         registries_on: None,
@@ -368,6 +391,9 @@ pub struct Server {
     pub tasks: BTreeMap<TaskId, TaskReport>,
     pub enis: BTreeMap<EniId, EniState>,
     programmed: u64,
+    space: Option<FreeSpace>,
+    /// What the node said last of its containerd.
+    pub runtime: Option<RuntimeReport>,
 }
 
 impl Server {
@@ -380,6 +406,8 @@ impl Server {
             tasks: BTreeMap::new(),
             enis: BTreeMap::new(),
             programmed: 0,
+            space: None,
+            runtime: None,
         }
     }
 
@@ -389,6 +417,7 @@ impl Server {
         let mut connection = Framed::new(stream, codec);
         let text = connection.next().await.unwrap().unwrap();
         let ToServer::Hello(hello) = serde_json::from_slice(&text).unwrap() else { panic!("a hello comes first") };
+        self.runtime = hello.runtime;
         self.tasks.extend(hello.tasks.iter().map(|report| (report.task.clone(), report.clone())));
         self.enis.extend(hello.enis.iter().map(|report| (report.eni.clone(), report.state.clone())));
         // What a node does not name it does not hold.
@@ -414,7 +443,8 @@ impl Server {
         self.connection.as_mut().unwrap().send(bytes::Bytes::from(text)).await.is_ok()
     }
 
-    async fn hear(&mut self) {
+    /// Takes in the next report.
+    pub async fn hear(&mut self) {
         assert!(self.try_hear().await, "the node is gone");
     }
 
@@ -425,7 +455,11 @@ impl Server {
         match serde_json::from_slice(&text).unwrap() {
             ToServer::Task(report) => drop(self.tasks.insert(report.task.clone(), *report)),
             ToServer::Eni(report) => drop(self.enis.insert(report.eni, report.state)),
+            ToServer::FreeSpace(space) => self.space = Some(space),
             ToServer::Programmed { generation } => self.programmed = generation,
+            // A gauge, sent when it changes.
+            ToServer::FlowTable(_) => {}
+            ToServer::Runtime(report) => self.runtime = Some(report),
             other => panic!("unexpected {other:?}"),
         }
         true
@@ -460,6 +494,13 @@ impl Server {
 
     pub async fn eni(&mut self, eni: &EniId, wanted: impl Fn(&EniState) -> bool) {
         while !self.enis.get(eni).is_some_and(&wanted) {
+            self.hear().await;
+        }
+    }
+
+    /// Waits until the host is short of space, or is not.
+    pub async fn short_of_space(&mut self, is_short: bool) {
+        while self.space.is_none_or(|space| space.is_short() != is_short) {
             self.hear().await;
         }
     }

@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 #![allow(clippy::unwrap_used)]
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
-use redb::{TableDefinition, WriteTransaction};
+use redb::{Database, TableDefinition, WriteTransaction};
 
 use super::*;
 
@@ -33,7 +35,7 @@ fn a_store_of_the_first_format_is_read_by_this_program() {
     assert_eq!(store.load().unwrap(), (2, expected));
 }
 
-/// A made-up second format: each body gets a mark.
+/// A made-up second format that adds a mark to each body.
 fn mark_bodies(txn: &WriteTransaction) -> Result<(), redb::Error> {
     let mut records = txn.open_table(RECORDS)?;
     let mut marked = Vec::new();

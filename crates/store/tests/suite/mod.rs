@@ -1,4 +1,5 @@
-//! What every back end must do, written once. `open` opens the same store again each time it is called.
+// SPDX-License-Identifier: Apache-2.0
+//! Requirements on every back end. `open` opens the same store again each time it is called.
 
 use berth_store::{Op, Store, StoreFault, StoredRecord};
 

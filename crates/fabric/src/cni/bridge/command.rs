@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ecs-bridge` as a plugin.
 
 use std::path::{Path, PathBuf};
@@ -9,12 +10,11 @@ use super::{MTU_DEFAULT, Want, connect, disconnect, is_there, look, plan};
 use crate::cni::call::{Call, Command, is_interface_name};
 use crate::cni::exec;
 use crate::cni::ipam::{self, Ipam};
-use crate::cni::spec::{CniError, Interface, Ip, Outcome};
+use crate::cni::spec::{CniError, Interface, Ip, Outcome, RouteTo};
 use crate::cni::{Fault, describe};
 use crate::kernel::{Namespace, Netlink};
 
-/// What the configuration says. Unknown keys are ignored; `isGateway` too, because the bridge always has the gateway's
-/// address.
+/// The configuration. Unknown keys are ignored; `isGateway` too, because the bridge always has the gateway's address.
 #[derive(Debug, Deserialize)]
 pub(in crate::cni) struct Config {
     #[serde(default)]
@@ -29,6 +29,9 @@ pub(in crate::cni) struct Config {
     force_address: bool,
     #[serde(default, rename = "ipMasq")]
     ip_masq: bool,
+    /// Pins of the program that guards the port; passed by a node of Berth.
+    #[serde(default, rename = "portGuard")]
+    guard: Option<PathBuf>,
     #[serde(default)]
     ipam: Value,
 }
@@ -72,11 +75,12 @@ impl Config {
             default_route: self.default_route,
             hairpin: self.hairpin,
             force_address: self.force_address,
+            guard: self.guard.clone(),
         })
     }
 }
 
-/// Does what a call asks.
+/// Executes a call.
 pub(in crate::cni) fn run(call: &Call) -> Result<Option<Value>, CniError> {
     match call.command {
         Command::Add => add(call).map(|outcome| Some(outcome.to_json(call.version))),
@@ -99,12 +103,13 @@ fn add(call: &Call) -> Result<Outcome, CniError> {
     let kind = config.ipam_kind().ok_or_else(|| CniError::config("\"ipam\" with a \"type\" is required"))?;
     let namespace = Namespace::open(call.required_netns()?)?;
     let leased = delegate(call, kind, Command::Add)?;
-    let connected = config
-        .want(call, namespace.path(), &leased.outcome)
-        .and_then(|want| connect(&namespace, &want).map_err(CniError::from));
-    let connected = match connected {
+    let connected = config.want(call, namespace.path(), &leased.outcome).and_then(|want| {
+        let routes: Vec<RouteTo> = want.gateway_routes().map(|(dst, gw)| RouteTo { dst, gw }).collect();
+        Ok((connect(&namespace, &want)?, routes))
+    });
+    let (connected, gateway_routes) = match connected {
         Ok(connected) => connected,
-        // An address some interface still has stays leased.
+        // An address that an interface still has stays leased.
         Err(failed) if leased.stood || is_there(&namespace, &call.if_name) => return Err(failed),
         Err(failed) => {
             return Err(match delegate(call, kind, Command::Del) {
@@ -123,11 +128,11 @@ fn add(call: &Call) -> Result<Outcome, CniError> {
             Interface { name: call.if_name.clone(), mac: Some(connected.mac), sandbox },
         ],
         ips: ips.collect(),
-        routes: leased.outcome.routes,
+        routes: leased.outcome.routes.into_iter().chain(gateway_routes).collect(),
     })
 }
 
-/// The lease stands and a new ADD would find nothing to do.
+/// True if the lease exists and a new ADD would change nothing.
 fn check(call: &Call) -> Result<(), CniError> {
     let config = Config::of(call)?;
     if let Some(kind) = config.ipam_kind() {
@@ -153,16 +158,16 @@ fn check(call: &Call) -> Result<(), CniError> {
     Err(Fault::Differs { what: call.if_name.clone(), missing }.into())
 }
 
-/// The pair first, the lease last. A namespace that is gone has taken the pair along.
+/// Removes the pair first and the lease last. A namespace that has ended took the pair with it.
 fn del(call: &Call) -> Result<(), CniError> {
     let config = Config::of(call)?;
     let cut = match call.netns.as_deref().map(Namespace::open) {
-        Some(Ok(namespace)) => disconnect(&namespace, &call.if_name),
+        Some(Ok(namespace)) => disconnect(&namespace, &call.if_name, config.guard.as_deref()),
         Some(Err(fault)) if is_gone(&fault) => Ok(()),
         Some(Err(fault)) => Err(Fault::Kernel(fault)),
         None => Ok(()),
     };
-    // Without its interface removed an address must stay leased.
+    // While its interface exists an address must stay leased.
     cut.map_err(CniError::from)?;
     match config.ipam_kind() {
         Some(kind) => delegate(call, kind, Command::Del).map(drop),
@@ -170,7 +175,7 @@ fn del(call: &Call) -> Result<(), CniError> {
     }
 }
 
-/// No file, a file of a process that ended, or a file whose mount is gone.
+/// True if there is no file, the file of an ended process, or a file whose mount is gone.
 pub(in crate::cni) fn is_gone(fault: &crate::kernel::Fault) -> bool {
     use crate::kernel::Fault as Kernel;
     match fault {
@@ -182,14 +187,14 @@ pub(in crate::cni) fn is_gone(fault: &crate::kernel::Fault) -> bool {
     }
 }
 
-/// What an IPAM plugin answered, and whether it only repeated an earlier answer.
+/// The answer of an IPAM plugin, and whether it repeats an earlier answer.
 struct Leased {
     outcome: Outcome,
     stood: bool,
 }
 
-/// Calls the IPAM plugin with our own input and environment. `ecs-ipam` is this same program: when no other one is in
-/// `CNI_PATH`, it is called as a function, which saves a process.
+/// Calls the IPAM plugin with this call's input and environment. `ecs-ipam` is this same program: when `CNI_PATH` has
+/// no other one, it is called as a function, which saves a process.
 fn delegate(call: &Call, kind: &str, command: Command) -> Result<Leased, CniError> {
     match exec::find(kind, &call.plugin_path) {
         Some(path) if !is_this_program(&path) => execute(&path, command, call),
@@ -231,7 +236,7 @@ fn execute(path: &Path, command: Command, call: &Call) -> Result<Leased, CniErro
     }
 }
 
-/// True if the path leads to the file this process runs, under whatever name.
+/// True if the path leads to the executable of this process, under any name.
 fn is_this_program(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let id = |path: PathBuf| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));

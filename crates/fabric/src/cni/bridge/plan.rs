@@ -1,8 +1,9 @@
-//! From wanted and seen to steps. Pure.
+// SPDX-License-Identifier: Apache-2.0
+//! Computes steps from the wanted and the present state. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use berth_types::MacAddress;
@@ -11,8 +12,14 @@ use ipnet::IpNet;
 use crate::cni::Fault;
 use crate::cni::spec::RouteTo;
 use crate::kernel::netlink::{Link, Route, RouteKind};
+use crate::ports::{Lease, Reach};
 
-/// What ADD is to make.
+/// Address at which tasks request credentials and metadata.
+pub const CREDENTIALS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
+/// Port of the metadata endpoint at [`CREDENTIALS`].
+const ENDPOINT_PORT: u16 = 80;
+
+/// The wanted state of an ADD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
     /// Name of the bridge.
@@ -29,10 +36,13 @@ pub struct Want {
     pub routes: Vec<RouteTo>,
     /// A default route through the bridge, too.
     pub default_route: bool,
-    /// The port may send frames back where they came from.
+    /// The port may send frames back to their sender (hairpin mode).
     pub hairpin: bool,
-    /// Other addresses of the subnets are taken off the bridge instead of being an error.
+    /// Other addresses are removed from the bridge instead of being an error.
     pub force_address: bool,
+    /// Pins of the program that guards the port; without them only the port's isolation and the static entries protect
+    /// it.
+    pub guard: Option<PathBuf>,
 }
 
 impl Want {
@@ -54,12 +64,28 @@ impl Want {
         IpNet::new_assert(gateway, address.prefix_len())
     }
 
-    /// Routes of the container in the order they can be added: first how to reach the gateway.
+    /// The frames that the program admits at the port: TCP to the metadata endpoint, from the first IPv4 address.
+    /// `None` without one.
+    pub fn lease(&self) -> Option<Lease> {
+        self.addresses.iter().find_map(|(address, gateway)| match (address, gateway) {
+            (IpNet::V4(address), IpAddr::V4(gateway)) => {
+                let endpoint = SocketAddrV4::new(CREDENTIALS, ENDPOINT_PORT);
+                let reach = Reach::Endpoint { gateway: *gateway, endpoint };
+                Some(Lease { address: address.addr(), mac: self.mac(), reach })
+            }
+            _ => None,
+        })
+    }
+
+    /// Routes to the gateways themselves. Those of IPv4 go via the gateway, as the official plugin has them; those
+    /// of IPv6 are direct.
+    pub fn gateway_routes(&self) -> impl Iterator<Item = (IpNet, Option<IpAddr>)> {
+        self.addresses.iter().map(|(_, gateway)| (IpNet::from(*gateway), Some(*gateway).filter(IpAddr::is_ipv4)))
+    }
+
+    /// Routes of the container.
     fn container_routes(&self) -> Vec<(IpNet, Option<IpAddr>)> {
-        let mut routes = Vec::new();
-        for (_, gateway) in &self.addresses {
-            routes.push((IpNet::from(*gateway), None));
-        }
+        let mut routes: Vec<_> = self.gateway_routes().collect();
         for route in &self.routes {
             let same_family = |(_, gateway): &&(IpNet, IpAddr)| gateway.is_ipv4() == route.dst.addr().is_ipv4();
             let gateway = route.gw.or_else(|| self.addresses.iter().find(same_family).map(|(_, gateway)| *gateway));
@@ -77,7 +103,7 @@ impl Want {
     }
 }
 
-/// What is there.
+/// The present state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// A link with the bridge's name.
@@ -92,9 +118,11 @@ pub struct Seen {
     pub routes: Vec<Route>,
     /// The other end of its pair, if that is on the host.
     pub host_end: Option<Link>,
+    /// The lease of the program at the host's end.
+    pub guarded: Option<Lease>,
 }
 
-/// One thing to do. Doing it twice does no harm.
+/// One step. Repeating it does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Step {
@@ -108,14 +136,23 @@ pub enum Step {
         address: IpNet,
     },
     BridgeUp,
-    /// The host's end is a port of the bridge from the beginning, and down.
+    /// The host's end is a port of the bridge from its creation, and down.
     MakePair {
         container_if: String,
         mac: MacAddress,
         mtu: u32,
     },
     Attach,
+    /// The port is bound to the container's address, whatever frames claim.
+    Pin {
+        mac: MacAddress,
+    },
+    /// Isolated from other ports, and without frames from another hardware address.
     Isolate,
+    /// The program is attached before the port is set up.
+    Guard {
+        lease: Lease,
+    },
     Hairpin,
     HostUp,
     AddAddress {
@@ -142,7 +179,9 @@ impl fmt::Display for Step {
                 write!(f, "make a veth pair to {container_if} with MAC {mac} and MTU {mtu}")
             }
             Self::Attach => f.write_str("attach the host's end to the bridge"),
+            Self::Pin { mac } => write!(f, "pin MAC {mac} to the bridge port"),
             Self::Isolate => f.write_str("isolate the bridge port"),
+            Self::Guard { lease } => write!(f, "guard the bridge port of {}", lease.address),
             Self::Hairpin => f.write_str("let the bridge port hairpin"),
             Self::HostUp => f.write_str("switch the host's end on"),
             Self::AddAddress { address } => write!(f, "add address {address} to the container's end"),
@@ -154,7 +193,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps from seen to wanted; none if all is as it should be.
+/// The steps from the present to the wanted state; none if they are equal.
 pub fn plan(want: &Want, seen: &Seen) -> Result<Vec<Step>, Fault> {
     let mut steps = bridge_steps(want, seen)?;
     let fresh = seen.container_end.is_none();
@@ -179,9 +218,16 @@ pub fn plan(want: &Want, seen: &Seen) -> Result<Vec<Step>, Fault> {
     if !fresh && host.is_none_or(|host| host.bridge.is_none() || host.bridge != bridge) {
         steps.push(Step::Attach);
     }
-    // Before the port is up: no frame may pass between two tasks.
-    if fresh || host.is_none_or(|host| !host.port_isolated) {
+    // Before the port is up: no frame may pass between two tasks. A port that does not learn already has its entry.
+    if fresh || host.is_none_or(|host| !host.port_isolated || host.port_learning) {
+        steps.push(Step::Pin { mac: want.mac() });
         steps.push(Step::Isolate);
+    }
+    if want.guard.is_some()
+        && let Some(lease) = want.lease()
+        && (fresh || seen.guarded != Some(lease))
+    {
+        steps.push(Step::Guard { lease });
     }
     if want.hairpin && (fresh || host.is_none_or(|host| !host.port_hairpin)) {
         steps.push(Step::Hairpin);
@@ -198,16 +244,24 @@ fn bridge_steps(want: &Want, seen: &Seen) -> Result<Vec<Step>, Fault> {
     if seen.bridge.as_ref().is_none_or(|link| link.kind.as_deref() != Some("bridge")) {
         steps.push(Step::MakeBridge { name: want.bridge.clone() });
     }
-    for (address, gateway) in &want.addresses {
-        let wanted = want.bridge_address(*address, *gateway);
-        let others = seen.bridge_addresses.iter().filter(|other| **other != wanted && wanted.trunc().contains(*other));
-        for other in others {
+    let all: Vec<IpNet> =
+        want.addresses.iter().map(|(address, gateway)| want.bridge_address(*address, *gateway)).collect();
+    for &wanted in &all {
+        let is_there = seen.bridge_addresses.contains(&wanted);
+        // A bridge with the address is ours, whatever other addresses it has outside of the subnet; one with only
+        // another address is not.
+        let is_other = |other: &&IpNet| {
+            let is_same_family = other.addr().is_ipv4() == wanted.addr().is_ipv4();
+            let is_foreign = wanted.addr().is_ipv4() && !is_there && **other != IpNet::from(IpAddr::V4(CREDENTIALS));
+            !all.contains(*other) && is_same_family && (wanted.trunc().contains(*other) || is_foreign)
+        };
+        for other in seen.bridge_addresses.iter().filter(is_other) {
             if !want.force_address {
                 return Err(Fault::BridgeAddress { bridge: want.bridge.clone(), found: *other, wanted });
             }
             steps.push(Step::RemoveBridgeAddress { address: *other });
         }
-        if !seen.bridge_addresses.contains(&wanted) {
+        if !is_there {
             steps.push(Step::AddBridgeAddress { address: wanted });
         }
     }
@@ -226,20 +280,32 @@ fn container_steps(want: &Want, seen: &Seen) -> Vec<Step> {
     if seen.container_end.as_ref().is_none_or(|link| !link.is_up) {
         steps.push(Step::ContainerUp);
     }
-    let wanted = want.container_routes();
     let connected = want.addresses.iter().map(|(address, _)| address.trunc());
     for dst in connected {
         let is_there = |route: &Route| route.dst == dst && route.gateway.is_none() && route.kind == RouteKind::Unicast;
-        if seen.routes.iter().any(is_there) && !wanted.contains(&(dst, None)) {
+        if seen.routes.iter().any(is_there) && !want.container_routes().contains(&(dst, None)) {
             steps.push(Step::RemoveRoute { dst });
         }
     }
-    for (dst, gateway) in wanted {
-        if !seen.routes.iter().any(|route| route.dst == dst && route.gateway == gateway) {
-            steps.push(Step::AddRoute { dst, gateway });
-        }
-    }
+    steps.extend(route_steps(want, seen));
     steps
+}
+
+/// The kernel accepts a gateway only if there is a direct route to it: that route is added first, and replaced at the
+/// end by the one via the gateway itself.
+fn route_steps(want: &Want, seen: &Seen) -> Vec<Step> {
+    let is_missing = |(dst, gateway): &(IpNet, Option<IpAddr>)| {
+        !seen.routes.iter().any(|route| route.dst == *dst && route.gateway == *gateway)
+    };
+    let wanted = want.container_routes();
+    if !wanted.iter().any(is_missing) {
+        return Vec::new();
+    }
+    let gateways: Vec<_> = want.gateway_routes().collect();
+    let direct = gateways.iter().map(|(dst, _)| (*dst, None)).filter(is_missing);
+    let others = wanted.into_iter().filter(|route| !gateways.contains(route) && is_missing(route));
+    let last = gateways.iter().filter(|(_, gateway)| gateway.is_some()).copied();
+    direct.chain(others).chain(last).map(|(dst, gateway)| Step::AddRoute { dst, gateway }).collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ecs-eni` and `vpc-eni` as plugins: two sets of keys for one configuration, two shapes of result.
 
 use std::net::IpAddr;
@@ -15,7 +16,7 @@ use crate::cni::spec::{CniError, Interface, Ip, Outcome, RouteTo, Version};
 use crate::kernel::netlink::{Link, Route};
 use crate::kernel::{Namespace, Netlink};
 
-/// Which of the two plugins.
+/// Selects one of the two plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cni) enum Dialect {
     EcsEni,
@@ -54,7 +55,7 @@ struct Keys {
     eni_block_instance_metadata: bool,
 }
 
-/// Does what a call asks.
+/// Executes a call.
 pub(in crate::cni) fn run(dialect: Dialect, call: &Call) -> Result<Option<Value>, CniError> {
     match call.command {
         Command::Add => {
@@ -65,12 +66,12 @@ pub(in crate::cni) fn run(dialect: Dialect, call: &Call) -> Result<Option<Value>
         }
         Command::Check => check(dialect, call).map(|()| None),
         Command::Del => del(dialect, call).map(|()| None),
-        // Nothing is kept that could be left over or unavailable: the device goes with its namespace.
+        // There is no state that could remain or be unavailable: the device ends with its namespace.
         Command::Gc | Command::Status => Ok(None),
     }
 }
 
-/// Reads the configuration; `mac_of` finds the hardware address of a device that is only named.
+/// Parses the configuration; `mac_of` finds the hardware address of a device given by name.
 pub(in crate::cni) fn config(
     dialect: Dialect,
     call: &Call,
@@ -96,7 +97,7 @@ pub(in crate::cni) fn config(
     };
     let mac: MacAddress = mac.parse().map_err(|error| CniError::config(format!("{error}")))?;
     let gateways: Vec<IpAddr> = all("gateway address", &gateways)?;
-    // There is one default route for each family; of two, the later would undo the earlier.
+    // There is one default route for each family; a second one would replace the first.
     if gateways.iter().filter(|gateway| gateway.is_ipv4()).count() > 1
         || gateways.iter().filter(|gateway| gateway.is_ipv6()).count() > 1
     {
@@ -134,7 +135,7 @@ fn mac_of(name: &str, call: &Call) -> Result<String, CniError> {
     mac.map(|mac| mac.to_string()).ok_or_else(|| CniError::new(CniError::FAILED, format!("no device {name:?} here")))
 }
 
-/// `ecs-eni` 0.3.x answers as the official one, with the device's old name; later versions as the specification wants.
+/// `ecs-eni` 0.3.x answers like the official one, with the device's old name; later versions follow the specification.
 fn outcome(dialect: Dialect, call: &Call, config: &EniConfig, device: &Link) -> Outcome {
     let is_official_ecs_eni = dialect == Dialect::EcsEni && call.version < Version::V0_4_0;
     let sandbox = call.netns.as_ref().map(|path| path.display().to_string());
@@ -175,7 +176,7 @@ fn check(dialect: Dialect, call: &Call) -> Result<(), CniError> {
 }
 
 /// `ecs-eni` leaves the device to its namespace: hardware returns when that ends, a veth pair ends with it. `vpc-eni`
-/// hands it back.
+/// moves it back.
 fn del(dialect: Dialect, call: &Call) -> Result<(), CniError> {
     if dialect == Dialect::EcsEni {
         return Ok(());

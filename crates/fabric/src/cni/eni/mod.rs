@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ecs-eni` and `vpc-eni`: a task's own network interface.
 //!
-//! The device is found by its hardware address in the caller's namespace, moved into the container and made ready there
-//! ([`add`]); or it was created inside already and is only made ready ([`configure_in_place`]). Both follow the same
-//! plan. Not here: making the device and programming its other end (the data path).
+//! [`add`] finds the device by its hardware address in the caller's namespace, moves it into the container and
+//! configures it there; [`configure_in_place`] configures a device that was created inside. Both follow the same plan.
+//! Not here: creating the device and programming its other end (the data path).
 
 pub(super) mod command;
 mod plan;
@@ -16,7 +17,7 @@ use super::bridge::undone;
 use crate::kernel::netlink::Link;
 use crate::kernel::{self, Namespace, Netlink, sysctl};
 
-/// Makes the link `if_name`, which is already inside the namespace, ready: addresses, MTU, up, routes. May be called
+/// Configures the link `if_name`, which is already inside the namespace: addresses, MTU, up, routes. May be called
 /// twice. Its hardware address must be the configuration's.
 pub fn configure_in_place(namespace: &Namespace, if_name: &str, config: &EniConfig) -> Result<(), Fault> {
     let mut inside = Inside::of(namespace)?;
@@ -25,9 +26,9 @@ pub fn configure_in_place(namespace: &Namespace, if_name: &str, config: &EniConf
     inside.make_ready(&link, if_name, config)
 }
 
-/// Moves the device from the calling thread's namespace into the container and makes it ready under the name `if_name`.
-/// Returns the device as it was found. A device that is inside already, from a call that was killed, is made ready.
-/// On failure a device this call moved is moved back.
+/// Moves the device from the calling thread's namespace into the container and configures it under the name `if_name`.
+/// Returns the device as it was found. A device that a killed call left inside is configured. On failure a device that
+/// this call moved is moved back.
 pub fn add(namespace: &Namespace, if_name: &str, config: &EniConfig) -> Result<Link, Fault> {
     let mut inside = Inside::of(namespace)?;
     if let Some(device) = find(&mut inside.netlink, config.mac)? {
@@ -48,18 +49,18 @@ pub fn add(namespace: &Namespace, if_name: &str, config: &EniConfig) -> Result<L
 }
 
 /// Moves the device of the container back into the calling thread's namespace, down and named after its hardware
-/// address. No device is success.
+/// address. A missing device counts as success.
 pub fn give_back(namespace: &Namespace, mac: MacAddress) -> Result<(), Fault> {
     let home = Namespace::of_current_thread()?;
     let [a, b, c, d, e, f] = mac.0;
-    // The official plugin's name; the other bytes tell devices apart whose first three are the same.
+    // The official plugin's name; the other bytes distinguish devices whose first three are the same.
     let official = format!("ecs{a:x}{b:x}{c:x}");
     let is_free = Netlink::open()?.link_by_name(&official)?.is_none();
     let name = if is_free { official } else { format!("ecs{d:x}{e:x}{f:x}") };
     take_back(&mut namespace.netlink()?, &home, mac, &name)
 }
 
-/// The steps that are missing for the device to be as [`add`] leaves it.
+/// The steps that are missing for the state after [`add`].
 pub fn missing(namespace: &Namespace, if_name: &str, config: &EniConfig) -> Result<Vec<Step>, Fault> {
     let mut inside = Inside::of(namespace)?;
     let link = find(&mut inside.netlink, config.mac)?.ok_or(Fault::NoDevice { mac: config.mac })?;
@@ -70,11 +71,11 @@ pub fn missing(namespace: &Namespace, if_name: &str, config: &EniConfig) -> Resu
     Ok(plan(config, if_name, &seen))
 }
 
-/// The container while it is worked on.
+/// The container during the work.
 struct Inside<'a> {
     namespace: &'a Namespace,
     netlink: Netlink,
-    /// The namespace speaks IPv6.
+    /// The namespace supports IPv6.
     has_ipv6: bool,
 }
 
@@ -94,7 +95,7 @@ impl<'a> Inside<'a> {
         for step in plan(config, if_name, &seen) {
             self.act(link.index, &step)?;
         }
-        // Where /proc/sys is read-only an interface with the machine's settings is better than none.
+        // Where /proc/sys is read-only, an interface with the machine's settings is better than none.
         if let Err(fault) = sysctl::settle_task(self.namespace) {
             tracing::warn!(cause = %crate::cni::describe(&fault), "the task keeps the machine's network settings");
         }
@@ -122,8 +123,8 @@ impl<'a> Inside<'a> {
     }
 }
 
-/// The one device with this hardware address. Bridges, VLANs and the like share the address of the device they are
-/// made of and are not meant.
+/// The one device with this hardware address. Bridges, VLANs and similar devices share the address of their base device
+/// and are excluded.
 fn find(netlink: &mut Netlink, mac: MacAddress) -> Result<Option<Link>, Fault> {
     const UPPER: [&str; 8] = ["bridge", "vlan", "bond", "team", "macvlan", "macvtap", "ipvlan", "ipvtap"];
     let is_upper = |link: &Link| link.kind.as_deref().is_some_and(|kind| UPPER.contains(&kind));

@@ -1,4 +1,5 @@
-//! From a configuration and what is seen to steps. Pure.
+// SPDX-License-Identifier: Apache-2.0
+//! Computes steps from a configuration and the present state. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,10 +10,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::kernel::netlink::{Link, Route, RouteKind};
 
-/// The largest packet the world outside a VPC takes.
+/// The largest packet accepted outside of a VPC.
 pub const INTERNET_MTU: u32 = 1500;
 
-/// How an interface is to be. Serves `ecs-eni`, `vpc-eni` and interfaces made in place.
+/// The wanted state of an interface. Used by `ecs-eni`, `vpc-eni` and interfaces created in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EniConfig {
     /// Hardware address, by which the device is found.
@@ -21,18 +22,18 @@ pub struct EniConfig {
     pub addresses: Vec<IpNet>,
     /// Routers: a default route each.
     pub gateways: Vec<IpAddr>,
-    /// MTU; left as it is if `None`.
+    /// MTU; unchanged if `None`.
     pub mtu: Option<u32>,
     /// Ranges reached through the router with the full MTU. If there are any, the default routes are limited to
-    /// [`INTERNET_MTU`], so that nobody has to rely on path MTU discovery.
+    /// [`INTERNET_MTU`], so that hosts need not rely on path MTU discovery.
     pub vpc_cidrs: Vec<IpNet>,
-    /// The instance metadata addresses are dropped.
+    /// Packets to the instance metadata addresses are dropped.
     pub block_instance_metadata: bool,
     /// The device is only moved: no name, address or route.
     pub stay_down: bool,
 }
 
-/// What is there.
+/// The present state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// The device, inside the container.
@@ -41,11 +42,11 @@ pub struct Seen {
     pub addresses: Vec<IpNet>,
     /// All routes of the container.
     pub routes: Vec<Route>,
-    /// The container speaks IPv6; if not, there is nothing of it to drop.
+    /// The container supports IPv6; otherwise there is no IPv6 route to drop.
     pub has_ipv6: bool,
 }
 
-/// One thing to do. Doing it twice does no harm.
+/// One step. Repeating it does no harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Step {
@@ -80,7 +81,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// The steps from seen to wanted; none if all is as it should be.
+/// The steps from the present to the wanted state; none if they are equal.
 pub fn plan(config: &EniConfig, if_name: &str, seen: &Seen) -> Vec<Step> {
     let mut steps = Vec::new();
     let renamed = seen.link.name != if_name;
@@ -106,7 +107,7 @@ pub fn plan(config: &EniConfig, if_name: &str, seen: &Seen) -> Vec<Step> {
     steps
 }
 
-/// In the order in which they can be added: first what drops, last the way out.
+/// Routes in the order in which they can be added: dropping routes first, default routes last.
 fn routes(config: &EniConfig, seen: &Seen) -> Vec<Route> {
     let mtu = config.mtu.unwrap_or(seen.link.mtu);
     let mut routes = Vec::new();
@@ -117,7 +118,7 @@ fn routes(config: &EniConfig, seen: &Seen) -> Vec<Route> {
     for gateway in &config.gateways {
         let same_family = |cidr: &&IpNet| cidr.addr().is_ipv4() == gateway.is_ipv4();
         for cidr in config.vpc_cidrs.iter().filter(same_family) {
-            // The subnet itself is on the link; a route through the router in its place would cut the router off.
+            // The subnet is on the link; a route to it through the router would cut the router off.
             if !config.addresses.iter().any(|address| address.trunc().contains(&cidr.trunc())) {
                 routes.push(Route::via(cidr.trunc(), *gateway, seen.link.index).with_mtu(mtu));
             }
@@ -128,13 +129,13 @@ fn routes(config: &EniConfig, seen: &Seen) -> Vec<Route> {
         let is_limited = !config.vpc_cidrs.is_empty() && mtu > INTERNET_MTU;
         routes.push(if is_limited { route.with_mtu(INTERNET_MTU) } else { route });
     }
-    // The kernel has one route to a destination, and a later one would take the place of what drops.
+    // The kernel has one route to a destination, and a later one would replace the dropping route.
     let mut destinations = BTreeSet::new();
     routes.retain(|route| destinations.insert(route.dst));
     routes
 }
 
-/// Where an instance reads its metadata.
+/// The instance metadata addresses.
 fn metadata() -> [IpNet; 2] {
     let v4 = Ipv4Net::new_assert(Ipv4Addr::new(169, 254, 169, 254), 32);
     let v6 = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128);

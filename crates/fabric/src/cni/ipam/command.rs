@@ -1,10 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ecs-ipam` as a plugin.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Bare, InvalidPool, Ipam, IpamConfig, Lease, LeaseFault, LeaseRequest, Owner, Wanted};
-use crate::cni::Fault;
 use crate::cni::call::{Call, Command};
 use crate::cni::spec::{CniError, Ip, Outcome, RouteTo};
 
@@ -20,13 +20,7 @@ impl From<InvalidPool> for CniError {
     }
 }
 
-impl From<LeaseFault> for CniError {
-    fn from(fault: LeaseFault) -> Self {
-        Fault::Lease(fault).into()
-    }
-}
-
-/// Does what a call asks of the leases the environment names.
+/// Executes a call on the leases that the environment names.
 pub(in crate::cni) fn run(call: &Call) -> Result<Option<Value>, CniError> {
     let ipam = Ipam::from_env();
     match call.command {
@@ -38,13 +32,13 @@ pub(in crate::cni) fn run(call: &Call) -> Result<Option<Value>, CniError> {
     }
 }
 
-/// The addresses and routes a configuration asks for.
+/// The requested addresses and routes of a configuration.
 pub(in crate::cni) fn asked(call: &Call) -> Result<(Vec<Wanted>, Vec<RouteTo>), CniError> {
     let config = call.config_as::<Config>()?.ipam;
     Ok((config.wanted()?, config.routes()))
 }
 
-/// Leases. The second value is true if the leases stood before.
+/// Leases addresses. The second value is true if the leases existed before.
 pub(in crate::cni) fn add(ipam: &Ipam, call: &Call) -> Result<(Outcome, bool), CniError> {
     let config = call.config_as::<Config>()?.ipam;
     let request = LeaseRequest {
@@ -85,7 +79,7 @@ pub(in crate::cni) fn del(ipam: &Ipam, call: &Call) -> Result<(), CniError> {
     Ok(())
 }
 
-/// Frees every lease of the network whose attachment the runtime no longer knows.
+/// Frees every lease of the network whose attachment is unknown to the runtime.
 pub(in crate::cni) fn gc(ipam: &Ipam, call: &Call) -> Result<(), CniError> {
     let valid = call.valid_attachments()?;
     ipam.release_where(|lease| {
@@ -106,7 +100,7 @@ pub(in crate::cni) fn status(ipam: &Ipam) -> Result<(), CniError> {
     ipam.leases().map(drop).map_err(unavailable)
 }
 
-/// By id if the configuration has one, else by owner.
+/// By id if the configuration has one, otherwise by owner.
 fn is_of(lease: &Lease, config: &IpamConfig, call: &Call) -> bool {
     if config.id.is_empty() {
         !call.container_id.is_empty() && lease.id.is_empty() && lease.owner == owner(call)

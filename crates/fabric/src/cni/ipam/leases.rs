@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The lease file: a redb database under a lock that plugins and node share.
 //!
-//! Writes reach the kernel's page cache in order and are not flushed: a kill cannot lose them, a power cut ends the
-//! boot they belong to. The file beside it, `<path>.lock`, is the lock and names the boot of the leases.
+//! Writes reach the kernel's page cache in order and are not flushed: a kill cannot lose them, and a power cut ends the
+//! boot to which they belong. The file `<path>.lock` is the lock and names the boot of the leases.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,17 +18,20 @@ use nix::fcntl::{Flock, FlockArg};
 use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::{DB_PATH_DEFAULT, Pool};
+use super::Pool;
+
+/// Path of the official plugin's leases.
+pub const DB_PATH_DEFAULT: &str = "/data/eni-ipam.db";
 
 /// Leases by address.
 const LEASES: TableDefinition<&str, &str> = TableDefinition::new("leases");
 /// The address allocated or released last, by subnet.
 const LAST: TableDefinition<&str, &str> = TableDefinition::new("last");
-/// A database this small needs no more.
+/// A database of this size needs no more.
 const CACHE_BYTES: usize = 1 << 20;
 const LOCK_WAIT_DEFAULT: Duration = Duration::from_secs(5);
 
-/// Whose call made a lease.
+/// The caller of a lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// `CNI_CONTAINERID`.
@@ -43,9 +47,9 @@ pub struct Lease {
     pub address: IpNet,
     /// Its id; may be empty.
     pub id: String,
-    /// Name of the network it was made for.
+    /// Name of its network.
     pub network: String,
-    /// Who asked for it.
+    /// The caller that requested it.
     pub owner: Owner,
 }
 
@@ -61,7 +65,7 @@ pub struct Wanted {
 /// A request for one address of each of some pools, all or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
-    /// What is wanted.
+    /// The requested addresses.
     pub wanted: Vec<Wanted>,
     /// Id of the leases. One id has at most one lease per subnet; the same owner asking again gets the same address.
     pub id: String,
@@ -71,7 +75,7 @@ pub struct LeaseRequest {
     pub owner: Owner,
 }
 
-/// Why there is no lease.
+/// Reason why there is no lease.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LeaseFault {
@@ -88,27 +92,27 @@ pub enum LeaseFault {
     IdInUse {
         /// The id.
         id: String,
-        /// The address it has.
+        /// The leased address.
         address: IpNet,
-        /// Whose it is.
+        /// The holder of the lease.
         container_id: String,
     },
-    /// The address that must be had is leased.
+    /// The required address is leased.
     #[error("address {address} is leased for id {id:?}, container {container_id:?}")]
     AddressInUse {
         /// The address.
         address: IpAddr,
         /// The id it is leased for.
         id: String,
-        /// Whose it is.
+        /// The holder of the lease.
         container_id: String,
     },
-    /// Somebody else holds the file for too long.
+    /// Another process held the file for too long.
     #[error("lease file {path} stayed locked for {wait_ms} ms; another plugin hangs or holds it", path = .path.display())]
     Locked {
         /// The file.
         path: PathBuf,
-        /// How long was waited.
+        /// The waiting time.
         wait_ms: u128,
     },
     /// The file could not be opened or locked.
@@ -120,7 +124,7 @@ pub enum LeaseFault {
         #[source]
         cause: std::io::Error,
     },
-    /// The database said no.
+    /// The database failed.
     #[error("lease file {path} failed; if it is damaged, delete it when no task runs", path = .path.display())]
     Database {
         /// The file.
@@ -129,7 +133,7 @@ pub enum LeaseFault {
         #[source]
         cause: redb::Error,
     },
-    /// A record makes no sense.
+    /// A record is invalid.
     #[error("lease file {path} has an unreadable record {key}; delete the file when no task runs", path = .path.display())]
     Record {
         /// The file.
@@ -143,13 +147,13 @@ pub enum LeaseFault {
 }
 
 impl LeaseFault {
-    /// True if asking again may help.
+    /// True if a retry may help.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Locked { .. })
     }
 }
 
-/// The lease file. Opened anew by every call, so that any number of processes share it.
+/// The lease file. Every call opens it, so that any number of processes share it.
 #[derive(Clone, Debug)]
 pub struct Ipam {
     path: PathBuf,
@@ -177,7 +181,7 @@ impl Ipam {
         Self { lock_wait, ..self }
     }
 
-    /// Leases addresses; one commit for all of them. The second value is true if they were leased before.
+    /// Leases addresses in one commit. The second value is true if they were leased before.
     pub fn allocate(&self, request: &LeaseRequest) -> Result<(Vec<Lease>, bool), LeaseFault> {
         let file = self.open()?;
         let held = file.leases()?;
@@ -200,17 +204,17 @@ impl Ipam {
         Ok((leases, !is_new))
     }
 
-    /// Frees the leases of an id. None is success. Returns what was freed.
+    /// Frees the leases of an id. An unknown id counts as success. Returns the freed leases.
     pub fn release(&self, id: &str) -> Result<Vec<Lease>, LeaseFault> {
         self.release_where(|lease| lease.id == id)
     }
 
-    /// Frees an address. A free one is success. Returns what was freed.
+    /// Frees an address. A free address counts as success. Returns the freed lease.
     pub fn release_address(&self, address: IpAddr) -> Result<Vec<Lease>, LeaseFault> {
         self.release_where(|lease| lease.address.addr() == address)
     }
 
-    /// Frees what a test says. Returns what was freed.
+    /// Frees the leases for which a test is true. Returns the freed leases.
     pub fn release_where(&self, is_over: impl Fn(&Lease) -> bool) -> Result<Vec<Lease>, LeaseFault> {
         let file = self.open()?;
         let over: Vec<_> = file.leases()?.into_iter().filter(|lease| is_over(lease)).collect();
@@ -251,7 +255,7 @@ impl Ipam {
         let leases = LeaseFile { path: self.path.clone(), database, lock };
         if !is_of_this_boot {
             leases.write(&[], &[], [].iter())?;
-            // Only now: a kill before this line makes the next call begin again.
+            // Only now: after a kill before this line the next call starts again.
             let mut name = &*leases.lock;
             name.seek(SeekFrom::Start(0)).and_then(|_| name.write_all(boot.as_bytes())).map_err(fault)?;
         }
@@ -268,7 +272,7 @@ impl Ipam {
             Err((file, nix::errno::Errno::EWOULDBLOCK)) => file,
             Err((_, errno)) => return Err(fault(errno.into())),
         };
-        // A blocking lock has no limit of its own. A thread that gets it too late gives it back by ending.
+        // A blocking lock has no time limit. A thread that gets it too late releases it by ending.
         let (sender, receiver) = mpsc::channel();
         let waiter = move || drop(sender.send(Flock::lock(file, FlockArg::LockExclusive)));
         std::thread::Builder::new().name("ipam-lock".into()).spawn(waiter).map_err(fault)?;
@@ -280,8 +284,8 @@ impl Ipam {
     }
 }
 
-/// The lease the id has in the pool already, if it is the same owner asking again (after a crash between lease and
-/// device, say). Anyone else using the id is told.
+/// The lease that the id already has in the pool, if the same owner asks again (after a crash between lease and device,
+/// for example). Any other caller with this id gets an error.
 fn standing(request: &LeaseRequest, wanted: &Wanted, held: &[Lease]) -> Result<Option<Lease>, LeaseFault> {
     let subnet = wanted.pool.subnet();
     let of_id = held.iter().find(|lease| {
@@ -337,7 +341,7 @@ fn fresh(request: &LeaseRequest, wanted: &Wanted, held: &[Lease], last: Option<I
 /// The file, open and locked.
 struct LeaseFile {
     path: PathBuf,
-    // Before the lock: the database is closed before the next process may open it.
+    // Dropped before the lock: the database is closed before the next process may open it.
     database: Database,
     lock: Flock<File>,
 }
@@ -411,7 +415,7 @@ impl LeaseFile {
     }
 }
 
-/// A file without flushes.
+/// A file without flushes, for the reason at the top of this module.
 #[derive(Debug)]
 struct Pages(File);
 
@@ -428,7 +432,7 @@ impl StorageBackend for Pages {
         self.0.set_len(len)
     }
 
-    /// Not needed: see the head of this file.
+    /// Not needed: see the top of this module.
     fn sync_data(&self) -> Result<(), io::Error> {
         Ok(())
     }

@@ -1,15 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `ecs-ipam`: addresses for the bridge side of tasks, leased one by one and kept on disk.
 //!
-//! Leases live in one redb file, by default where the official plugin has its own. They survive a kill at any point.
-//! They do not outlive a boot of the machine: every namespace they served is gone by then, so they are dropped instead
-//! of leaking, and for the same reason nothing is flushed to the disk.
-//! Not here: VPC addresses; the server allocates those.
+//! Leases are in one redb file, by default at the path of the official plugin. They survive a kill at any point. They
+//! do not outlive a boot of the machine, because all their namespaces have ended then; they are dropped instead of
+//! leaking, and for the same reason no write is flushed to the disk. Not here: VPC addresses, which the server
+//! allocates.
 
 pub(super) mod command;
 mod leases;
 mod pool;
 
-pub use leases::{Ipam, Lease, LeaseFault, LeaseRequest, Owner, Wanted};
+pub use leases::{DB_PATH_DEFAULT, Ipam, Lease, LeaseFault, LeaseRequest, Owner, Wanted};
 pub use pool::{InvalidPool, Pool};
 
 use std::net::IpAddr;
@@ -19,9 +20,6 @@ use serde::Deserialize;
 
 use super::spec::RouteTo;
 
-/// Where the official plugin keeps its leases.
-pub const DB_PATH_DEFAULT: &str = "/data/eni-ipam.db";
-
 /// The `ipam` part of a configuration. Unknown keys are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -29,7 +27,7 @@ pub struct IpamConfig {
     /// `ecs-ipam`, or another IPAM plugin for `ecs-bridge` to call.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whose lease it is: the MAC of the task's ENI, a namespace path, any text that is unique.
+    /// The holder of a lease: the MAC of the task's ENI, a namespace path, or any unique text.
     pub id: String,
     /// Pool of IPv4 addresses, at least a /30.
     #[serde(rename = "ipv4-subnet")]
@@ -37,7 +35,7 @@ pub struct IpamConfig {
     /// This address and no other.
     #[serde(rename = "ipv4-address")]
     pub ipv4_address: Option<Bare>,
-    /// Router of the subnet; its first host address if not given.
+    /// This address and no other.
     #[serde(rename = "ipv4-gateway")]
     pub ipv4_gateway: Option<IpAddr>,
     /// Routes for the container.
@@ -57,7 +55,7 @@ pub struct IpamConfig {
     pub ipv6_routes: Vec<ConfigRoute>,
 }
 
-/// An address with or without a prefix length, which the official plugin both accepts.
+/// An address with or without a prefix length; the official plugin accepts both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Bare(pub IpAddr);
@@ -79,7 +77,7 @@ pub struct ConfigRoute {
 }
 
 impl IpamConfig {
-    /// The pools asked for, each with the address that must be had, if one must.
+    /// The requested pools, each with its required address, if any.
     pub fn wanted(&self) -> Result<Vec<Wanted>, InvalidPool> {
         let v4 = self.ipv4_subnet.map(|subnet| (subnet, self.ipv4_gateway, self.ipv4_address));
         let v6 = self.ipv6_subnet.map(|subnet| (subnet, self.ipv6_gateway, self.ipv6_address));
@@ -105,7 +103,7 @@ impl IpamConfig {
         Ok(wanted)
     }
 
-    /// The routes of both families, as a result has them.
+    /// The routes of both families, in the form of a result.
     pub fn routes(&self) -> Vec<RouteTo> {
         let both = self.ipv4_routes.iter().chain(&self.ipv6_routes);
         both.map(|route| RouteTo { dst: route.dst, gw: route.gw }).collect()

@@ -1,4 +1,5 @@
-//! Which address comes next. Pure.
+// SPDX-License-Identifier: Apache-2.0
+//! Selection of the next address. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,7 +48,7 @@ impl Pool {
         IpNet::new_assert(address, self.subnet.prefix_len())
     }
 
-    /// True if the address is one the pool hands out.
+    /// True if the address belongs to the leasable ones.
     pub fn may_lease(&self, address: IpAddr) -> bool {
         self.subnet.contains(&address)
             && address != self.gateway
@@ -55,8 +56,8 @@ impl Pool {
             && (address.is_ipv6() || address != self.subnet.broadcast())
     }
 
-    /// The next free address after `last`, wrapping; `None` when all are used. Going on from the last one, instead of
-    /// reusing the lowest, keeps a just released address out of use for as long as possible.
+    /// The next free address after `last`, wrapping; `None` when all are used. Continuing from the last one, instead of
+    /// reusing the lowest, keeps a recently released address out of use for as long as possible.
     pub fn next(&self, last: Option<IpAddr>, used: &BTreeSet<IpAddr>) -> Option<IpAddr> {
         let (first, end) = (bits(self.subnet.network()), bits(self.subnet.broadcast()));
         let start = last.filter(|last| self.subnet.contains(last)).map_or(first, bits);
@@ -130,7 +131,8 @@ mod tests {
     }
 
     proptest! {
-        /// A pool gives every address it may give exactly once, whatever was given before, and then says so.
+        /// A pool returns each of its addresses exactly once, whatever was leased before, and then reports that it is
+        /// exhausted.
         #[test]
         fn a_pool_gives_each_address_once(prefix in 26u8..=30, last in 0u32..64, v6: bool) {
             let subnet = if v6 { format!("fd00:ec2::/{}", prefix + 96) } else { format!("10.1.2.0/{prefix}") };

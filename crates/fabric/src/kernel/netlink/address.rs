@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Addresses of links, and neighbours.
 
 use std::net::IpAddr;
@@ -5,7 +6,7 @@ use std::net::IpAddr;
 use berth_types::MacAddress;
 use ipnet::IpNet;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState};
 use netlink_packet_route::route::RouteType;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage as Message};
 
@@ -18,7 +19,7 @@ impl Netlink {
         Ok(replies.into_iter().filter_map(|reply| seen(reply, index)).collect())
     }
 
-    /// Adds an address; the kernel adds the route to its subnet. An address that is already there is success.
+    /// Adds an address; the kernel adds the route to its subnet. An existing address counts as success.
     pub fn add_address(&mut self, index: u32, address: IpNet) -> Result<(), Fault> {
         self.put_address(index, address, AddressFlags::empty())
     }
@@ -28,7 +29,7 @@ impl Netlink {
         self.put_address(index, address, AddressFlags::Noprefixroute)
     }
 
-    /// Removes an address. An address that is not there is success.
+    /// Removes an address. An absent address counts as success.
     pub fn delete_address(&mut self, index: u32, address: IpNet) -> Result<(), Fault> {
         match self.act(Message::DelAddress(message(index, address)), ACT) {
             Err(cause) if cause.errno != libc::EADDRNOTAVAIL => {
@@ -38,7 +39,7 @@ impl Netlink {
         }
     }
 
-    /// Sets the hardware address of a neighbour for good: it is never asked for by ARP.
+    /// Sets the hardware address of a neighbour permanently: it is never requested by ARP.
     pub fn set_neighbour(&mut self, index: u32, address: IpAddr, mac: MacAddress) -> Result<(), Fault> {
         let mut message = NeighbourMessage::default();
         message.header.family = family(address);
@@ -48,11 +49,50 @@ impl Netlink {
         message.attributes.push(NeighbourAttribute::Destination(address.into()));
         message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
         let done = self.act(Message::NewNeighbour(message), PUT);
-        done.map_err(|cause| Fault::Neighbour { address, link: self.name_of(index), cause })
+        done.map_err(|cause| Fault::Neighbour {
+            verb: "set",
+            neighbour: address.to_string(),
+            link: self.name_of(index),
+            cause,
+        })
+    }
+
+    /// Removes a neighbour entry. An absent entry counts as success.
+    pub fn forget_neighbour(&mut self, index: u32, address: IpAddr) -> Result<(), Fault> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(address);
+        message.header.ifindex = index;
+        message.attributes.push(NeighbourAttribute::Destination(address.into()));
+        match self.act(Message::DelNeighbour(message), ACT) {
+            Err(cause) if cause.errno != libc::ENOENT => Err(Fault::Neighbour {
+                verb: "remove",
+                neighbour: address.to_string(),
+                link: self.name_of(index),
+                cause,
+            }),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Sets the hardware address behind a port of a bridge permanently. The entry is removed with the port.
+    pub fn set_bridge_entry(&mut self, port: u32, mac: MacAddress) -> Result<(), Fault> {
+        let mut message = NeighbourMessage::default();
+        message.header.family = AddressFamily::Bridge;
+        message.header.ifindex = port;
+        message.header.state = NeighbourState::Noarp;
+        message.header.flags = NeighbourFlags::Controller;
+        message.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+        let done = self.act(Message::NewNeighbour(message), PUT);
+        done.map_err(|cause| Fault::Neighbour {
+            verb: "set",
+            neighbour: mac.to_string(),
+            link: self.name_of(port),
+            cause,
+        })
     }
 
     fn put_address(&mut self, index: u32, address: IpNet, mut flags: AddressFlags) -> Result<(), Fault> {
-        // The fabric hands out each address once: duplicate address detection would only delay the first packet.
+        // The fabric assigns each address once: duplicate address detection would only delay the first packet.
         if matches!(address, IpNet::V6(_)) {
             flags |= AddressFlags::Nodad;
         }

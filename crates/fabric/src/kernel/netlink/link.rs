@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Links: veth pairs, bridges, names, sizes, namespaces.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -35,15 +36,17 @@ pub struct Link {
     pub peer_index: Option<u32>,
     /// Number by which this namespace knows the other end's namespace, if they differ.
     pub peer_namespace: Option<i32>,
-    /// A bridge port that is kept apart from the other such ports.
+    /// A bridge port that is isolated from the other such ports.
     pub port_isolated: bool,
-    /// A bridge port that may send frames back where they came from.
+    /// A bridge port on which the bridge learns hardware addresses from frames.
+    pub port_learning: bool,
+    /// A bridge port that may send frames back to their sender (hairpin mode).
     pub port_hairpin: bool,
     /// `ifalias`.
     pub alias: Option<String>,
 }
 
-/// A veth pair to be made, both ends directly in place: moving a link later costs 14 to 21 ms.
+/// Parameters of a veth pair, with both ends created in place: moving a link later costs 14 to 21 ms.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct VethPair<'a> {
     /// Near end, in the socket's namespace.
@@ -56,7 +59,7 @@ pub struct VethPair<'a> {
     pub mtu: Option<u32>,
     /// The near end becomes a port of this bridge.
     pub bridge: Option<u32>,
-    /// The near end is up from the beginning. (The kernel cannot do that for the far end.)
+    /// The near end is up from its creation. (The kernel cannot do that for the far end.)
     pub up: bool,
     /// Far end.
     pub peer_name: &'a str,
@@ -64,8 +67,8 @@ pub struct VethPair<'a> {
     pub peer_mac: Option<MacAddress>,
     /// MTU of the far end.
     pub peer_mtu: Option<u32>,
-    /// Bytes of the largest IPv4 packet that TCP hands to the far end unsplit; the kernel's 64 KiB if none is given.
-    /// Kernels before 6.3 keep to that.
+    /// Bytes of the largest IPv4 packet that TCP hands to the far end unsplit; the kernel's 64 KiB if none is given,
+    /// and always on kernels before 6.3.
     pub peer_unsplit_bytes: Option<u32>,
     /// Namespace of the far end; the socket's own if none is given.
     pub peer_ns: Option<BorrowedFd<'a>>,
@@ -103,7 +106,7 @@ impl Netlink {
         Ok(self.links()?.into_iter().filter(|link| link.mac == Some(mac)).collect())
     }
 
-    /// Makes a veth pair. Refused with EEXIST when either name is taken.
+    /// Creates a veth pair. Fails with EEXIST when either name is in use.
     pub fn create_veth(&mut self, pair: &VethPair<'_>) -> Result<(), Fault> {
         let mut peer = LinkMessage::default();
         peer.attributes = end(pair.peer_name, pair.peer_mac, pair.peer_mtu);
@@ -128,9 +131,9 @@ impl Netlink {
         })
     }
 
-    /// Makes a bridge with a fixed hardware address, so that the address does not follow the ports, and without calls
-    /// into iptables, ip6tables and arptables for the frames it forwards. Returns its index; an existing bridge of the
-    /// name is success, whoever made it.
+    /// Creates a bridge with a fixed hardware address, so that the address does not follow the ports, and without calls
+    /// into iptables, ip6tables and arptables for the frames it forwards. Returns its index; an existing bridge of this
+    /// name counts as success, whatever created it.
     pub fn create_bridge(&mut self, name: &str, mac: MacAddress) -> Result<u32, Fault> {
         let fault = |cause| Fault::CreateBridge { name: name.to_owned(), cause };
         let mut message = LinkMessage::default();
@@ -158,17 +161,17 @@ impl Netlink {
         }
     }
 
-    /// Switches a link on.
+    /// Sets a link up.
     pub fn set_up(&mut self, index: u32) -> Result<(), Fault> {
         self.set_flags(index, LinkFlags::Up, "switch on the state")
     }
 
-    /// Switches a link off. Its routes go away.
+    /// Sets a link down. Its routes are removed.
     pub fn set_down(&mut self, index: u32) -> Result<(), Fault> {
         self.set_flags(index, LinkFlags::empty(), "switch off the state")
     }
 
-    /// Gives a link another name; it must be down, unless the kernel allows live renames.
+    /// Renames a link; it must be down, unless the kernel allows live renames.
     pub fn rename(&mut self, index: u32, name: &str) -> Result<(), Fault> {
         self.set(index, LinkAttribute::IfName(name.to_owned()), || format!("change the name to {name}"))
     }
@@ -193,14 +196,21 @@ impl Netlink {
         self.set(index, LinkAttribute::Controller(bridge), || format!("set the bridge to link {bridge}"))
     }
 
-    /// Keeps a bridge port apart from all other such ports: they reach the bridge itself, not each other.
+    /// Isolates a bridge port from all other such ports: they reach the bridge itself, not each other. It accepts
+    /// frames only from hardware addresses with a static entry, learns none, and receives none for an unknown address.
     pub fn set_port_isolated(&mut self, index: u32) -> Result<(), Fault> {
-        self.set_port(index, InfoBridgePort::Isolated(true), "isolate the bridge port")
+        let settings = vec![
+            InfoBridgePort::Isolated(true),
+            InfoBridgePort::Learning(false),
+            InfoBridgePort::UnicastFlood(false),
+            InfoBridgePort::Locked(true),
+        ];
+        self.set_port(index, settings, "isolate the bridge port")
     }
 
-    /// Lets a bridge port send frames back where they came from.
+    /// Lets a bridge port send frames back to their sender (hairpin mode).
     pub fn set_port_hairpin(&mut self, index: u32) -> Result<(), Fault> {
-        self.set_port(index, InfoBridgePort::HairpinMode(true), "switch on the hairpin mode")
+        self.set_port(index, vec![InfoBridgePort::HairpinMode(true)], "switch on the hairpin mode")
     }
 
     /// Moves a link into another namespace. It arrives down and without addresses. Costs 14 to 21 ms.
@@ -210,7 +220,7 @@ impl Netlink {
         done.map_err(|cause| Fault::MoveLink { link: self.name_of(index), cause })
     }
 
-    /// Removes a link (and the other end of a veth pair). A link that is not there is success.
+    /// Removes a link (and the other end of a veth pair). An absent link counts as success.
     pub fn delete_link(&mut self, name: &str) -> Result<(), Fault> {
         let mut message = LinkMessage::default();
         message.attributes.push(LinkAttribute::IfName(name.to_owned()));
@@ -233,17 +243,17 @@ impl Netlink {
         done.map_err(|cause| Fault::SetLink { what: what.to_owned(), link: self.name_of(index), cause })
     }
 
-    fn set_port(&mut self, index: u32, setting: InfoBridgePort, what: &str) -> Result<(), Fault> {
+    fn set_port(&mut self, index: u32, settings: Vec<InfoBridgePort>, what: &str) -> Result<(), Fault> {
         // The kernel reads the settings of a port from RTM_NEWLINK without NLM_F_CREATE, not from RTM_SETLINK.
         let info = LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![setting])),
+            LinkInfo::PortData(InfoPortData::BridgePort(settings)),
         ]);
         let done = self.act(Message::NewLink(of(index, [info])), ACT);
         done.map_err(|cause| Fault::SetLink { what: what.to_owned(), link: self.name_of(index), cause })
     }
 
-    /// For messages only: the name if it can still be learnt.
+    /// For messages only: the name if it can still be read.
     pub(super) fn name_of(&mut self, index: u32) -> String {
         self.link_by_index(index).ok().flatten().map_or_else(|| format!("#{index}"), |link| link.name)
     }
@@ -262,7 +272,7 @@ fn end(name: &str, mac: Option<MacAddress>, mtu: Option<u32>) -> Vec<LinkAttribu
     [Some(name), mac, mtu.map(LinkAttribute::Mtu)].into_iter().flatten().collect()
 }
 
-/// A question that the kernel answers without summing up counters, which is most of its work and of its answer.
+/// A request without counters, whose summation would be most of the kernel's work and of its answer.
 fn without_counters(mut question: LinkMessage) -> LinkMessage {
     question.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
     question
@@ -296,6 +306,7 @@ fn note(link: &mut Link, item: LinkInfo) {
             for setting in settings {
                 match setting {
                     InfoBridgePort::Isolated(on) => link.port_isolated = on,
+                    InfoBridgePort::Learning(on) => link.port_learning = on,
                     InfoBridgePort::HairpinMode(on) => link.port_hairpin = on,
                     _ => {}
                 }

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A blocking routing socket: links, addresses, routes and neighbours of one network namespace.
 //!
-//! A socket belongs to the namespace it was opened in for ever, whichever thread uses it. Every request goes through
-//! one function from request to replies ([`Ask`]), so a test can hand in a kernel that answers EBUSY.
+//! A socket belongs for its lifetime to the namespace it was opened in, whichever thread uses it. Every request passes
+//! through one function from request to replies ([`Ask`]), so a test can pass in a kernel that answers EBUSY.
 //! Not here: traffic control and eBPF attachment (`bpf`).
 
 mod address;
@@ -17,7 +18,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 
 use super::{Fault, Refused};
 
-/// The one way to the kernel: a request with its flags (`NLM_F_*` without `NLM_F_REQUEST`) becomes replies or a refusal.
+/// The only path to the kernel: a request with its flags (`NLM_F_*` without `NLM_F_REQUEST`) becomes replies or a
+/// refusal.
 pub type Ask = dyn FnMut(RouteNetlinkMessage, u16) -> Result<Vec<RouteNetlinkMessage>, Refused> + Send;
 
 /// A routing socket.
@@ -36,7 +38,7 @@ impl Netlink {
         Ok(Self::over(move |request, flags| socket.ask(request, flags)))
     }
 
-    /// A socket whose kernel is `ask`.
+    /// A socket whose requests go to `ask`.
     pub fn over(
         ask: impl FnMut(RouteNetlinkMessage, u16) -> Result<Vec<RouteNetlinkMessage>, Refused> + Send + 'static,
     ) -> Self {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Routes of the main table.
 
 use std::fmt;
@@ -13,30 +14,30 @@ use netlink_packet_route::route::{
 use super::address::family;
 use super::{ACT, Fault, Netlink, PUT};
 
-/// What happens to a packet that takes the route.
+/// The action of a route.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RouteKind {
-    /// It is sent on.
+    /// Packets are forwarded.
     #[default]
     Unicast,
-    /// It is dropped without a word.
+    /// Packets are dropped silently.
     Blackhole,
 }
 
 /// A route of the main table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
-    /// Where to. Host bits must be clear.
+    /// Destination. Host bits must be clear.
     pub dst: IpNet,
-    /// Through which router; directly if none.
+    /// Router; none for a direct route.
     pub gateway: Option<IpAddr>,
-    /// By which link.
+    /// Output link.
     pub oif: Option<u32>,
     /// Largest packet on this route, if smaller than the link's.
     pub mtu: Option<u32>,
-    /// Send or drop.
+    /// Forward or drop.
     pub kind: RouteKind,
-    /// The router is on the link although no route says so.
+    /// The router counts as on the link although no route says so.
     pub onlink: bool,
 }
 
@@ -107,7 +108,7 @@ impl Netlink {
         done.map_err(|cause| Fault::Route { verb: "add", route: route.to_string(), cause })
     }
 
-    /// Removes a route. A route that is not there is success.
+    /// Removes a route. An absent route counts as success.
     pub fn delete_route(&mut self, route: &Route) -> Result<(), Fault> {
         let mut message = message(route);
         // Any protocol and scope: the kernel's own connected routes are removed by this, too.
@@ -178,7 +179,7 @@ fn seen(reply: Message) -> Option<Route> {
         }
     }
     if kind == RouteKind::Blackhole {
-        // Some kernels hang those of IPv6 on `lo`, which means nothing.
+        // Some kernels attach those of IPv6 to `lo`, which has no meaning.
         oif = None;
     }
     let dst = IpNet::new(dst, header.destination_prefix_length).ok()?;

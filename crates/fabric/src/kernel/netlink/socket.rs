@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The socket itself: framing, sequence numbers, acknowledgements, interrupted dumps.
 
 use netlink_packet_core::{
@@ -9,9 +10,9 @@ use netlink_sys::{Socket as Raw, SocketAddr, protocols::NETLINK_ROUTE};
 
 use crate::kernel::Refused;
 
-/// The kernel never puts more into one datagram of a dump; single replies are far smaller.
+/// The maximum size of a dump's datagram; single replies are far smaller.
 const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
-/// How often a dump is begun again because the table changed under it.
+/// Maximum number of restarts of a dump because the table changed during it.
 const DUMP_ATTEMPTS_MAX: u32 = 64;
 const NLMSGERR_ATTR_MSG: u16 = 1;
 
@@ -38,8 +39,8 @@ impl Socket {
         Ok(Self { raw, sequence: 0, buffer: Vec::with_capacity(DATAGRAM_BYTES_MAX) })
     }
 
-    /// Asks and reads until the kernel has acknowledged (`NLM_F_ACK`) or the dump is done (`NLM_F_DUMP`); `flags` must
-    /// have one of the two.
+    /// Sends a request and reads until the kernel has acknowledged (`NLM_F_ACK`) or the dump is complete
+    /// (`NLM_F_DUMP`); `flags` must contain one of the two.
     pub(super) fn ask(
         &mut self,
         request: RouteNetlinkMessage,
@@ -86,7 +87,7 @@ impl Socket {
                     (frame.length() as usize, frame.flags(), frame.sequence_number() == self.sequence);
                 let bytes = &rest[..length];
                 rest = &rest[length.next_multiple_of(4).min(rest.len())..];
-                // Left over from a request that was given up.
+                // A remainder of an abandoned request.
                 if !ours {
                     continue;
                 }
@@ -110,7 +111,7 @@ impl Socket {
     }
 }
 
-/// The kernel's sentence in an extended acknowledgement: attributes after the header of the refused message.
+/// The kernel's message in an extended acknowledgement: attributes after the header of the refused request.
 fn sentence(flags: u16, error: &[u8]) -> Option<String> {
     const HEADER_BYTES: usize = 16;
     if flags & NLM_F_ACK_TLVS == 0 {

@@ -1,6 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One of each kind that is ours and nobody's, beside one that is claimed, one of another instance and one that is only
 //! similar.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
 use super::*;
 use berth_fabric::cni::ipam::Owner;
@@ -10,7 +11,8 @@ const LOST: &str = "00000000000000000000000000000bad";
 const KEPT: &str = "0000000000000000000000000000600d";
 
 fn labelled(name: &str, instance: Option<&str>) -> Labelled {
-    Labelled { name: name.to_owned(), instance: instance.map(str::to_owned) }
+    let is_pause = name.contains("pause");
+    Labelled { name: name.to_owned(), instance: instance.map(str::to_owned), is_pause }
 }
 
 fn lease(container_id: &str, if_name: &str) -> Lease {

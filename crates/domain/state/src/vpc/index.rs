@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Look-ups of EC2 networking by values other than keys: derived from the records as they change, and never stored.
+
+use std::net::Ipv4Addr;
+
+use berth_types::{EniId, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, VpcId};
+use imbl::{OrdMap, OrdSet};
+
+use crate::numbers::Numbers;
+
+/// Look-ups of EC2 networking.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Index {
+    /// Interfaces by subnet and private address.
+    pub addresses: OrdMap<(SubnetId, Ipv4Addr), EniId>,
+    /// Addresses in use by subnet, as numbers.
+    pub address_numbers: OrdMap<SubnetId, Numbers>,
+    /// Device indexes in use by host.
+    pub device_indexes: OrdMap<HostId, Numbers>,
+    /// Interfaces users made with a client token, by the token.
+    pub eni_tokens: OrdMap<String, EniId>,
+    /// Security groups by VPC and name.
+    pub group_names: OrdMap<(VpcId, String), SecurityGroupId>,
+    /// Interfaces by the groups they carry.
+    pub group_members: OrdSet<(SecurityGroupId, EniId)>,
+    /// Group sets by content.
+    pub group_sets: OrdMap<(VpcId, Vec<SecurityGroupId>), GroupSetId>,
+    /// Numbers of group sets in use.
+    pub group_set_numbers: Numbers,
+    /// Interfaces by group set.
+    pub group_set_members: OrdSet<(GroupSetId, EniId)>,
+    /// Interfaces by VPC.
+    pub vpc_enis: OrdSet<(VpcId, EniId)>,
+    /// Interfaces by the host they are plugged on.
+    pub host_enis: OrdSet<(HostId, EniId)>,
+    /// Interfaces that are wanted on a host, by host and VPC.
+    pub host_vpc_enis: OrdSet<(HostId, VpcId, EniId)>,
+    /// Hardware addresses in use.
+    pub macs: OrdSet<MacAddress>,
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kinds of records of EC2 networking, with their names in the store.
+
+use berth_types::{EniId, GroupSetId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+
+use super::index::Index;
+use super::record::{
+    DefaultNetwork, Eni, GroupSet, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc,
+};
+use crate::records::{Single, as_stored, records};
+
+records! { indexed by Index, lifted by as_stored;
+    /// VPCs.
+    vpcs: VpcId => Vpc = "vpc" v 1;
+    /// Subnets.
+    subnets: SubnetId => Subnet = "subnet" v 1;
+    /// Security groups with their rules.
+    security_groups: SecurityGroupId => SecurityGroup = "security-group" v 1;
+    /// Distinct sets of groups in use.
+    group_sets: GroupSetId => GroupSet = "group-set" v 1;
+    /// Network interfaces.
+    enis: EniId => Eni = "eni" v 1;
+    /// Internet gateways.
+    internet_gateways: InternetGatewayId => InternetGateway = "internet-gateway" v 1;
+    /// Network ACLs.
+    network_acls: NetworkAclId => NetworkAcl = "network-acl" v 1;
+    /// Route tables.
+    route_tables: RouteTableId => RouteTable = "route-table" v 1;
+    /// The mark that the default network was made.
+    default_network: Single => DefaultNetwork = "default-network" v 1;
+}

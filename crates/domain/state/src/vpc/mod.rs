@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Records of EC2 networking: VPCs, subnets, security groups, interfaces, gateways, route tables.
+
+mod index;
+mod ipv6;
+mod kinds;
+mod record;
+
+pub use index::Index;
+pub use ipv6::{InvalidRange, Ipv6Cidr};
+pub use kinds::{Record, RecordKey, Records};
+pub use record::{
+    AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches,
+    NetworkAcl, Peer, RouteTable, RouteTarget, SecurityGroup, SecurityGroupRule, Subnet, Vpc,
+};

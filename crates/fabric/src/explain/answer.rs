@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Packets, gates, and the answer of a gate.
+
+use std::fmt;
+
+use berth_types::{SecurityGroupId, SecurityGroupRuleId};
+
+use crate::DropReason;
+
+/// A packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// IP protocol number; `None` stands for one that no rule names, which only rules for all protocols admit.
+    pub protocol: Option<u8>,
+    /// Port of the receiver; for ICMP type and code; 0 for other protocols.
+    pub port: u16,
+}
+
+const ICMP: u8 = 1;
+const ECHO_REQUEST: u16 = 8;
+
+impl Packet {
+    /// The request that a subnet's router answers: an echo request.
+    pub(super) fn is_echo_request(self) -> bool {
+        self.protocol == Some(ICMP) && self.port >> 8 == ECHO_REQUEST
+    }
+}
+
+/// The gates at which a packet can be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// The sending interface is plugged and programmed.
+    Source,
+    /// The destination is an interface of the VPC on this host.
+    Destination,
+    /// The sender's security groups.
+    Egress,
+    /// The receiver's security groups.
+    Ingress,
+}
+
+impl Gate {
+    /// All gates in the order of a packet.
+    pub const ALL: [Self; 4] = [Self::Source, Self::Destination, Self::Egress, Self::Ingress];
+
+    /// A word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Destination => "destination",
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+        }
+    }
+}
+
+/// A rule that admits the packet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deciding {
+    /// A rule in the records.
+    Rule {
+        /// The group.
+        group: SecurityGroupId,
+        /// The rule.
+        rule: SecurityGroupRuleId,
+    },
+    /// A rule in the kernel's maps without a record.
+    Unrecorded {
+        /// Number of the ruleset.
+        ruleset: u32,
+        /// The rule's bit.
+        bit: usize,
+    },
+}
+
+impl fmt::Display for Deciding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule { group, rule } => write!(f, "{group}/{rule}"),
+            Self::Unrecorded { ruleset, bit } => write!(f, "unrecorded rule {bit} of ruleset {ruleset}"),
+        }
+    }
+}
+
+/// The answer of one gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The packet passes; at a gate of security groups, each of these rules admits it.
+    Pass(Vec<Deciding>),
+    /// The end.
+    Drop(DropReason),
+    /// The packet does not reach this gate.
+    NotReached,
+}
+
+impl Answer {
+    /// A gate without rules.
+    pub(super) fn open() -> Self {
+        Self::Pass(Vec::new())
+    }
+
+    /// A gate of security groups: one matching rule admits, none denies.
+    pub(super) fn by_rules(mut admitting: Vec<Deciding>, denial: DropReason) -> Self {
+        admitting.sort();
+        if admitting.is_empty() { Self::Drop(denial) } else { Self::Pass(admitting) }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass(rules) if rules.is_empty() => f.write_str("pass"),
+            Self::Pass(rules) => {
+                let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+                write!(f, "pass by {}", rules.join(", "))
+            }
+            Self::Drop(reason) => write!(f, "drop ({reason})"),
+            Self::NotReached => f.write_str("not reached"),
+        }
+    }
+}
+
+/// The answers of all gates, in order.
+pub(super) type Answers = [Answer; 4];

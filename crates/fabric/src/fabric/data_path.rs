@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The state of an open data path; the other files of this folder act on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use aya::programs::SchedClassifier;
+use berth_types::intent::{GroupSetIntent, SecurityGroupIntent};
+use berth_types::{GroupSetId, HostId, SecurityGroupId};
+
+use super::clock::Clock;
+use super::held::Held;
+use crate::bpf::Maps;
+use crate::compile;
+use crate::kernel::{Namespace, Netlink};
+
+/// The location of an instance's fabric.
+#[derive(Clone, Debug)]
+pub struct FabricConfig {
+    /// Name of the instance; pins are under `/sys/fs/bpf/berth/<instance>/`.
+    pub instance: String,
+    /// Run folder; the fabric's namespace is `<run_dir>/netns/fabric`.
+    pub run_dir: PathBuf,
+    /// This host, to distinguish local endpoints from others.
+    pub host: HostId,
+}
+
+impl FabricConfig {
+    pub(super) fn namespace(&self) -> PathBuf {
+        self.run_dir.join("netns").join("fabric")
+    }
+}
+
+/// The data path of one instance.
+pub struct Fabric {
+    pub(super) config: FabricConfig,
+    pub(super) namespace: Namespace,
+    pub(super) netlink: Netlink,
+    pub(super) program: SchedClassifier,
+    pub(super) maps: Maps,
+    /// `None` after a failed change: the maps are read again before the next one.
+    pub(super) held: Option<Held>,
+    pub(super) compiled: Option<Compiled>,
+    /// Above the index of every device since the fabric was opened.
+    pub(super) next_device: u32,
+    /// Names of the pins in use.
+    pub(super) pins: BTreeSet<String>,
+    pub(super) clock: Clock,
+}
+
+/// The policies of the last intent, so that an intent with the same groups costs no compilation.
+pub(super) struct Compiled {
+    pub(super) group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
+    pub(super) security_groups: BTreeMap<SecurityGroupId, SecurityGroupIntent>,
+    pub(super) policies: BTreeMap<GroupSetId, compile::Policy>,
+}

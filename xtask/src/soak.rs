@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask soak`: tests that take too long to run for each change.
+//!
+//! `upgrade` is a file `tests/acceptance/soak_upgrade.py`, run like the acceptance suite (root). It needs the program of an
+//! earlier commit, which is built in `target/previous/COMMIT`. `service` adds a made-up service to a copy of the
+//! repository (`soak_service`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::checkout::repository;
+use crate::soak_service;
+use crate::suites::{cargo, needs_root, run as run_command};
+
+const CASES: [&str; 2] = ["service", "upgrade"];
+
+/// The commit whose running tasks and pinned maps the case `upgrade` takes over; `tests/acceptance/previous/` has files
+/// of the same program.
+const PREVIOUS_COMMIT: &str = "9b9b31e";
+
+/// Runs the named cases, or all.
+pub fn run(cases: &[&str]) -> Result<()> {
+    if let Some(unknown) = cases.iter().find(|case| !CASES.contains(case)) {
+        bail!("there is no soak case {unknown:?}; there are {}", CASES.join(", "));
+    }
+    for case in CASES.iter().filter(|case| cases.is_empty() || cases.contains(case)) {
+        println!("== soak {case}");
+        match *case {
+            "service" => soak_service::run()?,
+            _ => upgrade()?,
+        }
+    }
+    Ok(())
+}
+
+fn upgrade() -> Result<()> {
+    needs_root("the soak case upgrade")?;
+    cargo(&["build", "--package", "berth", "--bins"])?;
+    let mut suite = Command::new(repository().join("tests/acceptance/run"));
+    suite.arg("tests/acceptance/soak_upgrade.py").env("BERTH_PREVIOUS", previous_programs()?).current_dir(repository());
+    run_command(&mut suite)
+}
+
+/// The folder with the programs of the earlier commit; builds them if they are missing.
+fn previous_programs() -> Result<PathBuf> {
+    let folder = repository().join("target/previous").join(PREVIOUS_COMMIT);
+    let programs = folder.join("target/debug");
+    if programs.join("berth").exists() {
+        return Ok(programs);
+    }
+    if !folder.exists() {
+        check_out(&folder)?;
+    }
+    println!("building the programs of {PREVIOUS_COMMIT} in {}", folder.display());
+    let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    build.args(["build", "--package", "berth", "--bins"]).current_dir(&folder).env_remove("CARGO_TARGET_DIR");
+    run_command(&mut build)?;
+    Ok(programs)
+}
+
+/// Checks out the files of the earlier commit, without registering a work tree in git.
+fn check_out(folder: &Path) -> Result<()> {
+    let partial = folder.with_extension("partial");
+    std::fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
+    let archive = partial.with_extension("tar");
+    let git = |words: &[&str]| run_command(Command::new("git").args(words).current_dir(repository()));
+    git(&["archive", "--output", &archive.to_string_lossy(), PREVIOUS_COMMIT])
+        .with_context(|| format!("commit {PREVIOUS_COMMIT} is needed: fetch the whole history"))?;
+    run_command(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&partial))?;
+    std::fs::remove_file(&archive)?;
+    std::fs::rename(&partial, folder).with_context(|| format!("cannot create {}", folder.display()))
+}
