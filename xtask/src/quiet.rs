@@ -14,6 +14,9 @@ use anyhow::{Context, Result, bail};
 /// Maximum number of lines printed of a failed command, counted from the end.
 const SHOWN_LINES_MAX: usize = 400;
 
+/// Maximum number of lines repeated of one panic.
+const PANIC_LINES_MAX: usize = 12;
+
 /// Numbers of tests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -58,10 +61,12 @@ impl Quiet {
         // The command holds the write ends too; the output ends when the last one is closed.
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let mut kept = VecDeque::new();
+        let mut panics = Panics::default();
         for line in BufReader::new(reader).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
             writeln!(self.log, "{line}")?;
             self.counts += counts_of(&line);
+            panics.read(&line);
             if kept.len() == SHOWN_LINES_MAX {
                 kept.pop_front();
             }
@@ -73,6 +78,8 @@ impl Quiet {
             return Ok(());
         }
         kept.iter().for_each(|line| println!("{line}"));
+        // Last, because a reader who shortens the output keeps its end.
+        panics.lines.iter().for_each(|line| println!("{line}"));
         bail!("{command:?}: {status}; the whole output is in {}", self.path.display())
     }
 
@@ -98,6 +105,28 @@ impl Quiet {
     fn end_progress(&self) {
         if std::io::stderr().is_terminal() {
             eprint!("\r\x1b[K");
+        }
+    }
+}
+
+/// The messages of panics, which long logs of the same tests surround.
+#[derive(Default)]
+struct Panics {
+    lines: Vec<String>,
+    /// Lines that the present message may still have.
+    left: usize,
+}
+
+impl Panics {
+    fn read(&mut self, line: &str) {
+        if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.left = PANIC_LINES_MAX;
+        } else if line.starts_with("stack backtrace:") || line.starts_with("note: ") {
+            self.left = 0;
+        }
+        if self.left > 0 {
+            self.left -= 1;
+            self.lines.push(line.to_owned());
         }
     }
 }
@@ -136,6 +165,15 @@ mod tests {
         assert_eq!(counts("=========== 2 failed, 212 passed, 1 error in 301.22s (0:05:01) ==========="), (212, 3));
         assert_eq!(counts("======= 214 passed in 301.22s ======"), (214, 0));
         assert_eq!(counts("running 12 tests; 3 passed before"), (0, 0));
+    }
+
+    #[test]
+    fn the_message_of_a_panic_is_kept_without_its_surroundings() {
+        let mut panics = Panics::default();
+        let log =
+            "before\n\nthread 'a_test' (7) panicked at tests/a.rs:3:5:\nleft: 1\nstack backtrace:\n 0: main\nafter";
+        log.lines().for_each(|line| panics.read(line));
+        assert_eq!(panics.lines, ["thread 'a_test' (7) panicked at tests/a.rs:3:5:", "left: 1"]);
     }
 
     #[test]

@@ -11,18 +11,17 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use berth_node::{Patience, private_containerd};
 use berth_shim::ProcessHandle;
 use berth_types::report::TaskStage;
-use lab::{Lab, in_own_network, only};
+use lab::{Lab, eventually, in_own_network, only};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Programs that look like containerd.
 const IMPOSTORS: usize = 40;
-const LIMIT: Duration = Duration::from_secs(60);
 
 async fn supervised_lab(name: &str, patience: Patience) -> Lab {
     let mut lab = Lab::new(name).await;
@@ -44,14 +43,6 @@ fn leave_cgroup(pid: i32) {
     let base = Path::new("/sys/fs/cgroup");
     let dir = if base.join("pids").exists() { base.join("pids") } else { base.to_owned() };
     fs::write(dir.join("cgroup.procs"), pid.to_string()).unwrap();
-}
-
-async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + LIMIT;
-    while !is_so() {
-        assert!(Instant::now() < until, "{what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// Programs with the command line of the lab's containerd or of a shim of it: any container can have such.

@@ -2,7 +2,8 @@
 /* Makes system calls from inside a container: call NUMBER [ARGUMENT...] ...
  *
  * Each word of the command line is one call, its number and up to five arguments with commas between them. `s` is the
- * address of a page of zeroes. For each one a line is printed: the number and the result. */
+ * address of a page of zeroes. For each one a line is printed: the number and the result. A process that `clone` makes
+ * ends at once. */
 
 #include "../../../../pause/system.h"
 
@@ -30,7 +31,7 @@ static void print(long number, char after)
 
 static void make(const char *word)
 {
-	long values[6] = { 0 };
+	long values[6] = { 0 }, result;
 
 	for (int i = 0; i < 6 && *word; i++) {
 		int is_negative = *word == '-';
@@ -42,7 +43,10 @@ static void make(const char *word)
 		word += *word == ',';
 	}
 	print(values[0], ' ');
-	print(syscall5(values[0], values[1], values[2], values[3], values[4], values[5]), '\n');
+	result = syscall5(values[0], values[1], values[2], values[3], values[4], values[5]);
+	if (values[0] == SYS_clone && !result)
+		syscall5(SYS_exit, 0, 0, 0, 0, 0);
+	print(result, '\n');
 }
 
 __attribute__((used)) void run(long *stack)
