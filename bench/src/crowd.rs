@@ -55,8 +55,10 @@ fn eni_id(nth: u16) -> EniId {
 /// Interfaces in a separate VPC, all with the settings and the rules of an existing one.
 fn add_crowd(intent: &mut HostIntent, model: &EniIntent) -> Result<()> {
     let (cidr, subnet): (Ipv4Cidr, SubnetId) = (CIDR.parse()?, SubnetId::from_bits(77));
-    let subnets = [(subnet.clone(), SubnetIntent { cidr })].into();
-    intent.vpcs.insert(VNI, VpcIntent { vpc: VpcId::from_bits(77), cidrs: vec![cidr], subnets });
+    let subnets = [(subnet.clone(), SubnetIntent { cidr, route_table: None, network_acl: None })].into();
+    intent
+        .vpcs
+        .insert(VNI, VpcIntent { vpc: VpcId::from_bits(77), cidrs: vec![cidr], subnets, internet_gateway: None });
     let groups = intent.group_sets[&model.group_set].groups.clone();
     intent.group_sets.insert(GROUP_SET, GroupSetIntent { vni: VNI, groups });
     for nth in 0..CROWD {

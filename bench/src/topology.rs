@@ -202,8 +202,8 @@ pub fn address(pair: usize, side: u32) -> Ipv4Addr {
 
 fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<HostIntent> {
     let (vni, cidr, subnet): (Vni, Ipv4Cidr, SubnetId) = (Vni(1), CIDR.parse()?, SubnetId::from_bits(1));
-    let subnets = [(subnet.clone(), SubnetIntent { cidr })].into();
-    let vpc = VpcIntent { vpc: VpcId::from_bits(1), cidrs: vec![cidr], subnets };
+    let subnets = [(subnet.clone(), SubnetIntent { cidr, route_table: None, network_acl: None })].into();
+    let vpc = VpcIntent { vpc: VpcId::from_bits(1), cidrs: vec![cidr], subnets, internet_gateway: None };
     let mut intent = HostIntent { vpcs: [(vni, vpc)].into(), ..HostIntent::default() };
     for (nth, (_, rules, mtu)) in pairs.iter().enumerate() {
         let (group, group_set) = (SecurityGroupId::from_bits(nth as u128 + 1), GroupSetId(nth as u16 + 1));

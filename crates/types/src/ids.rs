@@ -127,6 +127,16 @@ ec2_id!(/// A network ACL.
     NetworkAclId, "acl");
 ec2_id!(/// The association of a network ACL with a subnet.
     NetworkAclAssociationId, "aclassoc");
+ec2_id!(/// An elastic IP address.
+    ElasticIpId, "eipalloc");
+ec2_id!(/// The association of an elastic IP address with an interface.
+    ElasticIpAssociationId, "eipassoc");
+ec2_id!(/// A NAT gateway.
+    NatGatewayId, "nat");
+ec2_id!(/// A peering of two VPCs.
+    PeeringId, "pcx");
+ec2_id!(/// A managed prefix list.
+    PrefixListId, "pl");
 ec2_id!(/// A set of DHCP options.
     DhcpOptionsId, "dopt");
 ec2_id!(/// The association of a CIDR with a VPC.

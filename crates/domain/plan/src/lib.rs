@@ -112,12 +112,20 @@ impl<'a> Scope<'a> {
     }
 
     fn vpcs(&self) -> BTreeMap<Vni, VpcIntent> {
-        let intent = |vpc: &Vpc| VpcIntent { vpc: vpc.id.clone(), cidrs: vec![vpc.cidr], subnets: BTreeMap::new() };
+        let intent = |vpc: &Vpc| VpcIntent {
+            vpc: vpc.id.clone(),
+            cidrs: vec![vpc.cidr],
+            subnets: BTreeMap::new(),
+            internet_gateway: None,
+        };
         let mut intents: BTreeMap<Vni, VpcIntent> = self.vpcs.values().map(|vpc| (vpc.vni, intent(vpc))).collect();
         for subnet in self.snap.vpc().subnets.values() {
             let intent = self.vpcs.get(&subnet.vpc).and_then(|vpc| intents.get_mut(&vpc.vni));
             if let Some(intent) = intent {
-                intent.subnets.insert(subnet.id.clone(), SubnetIntent { cidr: subnet.cidr });
+                intent.subnets.insert(
+                    subnet.id.clone(),
+                    SubnetIntent { cidr: subnet.cidr, route_table: None, network_acl: None },
+                );
             }
         }
         intents

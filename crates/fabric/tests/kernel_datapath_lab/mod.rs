@@ -98,7 +98,12 @@ impl Lab {
     }
 
     pub fn vpc(&mut self, vni: u32, range: &str) {
-        let vpc = VpcIntent { vpc: VpcId::from_bits(vni.into()), cidrs: vec![cidr(range)], subnets: BTreeMap::new() };
+        let vpc = VpcIntent {
+            vpc: VpcId::from_bits(vni.into()),
+            cidrs: vec![cidr(range)],
+            subnets: BTreeMap::new(),
+            internet_gateway: None,
+        };
         self.intent.vpcs.insert(Vni(vni), vpc);
     }
 

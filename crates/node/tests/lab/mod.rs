@@ -11,7 +11,7 @@ pub mod registry;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_node::{ImageSettings, Loading, LogSettings, NodeConfig, Patience};
 use berth_types::container::{IpcMode, PidMode};
@@ -46,6 +46,15 @@ pub fn in_own_network<F: Future<Output = ()>>(work: impl FnOnce() -> F + Send + 
     });
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
+    }
+}
+
+/// Waits for a fact of the machine that nothing announces.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < until, "not seen: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -252,14 +261,13 @@ impl Lab {
 
     /// Waits until a container has written `wanted`.
     pub async fn written(&self, id: &TaskId, container: &str, wanted: &str) -> String {
-        let (dir, until) =
-            (self.config.data_dir.join("node/logs").join(id.as_str()), std::time::Instant::now() + LIMIT);
+        let (dir, until) = (self.config.data_dir.join("node/logs").join(id.as_str()), Instant::now() + LIMIT);
         loop {
             let log = self.log(id, container);
             if log.contains(wanted) {
                 return log;
             }
-            assert!(std::time::Instant::now() < until, "{} never got {wanted:?}: {log}", dir.display());
+            assert!(Instant::now() < until, "{} never got {wanted:?}: {log}", dir.display());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -300,7 +308,8 @@ fn add_vpc(intent: &mut HostIntent) {
     let vpc = VpcIntent {
         vpc: VpcId::from_bits(1),
         cidrs: vec!["10.0.0.0/16".parse().unwrap()],
-        subnets: BTreeMap::from([(subnet, SubnetIntent { cidr })]),
+        subnets: BTreeMap::from([(subnet, SubnetIntent { cidr, route_table: None, network_acl: None })]),
+        internet_gateway: None,
     };
     intent.vpcs.insert(Vni(1), vpc);
     intent.group_sets.insert(GroupSetId(1), GroupSetIntent { vni: Vni(1), groups: vec![group.clone()] });

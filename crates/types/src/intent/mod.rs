@@ -5,15 +5,20 @@
 //! intent twice changes nothing. `diff` and `apply` move an intent over the link as a patch.
 
 mod eni;
+mod routing;
 mod standalone;
 mod task;
 mod vpc;
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::eni::{EndpointIntent, EniIntent, Plug};
+pub use self::routing::{
+    AclEntryIntent, NatGatewayIntent, NetworkAclIntent, PublicAddressIntent, RouteIntent, RouteTableIntent, WorldIntent,
+};
 pub use self::standalone::{Holder, Standalone};
 pub use self::task::{
     ContainerIntent, Desired, DnsIntent, LaunchType, MountIntent, PortIntent, TaskIntent, VolumesFrom,
@@ -21,7 +26,7 @@ pub use self::task::{
 pub use self::vpc::{
     Direction, GroupSetIntent, PortRange, RuleIntent, RulePeer, SecurityGroupIntent, SubnetIntent, VpcIntent,
 };
-use crate::{EniId, GroupSetId, SecurityGroupId, TaskId, Vni};
+use crate::{EniId, GroupSetId, Ipv4Cidr, NatGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, TaskId, Vni};
 
 /// Declares the maps of [`HostIntent`] once; [`IntentPatch`], [`diff`] and [`apply`] handle each of them.
 /// Names and order of the maps are part of the link's format.
@@ -30,7 +35,7 @@ macro_rules! intents {
         /// The complete state of one host. The node removes everything that is absent here.
         #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
         pub struct HostIntent {
-            $($(#[$doc])* pub $map: BTreeMap<$key, $intent>,)*
+            $($(#[$doc])* #[serde(default = "BTreeMap::new")] pub $map: BTreeMap<$key, $intent>,)*
         }
 
         /// Moves a `HostIntent` from one generation to the next.
@@ -40,7 +45,7 @@ macro_rules! intents {
             pub from: u64,
             /// The generation it leads to.
             pub to: u64,
-            $($map: MapPatch<$key, $intent>,)*
+            $(#[serde(default = "MapPatch::empty")] $map: MapPatch<$key, $intent>,)*
         }
 
         impl IntentPatch {
@@ -75,6 +80,16 @@ intents! {
     enis: EniId => EniIntent,
     /// The tasks of this host that have not ended.
     tasks: TaskId => TaskIntent,
+    /// The route tables of these VPCs that a subnet uses.
+    route_tables: RouteTableId => RouteTableIntent,
+    /// The network ACLs of these VPCs that a subnet uses.
+    network_acls: NetworkAclId => NetworkAclIntent,
+    /// Every public address in use.
+    public_addresses: Ipv4Addr => PublicAddressIntent,
+    /// The available NAT gateways of these VPCs.
+    nat_gateways: NatGatewayId => NatGatewayIntent,
+    /// The world by its pool of public addresses: one, or none without a world.
+    worlds: Ipv4Cidr => WorldIntent,
 }
 
 /// Difference between two maps.
@@ -86,6 +101,12 @@ pub struct MapPatch<K: Ord, V> {
     /// Removed entries.
     #[serde(default = "Vec::new")]
     pub gone: Vec<K>,
+}
+
+impl<K: Ord, V> MapPatch<K, V> {
+    fn empty() -> Self {
+        Self { put: BTreeMap::new(), gone: Vec::new() }
+    }
 }
 
 impl<K: Ord + Clone, V: Clone + PartialEq> MapPatch<K, V> {

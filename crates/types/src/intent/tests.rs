@@ -12,7 +12,10 @@ use proptest::prelude::*;
 fn intent(subnets: &BTreeMap<u8, u8>) -> HostIntent {
     let vpc = |k: u8, v: u8| {
         let cidrs = vec![Ipv4Cidr::containing(Ipv4Addr::new(10, v, 0, 0), 16).unwrap()];
-        (Vni(k.into()), VpcIntent { vpc: VpcId::from_bits(k.into()), cidrs, subnets: BTreeMap::new() })
+        (
+            Vni(k.into()),
+            VpcIntent { vpc: VpcId::from_bits(k.into()), cidrs, subnets: BTreeMap::new(), internet_gateway: None },
+        )
     };
     HostIntent { vpcs: subnets.iter().map(|(k, v)| vpc(*k, *v)).collect(), ..HostIntent::default() }
 }
@@ -47,7 +50,7 @@ fn a_plug_of_a_shell_keeps_the_form_of_the_first_version() {
 }
 
 /// Each map with an entry, as it stands on the link, in the order of the link.
-const MAPS: [(&str, &str); 6] = [
+const MAPS: [(&str, &str); 11] = [
     (
         "vpcs",
         concat!(
@@ -94,6 +97,36 @@ const MAPS: [(&str, &str); 6] = [
             r#""ports":[{"container_port":80,"protocol":"tcp"}]}]}}"#,
         ),
     ),
+    (
+        "route_tables",
+        concat!(
+            r#"{"rtb-00000000000000001":{"vni":7,"routes":{"0.0.0.0/0":{"internet_gateway":"igw-00000000000000001"},"#,
+            r#""10.0.0.0/16":"local","10.1.0.0/16":{"peering":{"id":"pcx-00000000000000001","vni":8}},"#,
+            r#""10.2.0.0/16":"blackhole"}}}"#,
+        ),
+    ),
+    (
+        "network_acls",
+        concat!(
+            r#"{"acl-00000000000000001":{"vni":7,"entries":[{"number":100,"direction":"ingress","protocol":null,"#,
+            r#""ports":"all","cidr":"0.0.0.0/0","admits":true}]}}"#,
+        ),
+    ),
+    (
+        "public_addresses",
+        concat!(
+            r#"{"198.18.0.9":{"vni":7,"eni":"eni-00000000000000001","address":"10.0.1.4","#,
+            r#""host":"0000000000000000000000000000000a"}}"#,
+        ),
+    ),
+    (
+        "nat_gateways",
+        concat!(
+            r#"{"nat-00000000000000001":{"vni":7,"subnet":"subnet-00000000000000001","eni":"eni-00000000000000002","#,
+            r#""addresses":["10.0.1.9"],"host":"0000000000000000000000000000000a"}}"#,
+        ),
+    ),
+    ("worlds", r#"{"198.18.0.0/20":{"host_address":"198.18.0.1"}}"#),
 ];
 
 /// A JSON object with these members, after those written out in `first`.
@@ -120,9 +153,22 @@ fn the_form_of_intents_and_patches_on_the_link_does_not_change() {
             r#""security_groups":{"put":{},"gone":["sg-00000000000000001"]},"#,
             r#""endpoints":{"put":{},"gone":["eni-00000000000000001"]},"#,
             r#""enis":{"put":{},"gone":["eni-00000000000000001"]},"#,
-            r#""tasks":{"put":{},"gone":["00000000000000000000000000000001"]}}"#,
+            r#""tasks":{"put":{},"gone":["00000000000000000000000000000001"]},"#,
+            r#""route_tables":{"put":{},"gone":["rtb-00000000000000001"]},"#,
+            r#""network_acls":{"put":{},"gone":["acl-00000000000000001"]},"#,
+            r#""public_addresses":{"put":{},"gone":["198.18.0.9"]},"#,
+            r#""nat_gateways":{"put":{},"gone":["nat-00000000000000001"]},"#,
+            r#""worlds":{"put":{},"gone":["198.18.0.0/20"]}}"#,
         )
     );
+}
+
+#[test]
+fn maps_that_an_earlier_version_does_not_send_are_empty() {
+    let intent: HostIntent = serde_json::from_str("{}").unwrap();
+    assert_eq!(intent, HostIntent::default());
+    let patch: IntentPatch = serde_json::from_str(r#"{"from":1,"to":2}"#).unwrap();
+    assert!(patch.is_empty());
 }
 
 proptest! {

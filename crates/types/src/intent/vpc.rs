@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId, SubnetId, Vni, VpcId};
+use crate::container::is_default;
+use crate::{
+    InternetGatewayId, Ipv4Cidr, NetworkAclId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, Vni, VpcId,
+};
 
 /// A VPC as the data path needs it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +19,9 @@ pub struct VpcIntent {
     pub cidrs: Vec<Ipv4Cidr>,
     /// Its subnets.
     pub subnets: BTreeMap<SubnetId, SubnetIntent>,
+    /// The internet gateway attached to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub internet_gateway: Option<InternetGatewayId>,
 }
 
 /// A subnet as the data path needs it.
@@ -23,6 +29,12 @@ pub struct VpcIntent {
 pub struct SubnetIntent {
     /// Its range; the router answers at the first host address.
     pub cidr: Ipv4Cidr,
+    /// The route table in effect: its own, or the main one of the VPC.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub route_table: Option<RouteTableId>,
+    /// Its network ACL.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub network_acl: Option<NetworkAclId>,
 }
 
 /// The groups behind a group-set number.
