@@ -20,8 +20,10 @@ import tempfile
 
 from conftest import CLUSTER, REPOSITORY, Berth, Task, Vpc, container, eventually
 
-# The commit whose program the state is taken over from.
-COMMIT = "9b9b31e"
+# The commits whose programs left the files that are taken over, oldest first; new files and running tasks are made by
+# the last one.
+COMMITS = ["9b9b31e", "9812466"]
+COMMIT = COMMITS[-1]
 # Files of the data folder that hold state; images and logs are left out.
 STATE = ["state.redb", "credentials", "node"]
 INSTANCE = "previous"
@@ -203,8 +205,9 @@ def make(programs, out):
 
 
 def only_state(member):
-    """Omits files and logs of tasks."""
-    left_out = member.name.startswith(("node/logs/", "node/tasks/", "node/volumes/"))
+    """Omits files, logs and storages of tasks, and space reserves."""
+    folders = ("node/logs/", "node/tasks/", "node/volumes/", "node/storages/")
+    left_out = member.name.startswith(folders) or member.name.endswith(".reserve")
     return None if left_out or not (member.isfile() or member.isdir()) else member
 
 

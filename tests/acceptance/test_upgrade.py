@@ -11,18 +11,19 @@ import tarfile
 
 import pytest
 from conftest import CLUSTER, PROGRAMS, eventually
-from previous import COMMIT, World, installation, own_network, plain
+from previous import COMMITS, World, installation, own_network, plain
 
-FILES = pathlib.Path(__file__).parent / "previous" / f"{COMMIT}.tar.gz"
+FILES = pathlib.Path(__file__).parent / "previous"
 # Answers that change with tasks and hosts.
 COUNTS = ["registeredContainerInstancesCount", "runningTasksCount", "pendingTasksCount", "statistics"]
 
 
-@pytest.fixture(scope="module")
-def taken_over():
+@pytest.fixture(scope="module", params=COMMITS)
+def taken_over(request):
     with own_network(), installation(PROGRAMS) as berth:
-        with tarfile.open(FILES) as archive:
+        with tarfile.open(FILES / f"{request.param}.tar.gz") as archive:
             archive.extractall(berth.data, filter="fully_trusted")
+        berth.commit = request.param
         berth.up()
         yield berth
 
@@ -63,7 +64,7 @@ def test_tasks_whose_containers_are_gone_end_and_give_back_what_they_held(taken_
 
 def test_new_tasks_run_in_the_networks_and_by_the_definitions_taken_over(taken_over, before):
     world = World(taken_over)
-    vpc = taken_over.ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": [COMMIT]}])["Vpcs"][0]["VpcId"]
+    vpc = taken_over.ec2.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": [taken_over.commit]}])["Vpcs"][0]["VpcId"]
     place = lambda kind, name: [{"Name": "vpc-id", "Values": [vpc]}, {"Name": kind, "Values": [name]}]
     world.pria = taken_over.ec2.describe_subnets(Filters=place("cidr-block", "10.77.10.0/24"))["Subnets"][0]["SubnetId"]
     groups = taken_over.ec2.describe_security_groups(Filters=place("group-name", "sgall"))["SecurityGroups"]

@@ -18,7 +18,7 @@ const CASES: [&str; 2] = ["service", "upgrade"];
 
 /// The commit whose running tasks and pinned maps the case `upgrade` takes over; `tests/acceptance/previous/` has files
 /// of the same program.
-const PREVIOUS_COMMIT: &str = "9b9b31e";
+const PREVIOUS_COMMIT: &str = "9812466";
 
 /// Runs the named cases, or all.
 pub fn run(cases: &[&str]) -> Result<()> {
