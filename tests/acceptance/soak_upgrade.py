@@ -50,6 +50,11 @@ def test_tasks_run_on_with_their_processes_and_ids(upgraded):
         assert task.pid() == upgraded.pids[name], name
 
 
+def test_a_call_repeated_with_its_token_is_the_same_call(upgraded):
+    for name, task in upgraded.running.items():
+        assert upgraded.start(upgraded.vpc, name, *TASKS[name]).arn == task.arn, name
+
+
 def test_connections_go_on_and_new_ones_obey_the_groups(upgraded):
     for peer in upgraded.peers:
         assert peer.must("say", "after") == "after"
