@@ -154,5 +154,6 @@ ec2_error_codes! {
     InvalidNetworkAclIdNotFound = "InvalidNetworkAclID.NotFound",
     InvalidPrefixListIdNotFound = "InvalidPrefixListID.NotFound",
     NetworkAclEntryAlreadyExists = "NetworkAclEntryAlreadyExists",
+    NetworkAclEntryLimitExceeded = "NetworkAclEntryLimitExceeded",
     NetworkAclLimitExceeded = "NetworkAclLimitExceeded",
 }

@@ -87,6 +87,30 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2CreateNetworkAcl,
+        service: Service::Ec2,
+        name: "CreateNetworkAcl",
+        action: "ec2:CreateNetworkAcl",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2CreateNetworkAclEntry,
+        service: Service::Ec2,
+        name: "CreateNetworkAclEntry",
+        action: "ec2:CreateNetworkAclEntry",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["Egress", "NetworkAclId", "Protocol", "RuleAction", "RuleNumber"],
+        result_wrapper: "",
+        has_output: false,
+    },
+    Operation {
         id: OperationId::Ec2CreateNetworkInterface,
         service: Service::Ec2,
         name: "CreateNetworkInterface",
@@ -179,6 +203,30 @@ pub static OPERATIONS: &[Operation] = &[
         since: "0.1",
         rate: "ec2-modify",
         required_members: &["InternetGatewayId"],
+        result_wrapper: "",
+        has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2DeleteNetworkAcl,
+        service: Service::Ec2,
+        name: "DeleteNetworkAcl",
+        action: "ec2:DeleteNetworkAcl",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["NetworkAclId"],
+        result_wrapper: "",
+        has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2DeleteNetworkAclEntry,
+        service: Service::Ec2,
+        name: "DeleteNetworkAclEntry",
+        action: "ec2:DeleteNetworkAclEntry",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["Egress", "NetworkAclId", "RuleNumber"],
         result_wrapper: "",
         has_output: false,
     },
@@ -515,6 +563,30 @@ pub static OPERATIONS: &[Operation] = &[
         since: "0.1",
         rate: "ec2-modify",
         required_members: &["VpcId"],
+        result_wrapper: "",
+        has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2ReplaceNetworkAclAssociation,
+        service: Service::Ec2,
+        name: "ReplaceNetworkAclAssociation",
+        action: "ec2:ReplaceNetworkAclAssociation",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["AssociationId", "NetworkAclId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2ReplaceNetworkAclEntry,
+        service: Service::Ec2,
+        name: "ReplaceNetworkAclEntry",
+        action: "ec2:ReplaceNetworkAclEntry",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["Egress", "NetworkAclId", "Protocol", "RuleAction", "RuleNumber"],
         result_wrapper: "",
         has_output: false,
     },
@@ -1118,6 +1190,8 @@ macro_rules! for_each_operation {
         (Ec2AuthorizeSecurityGroupIngress, ec2, AuthorizeSecurityGroupIngressRequest)
         (Ec2CreateDefaultVpc, ec2, CreateDefaultVpcRequest)
         (Ec2CreateInternetGateway, ec2, CreateInternetGatewayRequest)
+        (Ec2CreateNetworkAcl, ec2, CreateNetworkAclRequest)
+        (Ec2CreateNetworkAclEntry, ec2, CreateNetworkAclEntryRequest)
         (Ec2CreateNetworkInterface, ec2, CreateNetworkInterfaceRequest)
         (Ec2CreateRoute, ec2, CreateRouteRequest)
         (Ec2CreateRouteTable, ec2, CreateRouteTableRequest)
@@ -1126,6 +1200,8 @@ macro_rules! for_each_operation {
         (Ec2CreateTags, ec2, CreateTagsRequest)
         (Ec2CreateVpc, ec2, CreateVpcRequest)
         (Ec2DeleteInternetGateway, ec2, DeleteInternetGatewayRequest)
+        (Ec2DeleteNetworkAcl, ec2, DeleteNetworkAclRequest)
+        (Ec2DeleteNetworkAclEntry, ec2, DeleteNetworkAclEntryRequest)
         (Ec2DeleteNetworkInterface, ec2, DeleteNetworkInterfaceRequest)
         (Ec2DeleteRoute, ec2, DeleteRouteRequest)
         (Ec2DeleteRouteTable, ec2, DeleteRouteTableRequest)
@@ -1154,6 +1230,8 @@ macro_rules! for_each_operation {
         (Ec2ModifySecurityGroupRules, ec2, ModifySecurityGroupRulesRequest)
         (Ec2ModifySubnetAttribute, ec2, ModifySubnetAttributeRequest)
         (Ec2ModifyVpcAttribute, ec2, ModifyVpcAttributeRequest)
+        (Ec2ReplaceNetworkAclAssociation, ec2, ReplaceNetworkAclAssociationRequest)
+        (Ec2ReplaceNetworkAclEntry, ec2, ReplaceNetworkAclEntryRequest)
         (Ec2ReplaceRoute, ec2, ReplaceRouteRequest)
         (Ec2ReplaceRouteTableAssociation, ec2, ReplaceRouteTableAssociationRequest)
         (Ec2RevokeSecurityGroupEgress, ec2, RevokeSecurityGroupEgressRequest)

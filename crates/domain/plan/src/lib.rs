@@ -6,6 +6,7 @@
 //! whole intent is made once for a stream; later patches are made from the records that changed.
 #![deny(clippy::disallowed_methods)]
 
+mod routing;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,9 @@ use berth_state::ecs::{Task, TaskStatus};
 use berth_state::vpc::{Eni, EniOwner, GroupSet, SecurityGroup, Vpc};
 use berth_state::{Env, Snapshot};
 use berth_types::intent::{
-    EndpointIntent, EniIntent, GroupSetIntent, HostIntent, IntentPatch, Plug, SecurityGroupIntent, SubnetIntent,
-    VpcIntent, diff,
+    EndpointIntent, EniIntent, GroupSetIntent, HostIntent, IntentPatch, Plug, SecurityGroupIntent, diff,
 };
-use berth_types::{EniId, HostId, Vni, VpcId};
+use berth_types::{EniId, HostId, VpcId};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
@@ -31,7 +31,8 @@ const ENI_MTU: u32 = 9001;
 /// The whole intent of `host`.
 pub fn host(snap: &Snapshot, host: &HostId, env: &Env) -> HostIntent {
     let scope = Scope::of(snap, host, env);
-    let mut intent = HostIntent { vpcs: scope.vpcs(), ..Default::default() };
+    let mut intent = HostIntent::default();
+    scope.vpcs.values().for_each(|vpc| routing::vpc(snap, vpc, &mut intent));
     snap.vpc().group_sets.values().for_each(|set| scope.group_set(set, &mut intent));
     snap.vpc().security_groups.values().for_each(|group| scope.security_group(group, &mut intent));
     for vpc in scope.vpcs.keys() {
@@ -65,6 +66,10 @@ pub fn patch(from: u64, old: &Snapshot, new: &Snapshot, host: &HostId, env: &Env
     );
     each_changed(&old.vpc().enis, &new.vpc().enis, was_to, is_to, [&before, &after], Scope::eni);
     each_changed(&old.ecs().tasks, &new.ecs().tasks, was_to, is_to, [&before, &after], Scope::task);
+    for changed in routing::changed(old, new) {
+        before.vpcs.get(&changed).into_iter().for_each(|vpc| routing::vpc(old, vpc, was_to));
+        after.vpcs.get(&changed).into_iter().for_each(|vpc| routing::vpc(new, vpc, is_to));
+    }
     diff(from, &was, new.revision, &is)
 }
 
@@ -109,26 +114,6 @@ impl<'a> Scope<'a> {
             after = Bound::Excluded((host.clone(), vpc.clone(), EniId::from_bits(u128::MAX)));
         }
         Self { snap, env, host, vpcs }
-    }
-
-    fn vpcs(&self) -> BTreeMap<Vni, VpcIntent> {
-        let intent = |vpc: &Vpc| VpcIntent {
-            vpc: vpc.id.clone(),
-            cidrs: vec![vpc.cidr],
-            subnets: BTreeMap::new(),
-            internet_gateway: None,
-        };
-        let mut intents: BTreeMap<Vni, VpcIntent> = self.vpcs.values().map(|vpc| (vpc.vni, intent(vpc))).collect();
-        for subnet in self.snap.vpc().subnets.values() {
-            let intent = self.vpcs.get(&subnet.vpc).and_then(|vpc| intents.get_mut(&vpc.vni));
-            if let Some(intent) = intent {
-                intent.subnets.insert(
-                    subnet.id.clone(),
-                    SubnetIntent { cidr: subnet.cidr, route_table: None, network_acl: None },
-                );
-            }
-        }
-        intents
     }
 
     fn group_set(&self, set: &GroupSet, intent: &mut HostIntent) {
@@ -193,7 +178,7 @@ fn plugged(snap: &Snapshot, eni: &Eni, vpc: &Vpc) -> Option<EniIntent> {
         vpc: Some(eni.vpc.clone()),
         subnet: eni.subnet.clone(),
         subnet_cidr: snap.vpc().subnets.get(&eni.subnet)?.cidr,
-        vpc_cidrs: vec![vpc.cidr],
+        vpc_cidrs: vpc.cidrs().collect(),
         mac: eni.mac,
         address: eni.address,
         group_set: eni.group_set,

@@ -2,6 +2,8 @@
 //! What a host is asked to hold.
 #![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
+mod routes;
+
 use berth_types::report::{EniState, TaskStage};
 use expect_test::expect;
 use serde_json::json;
@@ -165,7 +167,12 @@ fn a_task_is_wanted_with_its_overrides_and_its_network() {
                 }
               ]
             }
-          }
+          },
+          "route_tables": {},
+          "network_acls": {},
+          "public_addresses": {},
+          "nat_gateways": {},
+          "worlds": {}
         }"#]].assert_eq(&serde_json::to_string_pretty(&intent).unwrap());
 }
 

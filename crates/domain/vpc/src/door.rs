@@ -31,6 +31,12 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2CreateInternetGateway => {
             Door::write(crate::create_internet_gateway, &[resources::internet_gateway])
         }
+        OperationId::Ec2CreateNetworkAcl => {
+            Door::write(crate::create_network_acl, &[resources::network_acl, resources::vpc])
+        }
+        OperationId::Ec2CreateNetworkAclEntry => {
+            Door::write(crate::create_network_acl_entry, &[resources::network_acl])
+        }
         OperationId::Ec2CreateNetworkInterface => Door::write(
             crate::create_network_interface,
             &[resources::network_interface, resources::subnet, resources::security_group],
@@ -47,6 +53,10 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2CreateVpc => Door::write(crate::create_vpc, &[resources::vpc]),
         OperationId::Ec2DeleteInternetGateway => {
             Door::write(crate::delete_internet_gateway, &[resources::internet_gateway])
+        }
+        OperationId::Ec2DeleteNetworkAcl => Door::write(crate::delete_network_acl, &[resources::network_acl]),
+        OperationId::Ec2DeleteNetworkAclEntry => {
+            Door::write(crate::delete_network_acl_entry, &[resources::network_acl])
         }
         OperationId::Ec2DeleteNetworkInterface => {
             Door::write(crate::delete_network_interface, &[resources::network_interface])
@@ -92,6 +102,12 @@ pub fn door(operation: OperationId) -> Option<Door> {
         ),
         OperationId::Ec2ModifySubnetAttribute => Door::write(crate::modify_subnet_attribute, &[resources::subnet]),
         OperationId::Ec2ModifyVpcAttribute => Door::write(crate::modify_vpc_attribute, &[resources::vpc]),
+        OperationId::Ec2ReplaceNetworkAclAssociation => {
+            Door::write(crate::replace_network_acl_association, &[resources::network_acl, resources::subnet])
+        }
+        OperationId::Ec2ReplaceNetworkAclEntry => {
+            Door::write(crate::replace_network_acl_entry, &[resources::network_acl])
+        }
         OperationId::Ec2ReplaceRoute => Door::write(crate::replace_route, &[resources::route_table]),
         OperationId::Ec2ReplaceRouteTableAssociation => {
             Door::write(crate::replace_route_table_association, &[resources::route_table, resources::subnet])

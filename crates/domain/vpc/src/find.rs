@@ -8,8 +8,8 @@ use berth_state::vpc::{Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGro
 use berth_state::{Refusal, Snapshot};
 use berth_types::ids::InvalidId;
 use berth_types::{
-    EniAttachmentId, EniId, InternetGatewayId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
-    SecurityGroupRuleId, SubnetId, VpcId,
+    EniAttachmentId, EniId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
 };
 
 /// Maximum number of groups on one interface.
@@ -48,6 +48,7 @@ ids! {
     EniAttachmentId: Some(Code::InvalidAttachmentIdMalformed), InvalidAttachmentIdNotFound "The attachment ID '{}' does not exist";
     InternetGatewayId: Some(Code::InvalidInternetGatewayIdMalformed), InvalidInternetGatewayIdNotFound "The internetGateway ID '{}' does not exist";
     NetworkAclId: Some(Code::InvalidNetworkAclIdMalformed), InvalidNetworkAclIdNotFound "The networkAcl ID '{}' does not exist";
+    NetworkAclAssociationId: Some(Code::InvalidAssociationIdMalformed), InvalidAssociationIdNotFound "The association ID '{}' does not exist";
     RouteTableId: Some(Code::InvalidRouteTableIdMalformed), InvalidRouteTableIdNotFound "The routeTable ID '{}' does not exist";
     RouteTableAssociationId: Some(Code::InvalidAssociationIdMalformed), InvalidAssociationIdNotFound "The association ID '{}' does not exist";
 }

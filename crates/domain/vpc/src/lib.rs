@@ -22,6 +22,7 @@ mod find;
 pub mod interface;
 mod internet_gateway;
 mod network_acl;
+mod network_acl_entry;
 mod network_interface;
 mod network_interface_attribute;
 pub mod observe;
@@ -47,7 +48,8 @@ pub use internet_gateway::{
     attach_internet_gateway, create_internet_gateway, delete_internet_gateway, describe_internet_gateways,
     detach_internet_gateway,
 };
-pub use network_acl::describe_network_acls;
+pub use network_acl::{create_network_acl, delete_network_acl, describe_network_acls, replace_network_acl_association};
+pub use network_acl_entry::{create_network_acl_entry, delete_network_acl_entry, replace_network_acl_entry};
 pub use network_interface::{
     create_network_interface, delete_network_interface, describe_network_interfaces, detach_network_interface,
 };

@@ -18,9 +18,12 @@ use super::find;
 use super::request::invalid;
 use super::tags;
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
+/// Number of ICMP among the IP protocols.
+pub(super) const ICMP: u8 = 1;
+/// Number of TCP among the IP protocols.
+pub(super) const TCP: u8 = 6;
+/// Number of UDP among the IP protocols.
+pub(super) const UDP: u8 = 17;
 
 /// Maximum length of a description in characters.
 const DESCRIPTION_CHARS_MAX: usize = 255;
@@ -221,8 +224,8 @@ fn move_into<T>(list: &mut Option<Vec<T>>, from: &mut Option<Vec<T>>) {
     list.get_or_insert_default().append(from.get_or_insert_default());
 }
 
-/// `None` stands for all protocols.
-fn protocol(text: Option<&str>) -> Result<Option<u8>, Refusal> {
+/// Reads a protocol; `None` stands for all protocols.
+pub(super) fn protocol(text: Option<&str>) -> Result<Option<u8>, Refusal> {
     let Some(text) = text.filter(|text| !text.is_empty()) else {
         return Err(invalid(
             "Invalid value 'null' for protocol. VPC security group rules must specify protocols explicitly.",

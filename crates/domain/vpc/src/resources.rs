@@ -31,6 +31,8 @@ kinds! {
     network_interface: NetworkInterface;
     /// Internet gateways.
     internet_gateway: InternetGateway;
+    /// Network ACLs.
+    network_acl: NetworkAcl;
     /// Route tables.
     route_table: RouteTable;
 }

@@ -7,8 +7,9 @@
 
 use berth_shapes::ec2::{self, CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, ReplaceRouteRequest};
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
-use berth_state::vpc::{AttachmentStatus, InternetGateway, RouteTable, RouteTarget};
+use berth_state::vpc::{InternetGateway, RouteTable, RouteTarget};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
+use berth_types::intent::RouteIntent;
 use berth_types::{InternetGatewayId, Ipv4Cidr};
 
 use super::find;
@@ -105,7 +106,10 @@ pub(super) fn show(snap: &Snapshot, table: &RouteTable) -> Vec<ec2::Route> {
             RouteTarget::InternetGateway(gateway) => (Some(gateway.to_string()), None),
             RouteTarget::Eni(eni) => (None, Some(eni.to_string())),
         };
-        let state = if leads_somewhere(snap, table, target) { "active" } else { "blackhole" };
+        let state = match snap.vpc().route_intent(target, &table.vpc) {
+            RouteIntent::Blackhole => "blackhole",
+            _ => "active",
+        };
         ec2::Route {
             destination_cidr_block: Some(destination.to_string()),
             gateway_id,
@@ -116,18 +120,6 @@ pub(super) fn show(snap: &Snapshot, table: &RouteTable) -> Vec<ec2::Route> {
         }
     });
     local.into_iter().chain(others).collect()
-}
-
-fn leads_somewhere(snap: &Snapshot, table: &RouteTable, target: &RouteTarget) -> bool {
-    match target {
-        RouteTarget::InternetGateway(id) => {
-            snap.vpc().internet_gateways.get(id).is_some_and(|gateway| gateway.vpc.as_ref() == Some(&table.vpc))
-        }
-        RouteTarget::Eni(id) => {
-            let attachment = snap.vpc().enis.get(id).and_then(|eni| eni.attachment.as_ref());
-            attachment.is_some_and(|attachment| attachment.status == AttachmentStatus::Attached)
-        }
-    }
 }
 
 fn target(

@@ -68,7 +68,8 @@ pub fn delete_vpc(snap: &Snapshot, req: &DeleteVpcRequest, _env: &Env) -> Result
         snap.vpc().route_tables.values().filter(|table| table.vpc == vpc.id).collect(),
         snap.vpc().security_groups.values().filter(|group| group.vpc == vpc.id).collect(),
     );
-    let is_empty = !snap.vpc().subnets.values().any(|subnet| subnet.vpc == vpc.id)
+    let is_empty = snap.vpc().subnets_of(&vpc.id).next().is_none()
+        && snap.vpc().network_acls_of(&vpc.id).all(|acl| acl.is_default)
         && !snap.vpc().internet_gateways.values().any(|gateway| gateway.vpc.as_ref() == Some(&vpc.id))
         && tables.iter().all(|table| table.main_association.is_some())
         && groups.iter().all(|group| group.name == security_group::DEFAULT);
@@ -143,6 +144,7 @@ pub(super) fn create(draft: &mut Draft, cidr: Ipv4Cidr, tags: Tags, env: &Env) -
         vni: free_vni(draft),
         cidr,
         cidr_association: VpcCidrAssociationId::from_bits(env.fresh_bits()),
+        secondary_cidrs: Default::default(),
         is_default: false,
         dns_support: true,
         dns_hostnames: false,

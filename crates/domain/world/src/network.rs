@@ -38,6 +38,7 @@ pub(crate) fn records() -> Change<()> {
             vni: Vni(u32::try_from(number).unwrap()),
             cidr: cidr.parse().unwrap(),
             cidr_association: VpcCidrAssociationId::from_bits(number),
+            secondary_cidrs: Default::default(),
             is_default: false,
             dns_support: true,
             dns_hostnames: true,

@@ -106,6 +106,28 @@ structure! {
         tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
     }
     CreateInternetGatewayResult { internet_gateway: InternetGateway = "InternetGateway" xml("internetGateway") }
+    CreateNetworkAclEntryRequest {
+        cidr_block: String = "CidrBlock" xml("cidrBlock"),
+        dry_run: bool = "DryRun" xml("dryRun"),
+        egress: bool = "Egress" xml("egress") required,
+        icmp_type_code: IcmpTypeCode = "IcmpTypeCode" query("Icmp") xml("Icmp"),
+        ipv6_cidr_block: String = "Ipv6CidrBlock" xml("ipv6CidrBlock"),
+        network_acl_id: String = "NetworkAclId" xml("networkAclId") required,
+        port_range: PortRange = "PortRange" xml("portRange"),
+        protocol: String = "Protocol" xml("protocol") required,
+        rule_action: String = "RuleAction" xml("ruleAction") required,
+        rule_number: i32 = "RuleNumber" xml("ruleNumber") required,
+    }
+    CreateNetworkAclRequest {
+        client_token: String = "ClientToken",
+        dry_run: bool = "DryRun" xml("dryRun"),
+        tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
+        vpc_id: String = "VpcId" xml("vpcId") required,
+    }
+    CreateNetworkAclResult {
+        client_token: String = "ClientToken" xml("clientToken"),
+        network_acl: NetworkAcl = "NetworkAcl" xml("networkAcl"),
+    }
     CreateNetworkInterfaceRequest {
         client_token: String = "ClientToken",
         connection_tracking_specification: ConnectionTrackingSpecificationRequest = "ConnectionTrackingSpecification",
@@ -213,6 +235,16 @@ structure! {
     DeleteInternetGatewayRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
         internet_gateway_id: String = "InternetGatewayId" xml("internetGatewayId") required,
+    }
+    DeleteNetworkAclEntryRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        egress: bool = "Egress" xml("egress") required,
+        network_acl_id: String = "NetworkAclId" xml("networkAclId") required,
+        rule_number: i32 = "RuleNumber" xml("ruleNumber") required,
+    }
+    DeleteNetworkAclRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        network_acl_id: String = "NetworkAclId" xml("networkAclId") required,
     }
     DeleteNetworkInterfaceRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -619,6 +651,24 @@ structure! {
         region_name: String = "RegionName" xml("regionName"),
     }
     RegionGeography { name: String = "Name" xml("name") }
+    ReplaceNetworkAclAssociationRequest {
+        association_id: String = "AssociationId" xml("associationId") required,
+        dry_run: bool = "DryRun" xml("dryRun"),
+        network_acl_id: String = "NetworkAclId" xml("networkAclId") required,
+    }
+    ReplaceNetworkAclAssociationResult { new_association_id: String = "NewAssociationId" xml("newAssociationId") }
+    ReplaceNetworkAclEntryRequest {
+        cidr_block: String = "CidrBlock" xml("cidrBlock"),
+        dry_run: bool = "DryRun" xml("dryRun"),
+        egress: bool = "Egress" xml("egress") required,
+        icmp_type_code: IcmpTypeCode = "IcmpTypeCode" query("Icmp") xml("Icmp"),
+        ipv6_cidr_block: String = "Ipv6CidrBlock" xml("ipv6CidrBlock"),
+        network_acl_id: String = "NetworkAclId" xml("networkAclId") required,
+        port_range: PortRange = "PortRange" xml("portRange"),
+        protocol: String = "Protocol" xml("protocol") required,
+        rule_action: String = "RuleAction" xml("ruleAction") required,
+        rule_number: i32 = "RuleNumber" xml("ruleNumber") required,
+    }
     ReplaceRouteRequest {
         carrier_gateway_id: String = "CarrierGatewayId",
         core_network_arn: String = "CoreNetworkArn",
@@ -937,6 +987,8 @@ inputs! {
     AuthorizeSecurityGroupIngressRequest: Ec2AuthorizeSecurityGroupIngress -> AuthorizeSecurityGroupIngressResult,
     CreateDefaultVpcRequest: Ec2CreateDefaultVpc -> CreateDefaultVpcResult,
     CreateInternetGatewayRequest: Ec2CreateInternetGateway -> CreateInternetGatewayResult,
+    CreateNetworkAclRequest: Ec2CreateNetworkAcl -> CreateNetworkAclResult,
+    CreateNetworkAclEntryRequest: Ec2CreateNetworkAclEntry -> crate::NoOutput,
     CreateNetworkInterfaceRequest: Ec2CreateNetworkInterface -> CreateNetworkInterfaceResult,
     CreateRouteRequest: Ec2CreateRoute -> CreateRouteResult,
     CreateRouteTableRequest: Ec2CreateRouteTable -> CreateRouteTableResult,
@@ -945,6 +997,8 @@ inputs! {
     CreateTagsRequest: Ec2CreateTags -> crate::NoOutput,
     CreateVpcRequest: Ec2CreateVpc -> CreateVpcResult,
     DeleteInternetGatewayRequest: Ec2DeleteInternetGateway -> crate::NoOutput,
+    DeleteNetworkAclRequest: Ec2DeleteNetworkAcl -> crate::NoOutput,
+    DeleteNetworkAclEntryRequest: Ec2DeleteNetworkAclEntry -> crate::NoOutput,
     DeleteNetworkInterfaceRequest: Ec2DeleteNetworkInterface -> crate::NoOutput,
     DeleteRouteRequest: Ec2DeleteRoute -> crate::NoOutput,
     DeleteRouteTableRequest: Ec2DeleteRouteTable -> crate::NoOutput,
@@ -973,6 +1027,8 @@ inputs! {
     ModifySecurityGroupRulesRequest: Ec2ModifySecurityGroupRules -> ModifySecurityGroupRulesResult,
     ModifySubnetAttributeRequest: Ec2ModifySubnetAttribute -> crate::NoOutput,
     ModifyVpcAttributeRequest: Ec2ModifyVpcAttribute -> crate::NoOutput,
+    ReplaceNetworkAclAssociationRequest: Ec2ReplaceNetworkAclAssociation -> ReplaceNetworkAclAssociationResult,
+    ReplaceNetworkAclEntryRequest: Ec2ReplaceNetworkAclEntry -> crate::NoOutput,
     ReplaceRouteRequest: Ec2ReplaceRoute -> crate::NoOutput,
     ReplaceRouteTableAssociationRequest: Ec2ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult,
     RevokeSecurityGroupEgressRequest: Ec2RevokeSecurityGroupEgress -> RevokeSecurityGroupEgressResult,

@@ -3,7 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use berth_types::{EniId, GroupSetId, HostId, MacAddress, SecurityGroupId, SubnetId, VpcId};
+use berth_types::{
+    EniId, GroupSetId, HostId, MacAddress, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+};
 use imbl::{OrdMap, OrdSet};
 
 use crate::numbers::Numbers;
@@ -35,6 +37,14 @@ pub struct Index {
     pub host_enis: OrdSet<(HostId, EniId)>,
     /// Interfaces that are wanted on a host, by host and VPC.
     pub host_vpc_enis: OrdSet<(HostId, VpcId, EniId)>,
+    /// Subnets by VPC.
+    pub vpc_subnets: OrdSet<(VpcId, SubnetId)>,
+    /// Route tables by VPC.
+    pub vpc_route_tables: OrdSet<(VpcId, RouteTableId)>,
+    /// Network ACLs by VPC.
+    pub vpc_network_acls: OrdSet<(VpcId, NetworkAclId)>,
+    /// Route tables by the interfaces that their routes lead to.
+    pub eni_routes: OrdSet<(EniId, RouteTableId)>,
     /// Hardware addresses in use.
     pub macs: OrdSet<MacAddress>,
 }

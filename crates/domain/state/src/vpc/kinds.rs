@@ -4,9 +4,8 @@
 use berth_types::{EniId, GroupSetId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
 
 use super::index::Index;
-use super::record::{
-    DefaultNetwork, Eni, GroupSet, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc,
-};
+use super::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, SecurityGroup, Subnet, Vpc};
+use super::routing::{NetworkAcl, RouteTable};
 use crate::records::{Single, as_stored, records};
 
 records! { indexed by Index, lifted by as_stored;

@@ -4,12 +4,15 @@
 mod index;
 mod ipv6;
 mod kinds;
+mod look_up;
 mod record;
+mod routing;
 
 pub use index::Index;
 pub use ipv6::{InvalidRange, Ipv6Cidr};
 pub use kinds::{Record, RecordKey, Records};
 pub use record::{
-    AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches,
-    NetworkAcl, Peer, RouteTable, RouteTarget, SecurityGroup, SecurityGroupRule, Subnet, Vpc,
+    AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches, Peer,
+    SecurityGroup, SecurityGroupRule, Subnet, Vpc,
 };
+pub use routing::{AclEntry, AclRange, LAST_ENTRY, NetworkAcl, RouteTable, RouteTarget, admit_all};

@@ -6,9 +6,8 @@ use std::net::Ipv4Addr;
 
 use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer, Standalone};
 use berth_types::{
-    EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress,
-    NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
-    SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
+    EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress, SecurityGroupId,
+    SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +28,9 @@ pub struct Vpc {
     pub cidr: Ipv4Cidr,
     /// Id of the primary range's association.
     pub cidr_association: VpcCidrAssociationId,
+    /// Further ranges by the ids of their associations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secondary_cidrs: BTreeMap<VpcCidrAssociationId, Ipv4Cidr>,
     /// The region's default VPC.
     pub is_default: bool,
     /// Resolver on or off.
@@ -273,48 +275,6 @@ pub struct InternetGateway {
     pub tags: Tags,
 }
 
-/// The default network ACL of a VPC. Its entries are implied and not stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NetworkAcl {
-    /// Id.
-    pub id: NetworkAclId,
-    /// Its VPC.
-    pub vpc: VpcId,
-    /// The subnets of the VPC, all of them, with the ids of their associations.
-    pub associations: BTreeMap<SubnetId, NetworkAclAssociationId>,
-    /// Tags.
-    pub tags: Tags,
-}
-
-/// A route table. The local route is implied and not stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RouteTable {
-    /// Id.
-    pub id: RouteTableId,
-    /// Its VPC.
-    pub vpc: VpcId,
-    /// Set on the main route table: the id of its main association.
-    pub main_association: Option<RouteTableAssociationId>,
-    /// Explicit associations.
-    pub associations: BTreeMap<RouteTableAssociationId, SubnetId>,
-    /// Routes by destination, local one left out.
-    pub routes: BTreeMap<Ipv4Cidr, RouteTarget>,
-    /// Token of CreateRouteTable, for idempotency, with a digest of the request.
-    pub client_token: Option<ClientToken>,
-    /// Tags.
-    pub tags: Tags,
-}
-
-/// Where a route leads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RouteTarget {
-    /// To the internet gateway.
-    InternetGateway(InternetGatewayId),
-    /// To an interface of the VPC.
-    Eni(EniId),
-}
-
 /// Record that the default network was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DefaultNetwork {
@@ -334,7 +294,28 @@ macro_rules! keyed_by_id {
     };
 }
 
-keyed_by_id!(Vpc => VpcId, Subnet => SubnetId, InternetGateway => InternetGatewayId, NetworkAcl => NetworkAclId, RouteTable => RouteTableId);
+keyed_by_id!(Vpc => VpcId, InternetGateway => InternetGatewayId);
+
+impl Vpc {
+    /// Its ranges, the primary one first.
+    pub fn cidrs(&self) -> impl Iterator<Item = Ipv4Cidr> + '_ {
+        std::iter::once(self.cidr).chain(self.secondary_cidrs.values().copied())
+    }
+}
+
+impl Stored for Subnet {
+    type Key = SubnetId;
+    type Index = Index;
+    fn key(&self) -> SubnetId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.vpc_subnets.insert((self.vpc.clone(), self.id.clone()));
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.vpc_subnets.remove(&(self.vpc.clone(), self.id.clone()));
+    }
+}
 
 impl Stored for DefaultNetwork {
     type Key = Single;

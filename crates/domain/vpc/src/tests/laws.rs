@@ -134,6 +134,10 @@ fn what_is_created_and_deleted_leaves_nothing() {
          !CreateRouteTable VpcId=vpc-1
          !CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 GatewayId=igw-1
          !AssociateRouteTable RouteTableId=rtb-1 SubnetId=subnet-1
+         !DescribeNetworkAcls
+         !CreateNetworkAcl VpcId=vpc-1
+         !CreateNetworkAclEntry NetworkAclId=acl-2 Egress=true RuleNumber=1 Protocol=-1 RuleAction=deny CidrBlock=0.0.0.0/0
+         !ReplaceNetworkAclAssociation AssociationId=aclassoc-1 NetworkAclId=acl-2
          !CreateSecurityGroup GroupName=web Description=web VpcId=vpc-1
          !AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:sg-1
          !CreateNetworkInterface SubnetId=subnet-1 Groups.1=sg-1
@@ -145,6 +149,7 @@ fn what_is_created_and_deleted_leaves_nothing() {
          !DetachInternetGateway InternetGatewayId=igw-1 VpcId=vpc-1
          !DeleteInternetGateway InternetGatewayId=igw-1
          !DeleteSubnet SubnetId=subnet-1
+         !DeleteNetworkAcl NetworkAclId=acl-2
          !DeleteVpc VpcId=vpc-1",
     );
     assert_eq!(world.snap.records().count(), 0);

@@ -2,6 +2,7 @@
 //! Transcripts of EC2 calls: each call, and its answer below it. The language is that of `berth_world`.
 #![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
+mod acls;
 mod defaults;
 mod explain;
 mod filters;

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The parts of a VPC, and what the data path makes of its route tables.
+//!
+//! Whether the target of a route is alive is decided here, for answers to users and for the intents of hosts alike.
+
+use std::collections::BTreeMap;
+
+use berth_types::intent::{RouteIntent, RouteTableIntent};
+use berth_types::{InternetGatewayId, Ipv4Cidr, NetworkAclId, RouteTableId, SubnetId, VpcId};
+
+use super::kinds::Records;
+use super::record::{AttachmentStatus, Subnet, Vpc};
+use super::routing::{NetworkAcl, RouteTable, RouteTarget};
+
+impl Records {
+    /// The subnets of a VPC.
+    pub fn subnets_of<'a>(&'a self, vpc: &VpcId) -> impl Iterator<Item = &'a Subnet> + use<'a> {
+        let vpc = vpc.clone();
+        let mine = self.index().vpc_subnets.range((vpc.clone(), SubnetId::from_bits(0))..);
+        mine.take_while(move |(of, _)| *of == vpc).filter_map(|(_, id)| self.subnets.get(id).map(AsRef::as_ref))
+    }
+
+    /// The route tables of a VPC.
+    pub fn route_tables_of<'a>(&'a self, vpc: &VpcId) -> impl Iterator<Item = &'a RouteTable> + use<'a> {
+        let vpc = vpc.clone();
+        let mine = self.index().vpc_route_tables.range((vpc.clone(), RouteTableId::from_bits(0))..);
+        mine.take_while(move |(of, _)| *of == vpc).filter_map(|(_, id)| self.route_tables.get(id).map(AsRef::as_ref))
+    }
+
+    /// The network ACLs of a VPC.
+    pub fn network_acls_of<'a>(&'a self, vpc: &VpcId) -> impl Iterator<Item = &'a NetworkAcl> + use<'a> {
+        let vpc = vpc.clone();
+        let mine = self.index().vpc_network_acls.range((vpc.clone(), NetworkAclId::from_bits(0))..);
+        mine.take_while(move |(of, _)| *of == vpc).filter_map(|(_, id)| self.network_acls.get(id).map(AsRef::as_ref))
+    }
+
+    /// The internet gateway attached to a VPC.
+    pub fn internet_gateway_of(&self, vpc: &VpcId) -> Option<&InternetGatewayId> {
+        self.internet_gateways.values().find(|gateway| gateway.vpc.as_ref() == Some(vpc)).map(|gateway| &gateway.id)
+    }
+
+    /// A route table for the data path.
+    pub fn route_table_intent(&self, table: &RouteTable, vpc: &Vpc) -> RouteTableIntent {
+        let mut routes: BTreeMap<Ipv4Cidr, RouteIntent> = vpc.cidrs().map(|cidr| (cidr, RouteIntent::Local)).collect();
+        routes.extend(table.routes.iter().map(|(cidr, target)| (*cidr, self.route_intent(target, &vpc.id))));
+        RouteTableIntent { vni: vpc.vni, routes }
+    }
+
+    /// The target of a route of a VPC for the data path; a blackhole when packets cannot reach it any more.
+    pub fn route_intent(&self, target: &RouteTarget, vpc: &VpcId) -> RouteIntent {
+        let alive = match target {
+            RouteTarget::InternetGateway(id) => self
+                .internet_gateways
+                .get(id)
+                .filter(|gateway| gateway.vpc.as_ref() == Some(vpc))
+                .map(|_| RouteIntent::InternetGateway(id.clone())),
+            RouteTarget::Eni(id) => self
+                .enis
+                .get(id)
+                .filter(|eni| eni.vpc == *vpc)
+                .and_then(|eni| eni.attachment.as_ref())
+                .filter(|attachment| attachment.status == AttachmentStatus::Attached)
+                .map(|_| RouteIntent::Eni(id.clone())),
+        };
+        alive.unwrap_or(RouteIntent::Blackhole)
+    }
+}
