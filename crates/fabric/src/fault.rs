@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::MapError;
 use aya::programs::ProgramError;
-use berth_types::EniId;
+use berth_types::{EniId, Ipv4Cidr};
 
 use crate::compile::TooManyRules;
 use crate::kernel;
@@ -107,6 +107,29 @@ pub enum Fault {
         eni: EniId,
         /// The number of slots.
         limit: u16,
+    },
+    /// The pool of public addresses is in use on the host.
+    #[error(
+        "the pool {pool} of public addresses overlaps {found}; remove that, or choose another pool: `berth up \
+         --public-pool CIDR`"
+    )]
+    PoolInUse {
+        /// The pool.
+        pool: Ipv4Cidr,
+        /// What uses it.
+        found: String,
+    },
+    /// A device of another maker has the name of the host's end of the way to the world.
+    #[error("device {device} does not belong to this instance, but has the name of its way to the world; rename it")]
+    WorldNameTaken {
+        /// The device.
+        device: String,
+    },
+    /// The host's end of the way to the world is missing although it was just created.
+    #[error("device {device} is gone, which was just created; its namespace was deleted meanwhile")]
+    WorldGone {
+        /// The device.
+        device: String,
     },
     /// The interface is not plugged here.
     #[error("interface {eni} is not plugged on this host")]

@@ -2,11 +2,12 @@
 //! The state of an open data path; the other files of this folder act on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use aya::programs::SchedClassifier;
 use berth_types::intent::{GroupSetIntent, SecurityGroupIntent};
-use berth_types::{GroupSetId, HostId, SecurityGroupId};
+use berth_types::{GroupSetId, HostId, Ipv4Cidr, SecurityGroupId};
 
 use super::clock::Clock;
 use super::held::Held;
@@ -46,6 +47,23 @@ pub struct Fabric {
     /// Names of the pins in use.
     pub(super) pins: BTreeSet<String>,
     pub(super) clock: Clock,
+    /// The way to the world, once `program` has opened it.
+    pub(super) world: Option<World>,
+    /// False until it is known whether an earlier process has left a way to the world.
+    pub(super) is_world_known: bool,
+}
+
+/// The open way to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct World {
+    /// Public addresses of the installation.
+    pub pool: Ipv4Cidr,
+    /// The host's own address in the pool.
+    pub address: Ipv4Addr,
+    /// Index of the end in the fabric's namespace.
+    pub ifindex: u32,
+    /// Index of the end at the host, in the host's namespace.
+    pub host_ifindex: u32,
 }
 
 /// The policies of the last intent, so that an intent with the same groups costs no compilation.

@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Names of fabric-side devices: at most 15 characters, from which the interface id can be recovered.
+//! Names of fabric-side devices, and what all of them accept. A name has at most 15 characters, from which the interface
+//! id can be recovered.
 //!
 //! `e` and the 68 bits of a long id in base 32, or `s` and the eight digits of a short one.
 
 use berth_types::EniId;
+
+/// Bytes that TCP hands to an interface as one packet: a packet crosses the fabric unsplit, and the cost of the program
+/// is spread over three times as much as the kernel's 64 KiB. Every device on the path must accept this size, otherwise
+/// the kernel splits in software, which costs more than it saves.
+pub const UNSPLIT_BYTES: u32 = 192 * 1024;
 
 const LONG_DIGITS: usize = 17;
 const SHORT_DIGITS: usize = 8;

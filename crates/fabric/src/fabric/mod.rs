@@ -14,6 +14,7 @@ mod plug;
 mod program;
 mod sweep;
 mod trial;
+pub mod world;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
@@ -24,7 +25,7 @@ use berth_types::EniId;
 
 pub use crate::fault::Fault;
 use clock::Clock;
-pub use data_path::{Fabric, FabricConfig};
+pub use data_path::{Fabric, FabricConfig, World};
 use garbage::UsedSlots;
 pub(crate) use held::Held;
 pub use plug::Inner;
@@ -59,6 +60,8 @@ impl Fabric {
             next_device: 0,
             pins: loaded.pins.into_iter().chain(endpoint::pinned(&directory)?).collect(),
             clock: Clock::new(),
+            world: None,
+            is_world_known: false,
         };
         fabric.maps.set_clock()?;
         fabric.maps.set_shares(shares::division)?;
@@ -156,7 +159,7 @@ impl Fabric {
     pub fn destroy(self) -> Result<(), Fault> {
         let Self { config, namespace, mut netlink, program, maps, .. } = self;
         for link in netlink.links()? {
-            if device::eni_of(&link.name).is_some() {
+            if device::eni_of(&link.name).is_some() || link.name == world::DEVICE {
                 netlink.delete_link(&link.name)?;
             }
         }

@@ -7,16 +7,12 @@ use std::collections::BTreeSet;
 use berth_types::EniId;
 use berth_types::intent::EniIntent;
 
+use super::device::UNSPLIT_BYTES;
 use super::{Fabric, Fault, device, program};
 use crate::bpf::attach;
 use crate::bpf::layout::{Eni, SLOTS};
 use crate::kernel::Namespace;
 use crate::kernel::netlink::VethPair;
-
-/// Bytes that TCP hands to an interface as one packet: a packet crosses the fabric unsplit, and the cost of the program
-/// is spread over three times as much as the kernel's 64 KiB. Every device on the path must accept this size, otherwise
-/// the kernel splits in software, which costs more than it saves.
-const UNSPLIT_BYTES: u32 = 192 * 1024;
 
 /// Location of an interface's inner end.
 #[derive(Clone, Copy, Debug)]

@@ -24,10 +24,12 @@ pub struct ProgramStats {
 }
 
 impl Fabric {
-    /// Programs endpoints, policies and the entries of plugged interfaces from `intent`. A second call with the same
+    /// Programs endpoints, policies, the entries of plugged interfaces and the way to the world from `intent`. The
+    /// calling thread's namespace counts as the host's. A second call with the same
     /// intent writes nothing. After a fault the maps are in a safe intermediate state; the next call continues from
     /// there.
     pub fn program(&mut self, intent: &HostIntent) -> Result<ProgramStats, Fault> {
+        self.open_world(intent)?;
         self.compile(intent)?;
         self.held()?;
         let (Some(mut held), Some(compiled)) = (self.held.take(), &self.compiled) else {
@@ -48,6 +50,7 @@ impl Fabric {
         }
         held.forget_unused_rulesets();
         self.held = Some(held);
+        self.close_world(intent)?;
         Ok(ProgramStats { writes: (self.maps.writes - before) as usize, switched })
     }
 

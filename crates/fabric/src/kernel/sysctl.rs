@@ -70,6 +70,11 @@ pub fn read(namespace: &Namespace, key: &str) -> Result<String, Fault> {
     namespace.inside(|| read_here(key))?
 }
 
+/// True if the kernel has the setting, in the namespace of the calling thread.
+pub fn exists(key: &str) -> bool {
+    file_of(key).exists()
+}
+
 fn read_here(key: &str) -> Result<String, Fault> {
     match fs::read_to_string(file_of(key)) {
         Ok(text) => Ok(text.trim_end().to_owned()),

@@ -57,6 +57,8 @@ pub struct VethPair<'a> {
     pub mac: Option<MacAddress>,
     /// MTU of the near end; 1500 if none is given.
     pub mtu: Option<u32>,
+    /// As `peer_unsplit_bytes`, of the near end.
+    pub unsplit_bytes: Option<u32>,
     /// The near end becomes a port of this bridge.
     pub bridge: Option<u32>,
     /// The near end is up from its creation. (The kernel cannot do that for the far end.)
@@ -115,6 +117,7 @@ impl Netlink {
         let mut message = LinkMessage::default();
         message.header.index = pair.index.unwrap_or_default();
         message.attributes = end(pair.name, pair.mac, pair.mtu);
+        message.attributes.extend(pair.unsplit_bytes.map(LinkAttribute::GsoIpv4MaxSize));
         message.attributes.extend(pair.bridge.map(LinkAttribute::Controller));
         if pair.up {
             message.header.flags = LinkFlags::Up;

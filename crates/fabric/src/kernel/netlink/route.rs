@@ -39,12 +39,14 @@ pub struct Route {
     pub kind: RouteKind,
     /// The router counts as on the link although no route says so.
     pub onlink: bool,
+    /// Source of packets that have none yet; the kernel's choice if absent. [`Netlink::routes`] leaves it out.
+    pub source: Option<Ipv4Addr>,
 }
 
 impl Route {
     /// A route to the link itself.
     pub fn direct(dst: IpNet, oif: u32) -> Self {
-        Self { dst, gateway: None, oif: Some(oif), mtu: None, kind: RouteKind::Unicast, onlink: false }
+        Self { dst, gateway: None, oif: Some(oif), mtu: None, kind: RouteKind::Unicast, onlink: false, source: None }
     }
 
     /// A route through a router.
@@ -63,12 +65,17 @@ impl Route {
 
     /// A route that drops.
     pub fn blackhole(dst: IpNet) -> Self {
-        Self { dst, gateway: None, oif: None, mtu: None, kind: RouteKind::Blackhole, onlink: false }
+        Self { dst, gateway: None, oif: None, mtu: None, kind: RouteKind::Blackhole, onlink: false, source: None }
     }
 
     /// The same route with a limit on packet size.
     pub fn with_mtu(self, mtu: u32) -> Self {
         Self { mtu: Some(mtu), ..self }
+    }
+
+    /// The same route with a source for packets that have none yet.
+    pub fn with_source(self, source: Ipv4Addr) -> Self {
+        Self { source: Some(source), ..self }
     }
 }
 
@@ -87,6 +94,9 @@ impl fmt::Display for Route {
         }
         if let Some(oif) = self.oif {
             write!(f, " dev #{oif}")?;
+        }
+        if let Some(source) = self.source {
+            write!(f, " src {source}")?;
         }
         if let Some(mtu) = self.mtu {
             write!(f, " mtu {mtu}")?;
@@ -143,6 +153,7 @@ fn message(route: &Route) -> RouteMessage {
     }
     message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
     message.attributes.extend(route.oif.map(RouteAttribute::Oif));
+    message.attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(IpAddr::V4(source).into())));
     message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     message
 }
@@ -183,7 +194,8 @@ fn seen(reply: Message) -> Option<Route> {
         oif = None;
     }
     let dst = IpNet::new(dst, header.destination_prefix_length).ok()?;
-    Some(Route { dst, gateway, oif, mtu, kind, onlink: header.flags.contains(RouteFlags::Onlink) })
+    let onlink = header.flags.contains(RouteFlags::Onlink);
+    Some(Route { dst, gateway, oif, mtu, kind, onlink, source: None })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {
