@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use berth_control::Transport;
 use berth_node::ImageLimits;
+use berth_types::Ipv4Cidr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::server_names;
@@ -117,6 +118,10 @@ pub struct ServerOptions {
     /// Account of the API: 12 digits
     #[arg(long, env = "BERTH_ACCOUNT", default_value = "123456789012", value_parser = account)]
     pub account: String,
+    /// Pool of public addresses, such as 198.18.0.0/20 (the default of the first start); another one only while none of
+    /// its addresses is in use
+    #[arg(long, env = "BERTH_PUBLIC_POOL", value_name = "CIDR")]
+    pub public_pool: Option<Ipv4Cidr>,
     /// Accept any access key without verifying its signature, e.g. test/test; everyone who reaches the port is root
     #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
     pub trust_any_key: bool,

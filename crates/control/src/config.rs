@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use berth_types::FaultPoints;
+use berth_types::{FaultPoints, Ipv4Cidr};
 use tokio::sync::oneshot;
 
 use crate::commit::CommitStep;
@@ -30,6 +30,8 @@ pub struct ServerConfig {
     pub region: String,
     /// Account served, twelve digits. It is in every ARN, so it cannot change for a data folder.
     pub account: String,
+    /// Pool of public addresses; without it that of the records, or the default one at the first start.
+    pub public_pool: Option<Ipv4Cidr>,
     /// Accept unknown access keys as the account's root, without verification of their signature.
     pub trust_any_key: bool,
     /// How long stopped tasks can be described.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The records of the first start: the administrator's access key, the default network, the default cluster.
+//! The records of the first start: the administrator's access key, the default network, the world, the default cluster.
 //!
 //! All of this runs at every start and changes nothing the second time, so the next start completes an interrupted one.
 //! Streams do not outlive a server: hosts that the records show as connected are marked as disconnected.
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use berth_ecs as ecs;
 use berth_state::iam::{AccessKey, AccessKeyId};
-use berth_state::{Change, Draft, Env, Snapshot};
-use berth_types::Arn;
+use berth_state::{Change, Draft, Env, Refusal, Snapshot};
+use berth_types::{Arn, Ipv4Cidr};
 use berth_vpc as vpc;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -54,25 +54,39 @@ impl Credentials {
 }
 
 /// Creates the missing records.
-pub(crate) async fn ensure_records(committer: &Committer, locality: &Locality) -> Result<(), Fault> {
+///
+/// # Errors
+/// The pool of public addresses cannot be used, or the records are not stored.
+pub(crate) async fn ensure_records(
+    committer: &Committer,
+    locality: &Locality,
+    public_pool: Option<Ipv4Cidr>,
+) -> Result<(), Fault> {
     let fresh = fresh_key(&locality.account)?;
-    let rule = move |snap: &Snapshot, env: &Env| Ok(first_records(snap, fresh, env));
+    let rule = move |snap: &Snapshot, env: &Env| first_records(snap, fresh, public_pool, env);
     let answer = committer.send("first-start", locality.service_env(), rule).await.map_err(Fault::FirstStart)?;
     answer.await.unwrap_or(Err(CommitFault::Stopped)).map_err(Fault::FirstStart)
 }
 
-fn first_records(snap: &Snapshot, fresh: AccessKey, env: &Env) -> Change<()> {
+fn first_records(
+    snap: &Snapshot,
+    fresh: AccessKey,
+    public_pool: Option<Ipv4Cidr>,
+    env: &Env,
+) -> Result<Change<()>, Refusal> {
     let mut draft = Draft::of(snap);
     if administrator(snap, &env.account).is_none() {
         draft.put(fresh);
     }
     let network = vpc::ensure_default_network(&draft, env);
     draft.take(network);
+    let world = vpc::ensure_world(&draft, public_pool, env)?;
+    draft.take(world);
     for host in snap.ecs().hosts.values().filter(|host| host.connected) {
         let gone = ecs::host_disconnected(&draft, &host.id, env);
         draft.take(gone);
     }
-    draft.change(())
+    Ok(draft.change(()))
 }
 
 /// Refuses records of another region or account: both are in every ARN and zone.

@@ -8,7 +8,7 @@
 //! * [`reconcile`]: rules without a caller.
 //! * [`authority`]: the local certificate authority.
 //! * [`throttle`]: rate limits of operations.
-//! * [`first_start`]: the administrator's key, the default network and the default cluster.
+//! * [`first_start`]: the administrator's key, the default network, the world and the default cluster.
 //!
 //! Not here: the meaning of operations (the crates of the rules), bytes of protocols (`berth-wire`), the disk
 //! (`berth-store`).

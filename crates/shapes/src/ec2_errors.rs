@@ -117,6 +117,7 @@ ec2_error_codes! {
     ResourceAlreadyAssociated = "Resource.AlreadyAssociated",
     // Addresses.
     AddressLimitExceeded = "AddressLimitExceeded",
+    InsufficientAddressCapacity = "InsufficientAddressCapacity",
     InvalidAddressNotFound = "InvalidAddress.NotFound",
     InvalidAllocationIdNotFound = "InvalidAllocationID.NotFound",
     InvalidIpAddressInUse = "InvalidIPAddress.InUse",

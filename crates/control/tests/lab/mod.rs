@@ -51,6 +51,7 @@ pub fn config(folder: &Path) -> ServerConfig {
         admin_listen: "127.0.0.1:0".parse().unwrap(),
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
+        public_pool: None,
         trust_any_key: false,
         stopped_tasks_kept: Duration::from_secs(3600),
         rates: Rates::default(),

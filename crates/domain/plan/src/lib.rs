@@ -6,6 +6,7 @@
 //! whole intent is made once for a stream; later patches are made from the records that changed.
 #![deny(clippy::disallowed_methods)]
 
+mod addresses;
 mod routing;
 mod task;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use berth_state::ecs::{Task, TaskStatus};
-use berth_state::vpc::{Eni, EniOwner, GroupSet, SecurityGroup, Vpc};
+use berth_state::vpc::{ElasticIp, Eni, EniOwner, GroupSet, NatGateway, SecurityGroup, Vpc};
 use berth_state::{Env, Snapshot};
 use berth_types::intent::{
     EndpointIntent, EniIntent, GroupSetIntent, HostIntent, IntentPatch, Plug, SecurityGroupIntent, diff,
@@ -31,13 +32,14 @@ const ENI_MTU: u32 = 9001;
 /// The whole intent of `host`.
 pub fn host(snap: &Snapshot, host: &HostId, env: &Env) -> HostIntent {
     let scope = Scope::of(snap, host, env);
-    let mut intent = HostIntent::default();
+    let mut intent = HostIntent { worlds: addresses::worlds(snap), ..Default::default() };
     scope.vpcs.values().for_each(|vpc| routing::vpc(snap, vpc, &mut intent));
     snap.vpc().group_sets.values().for_each(|set| scope.group_set(set, &mut intent));
     snap.vpc().security_groups.values().for_each(|group| scope.security_group(group, &mut intent));
     for vpc in scope.vpcs.keys() {
         of_vpc(snap, vpc).for_each(|eni| scope.eni(eni, &mut intent));
     }
+    snap.vpc().nat_gateways.values().for_each(|gateway| scope.nat_gateway(gateway, &mut intent));
     snap.ecs().host_tasks(host).for_each(|task| scope.task(task, &mut intent));
     intent
 }
@@ -54,6 +56,7 @@ pub fn patch(from: u64, old: &Snapshot, new: &Snapshot, host: &HostId, env: &Env
     }
     // Both intents omit everything that is equal in both snapshots.
     let (mut was, mut is) = (HostIntent::default(), HostIntent::default());
+    (was.worlds, is.worlds) = (addresses::worlds(old), addresses::worlds(new));
     let (was_to, is_to) = (&mut was, &mut is);
     each_changed(&old.vpc().group_sets, &new.vpc().group_sets, was_to, is_to, [&before, &after], Scope::group_set);
     each_changed(
@@ -65,6 +68,9 @@ pub fn patch(from: u64, old: &Snapshot, new: &Snapshot, host: &HostId, env: &Env
         Scope::security_group,
     );
     each_changed(&old.vpc().enis, &new.vpc().enis, was_to, is_to, [&before, &after], Scope::eni);
+    let (elastic_ips, nat_gateways) = (&old.vpc().elastic_ips, &old.vpc().nat_gateways);
+    each_changed(elastic_ips, &new.vpc().elastic_ips, was_to, is_to, [&before, &after], Scope::elastic_ip);
+    each_changed(nat_gateways, &new.vpc().nat_gateways, was_to, is_to, [&before, &after], Scope::nat_gateway);
     each_changed(&old.ecs().tasks, &new.ecs().tasks, was_to, is_to, [&before, &after], Scope::task);
     for changed in routing::changed(old, new) {
         before.vpcs.get(&changed).into_iter().for_each(|vpc| routing::vpc(old, vpc, was_to));
@@ -130,6 +136,7 @@ impl<'a> Scope<'a> {
     }
 
     fn eni(&self, eni: &Eni, intent: &mut HostIntent) {
+        addresses::public_address(self.snap, &self.vpcs, eni, intent);
         let (Some(vpc), Some(attachment)) = (self.vpcs.get(&eni.vpc), eni.wanted_attachment()) else { return };
         let endpoint = EndpointIntent {
             vni: vpc.vni,
@@ -144,6 +151,14 @@ impl<'a> Scope<'a> {
         {
             intent.enis.insert(eni.id.clone(), plugged);
         }
+    }
+
+    fn elastic_ip(&self, elastic: &ElasticIp, intent: &mut HostIntent) {
+        addresses::elastic_ip(self.snap, &self.vpcs, elastic, intent);
+    }
+
+    fn nat_gateway(&self, gateway: &NatGateway, intent: &mut HostIntent) {
+        addresses::nat_gateway(self.snap, &self.vpcs, gateway, intent);
     }
 
     fn task(&self, task: &Task, intent: &mut HostIntent) {
@@ -165,13 +180,14 @@ fn of_vpc<'a>(snap: &'a Snapshot, vpc: &'a VpcId) -> impl Iterator<Item = &'a En
         .filter_map(|(_, eni)| snap.vpc().enis.get(eni).map(AsRef::as_ref))
 }
 
-/// `None` for an interface that is nowhere to be plugged in: a user's own, attached to an instance of its own.
+/// `None` for an interface that is nowhere to be plugged in: that of a NAT gateway, and a user's own, attached to an
+/// instance of its own.
 fn plugged(snap: &Snapshot, eni: &Eni, vpc: &Vpc) -> Option<EniIntent> {
     let plug = match &eni.owner {
         EniOwner::FargateTask(task) => Plug::InPlace(task.clone()),
         EniOwner::Ec2Task(task) => Plug::HostFirst(task.clone()),
         EniOwner::Standalone(standalone) => Plug::Standalone(standalone.clone()),
-        EniOwner::User => return None,
+        EniOwner::User | EniOwner::NatGateway(_) => return None,
     };
     Some(EniIntent {
         vni: vpc.vni,

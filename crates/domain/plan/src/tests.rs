@@ -172,7 +172,11 @@ fn a_task_is_wanted_with_its_overrides_and_its_network() {
           "network_acls": {},
           "public_addresses": {},
           "nat_gateways": {},
-          "worlds": {}
+          "worlds": {
+            "198.18.0.0/20": {
+              "host_address": "198.18.0.1"
+            }
+          }
         }"#]].assert_eq(&serde_json::to_string_pretty(&intent).unwrap());
 }
 

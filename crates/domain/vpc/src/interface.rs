@@ -86,6 +86,7 @@ fn new(
         groups,
         group_set,
         source_dest_check: true,
+        public_address: None,
         client_token: None,
         owner,
         attachment: None,

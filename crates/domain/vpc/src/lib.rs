@@ -8,7 +8,7 @@
 //! * [`explain`]: the ends of a packet for `berth explain`.
 //! * [`seat`]: interfaces of `berth shell`; [`observe`]: reports of hosts on interfaces.
 //! * [`vpc`], [`subnet`], [`security_group`], ...: look-ups with AWS's refusal; [`default_network`]: the first start.
-//! * [`ensure_default_network`], [`availability_zones`].
+//! * [`ensure_world`]: the pool of public addresses. [`ensure_default_network`], [`availability_zones`].
 //!
 //! Not here: packets (`fabric`), the intent of each host (`plan`), permissions and DryRun (`control`).
 #![deny(clippy::disallowed_methods)]
@@ -39,6 +39,7 @@ mod standalone;
 mod subnet;
 mod tags;
 mod vpc;
+mod world;
 mod zone;
 
 pub use default_network::{create_default_vpc, ensure_default_network};
@@ -69,6 +70,7 @@ pub use security_group_rule::{
 pub use subnet::{create_subnet, delete_subnet, describe_subnets, modify_subnet_attribute};
 pub use tags::{create_tags, delete_tags, describe_tags};
 pub use vpc::{create_vpc, delete_vpc, describe_vpc_attribute, describe_vpcs, modify_vpc_attribute};
+pub use world::ensure_world;
 pub use zone::{Zone, availability_zones, describe_account_attributes, describe_availability_zones, describe_regions};
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use super::request::{invalid, invalid_value, made_before, only, required, unsupp
 use super::zone::zone_id;
 use super::{interface, tags};
 
-/// Prefix of attachment ids of Fargate tasks' interfaces.
+/// Prefix of attachment ids of interfaces that belong to a service.
 const FARGATE_ATTACHMENT: &str = "ela-attach";
 
 /// Maximum length of a description in characters.
@@ -130,7 +130,7 @@ pub(super) fn not_of_a_task(eni: &Eni) -> Result<(), Refusal> {
     match &eni.owner {
         EniOwner::User => Ok(()),
         EniOwner::Standalone(Standalone { holder: Holder::Shell, .. }) => Ok(()),
-        EniOwner::FargateTask(_) => {
+        EniOwner::FargateTask(_) | EniOwner::NatGateway(_) => {
             let words = format!("You are not allowed to manage '{FARGATE_ATTACHMENT}' attachments.");
             Err(Refusal::new(Code::OperationNotPermitted, words))
         }

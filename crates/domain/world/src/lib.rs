@@ -57,20 +57,26 @@ impl World {
         Self { snap: Snapshot::default(), now: Env::fixed().now, calls: Cell::new(0), names: Names::default() }
     }
 
-    /// A world with the default VPC of an account.
+    /// A world with the default VPC of an account and the default pool of public addresses.
     pub fn with_default_vpc() -> Self {
         let mut world = Self::empty();
+        world.add_public_addresses();
         world.apply(berth_vpc::ensure_default_network(&world.snap, &world.env()));
         world
     }
 
-    /// A world with two VPCs, the cluster `default`, and no host.
+    /// A world with two VPCs, the default pool of public addresses, the cluster `default`, and no host.
     pub fn with_cluster() -> Self {
         let mut world = Self::empty();
+        world.add_public_addresses();
         world.names = network::names();
         world.apply(network::records());
         world.apply(berth_ecs::ensure_default_cluster(&world.snap, &world.env()));
         world
+    }
+
+    fn add_public_addresses(&mut self) {
+        self.apply(berth_vpc::ensure_world(&self.snap, None, &Env::fixed()).unwrap());
     }
 
     /// The environment of one more call. Equal sequences of calls get equal environments.

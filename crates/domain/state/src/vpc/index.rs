@@ -4,7 +4,8 @@
 use std::net::Ipv4Addr;
 
 use berth_types::{
-    EniId, GroupSetId, HostId, MacAddress, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId,
+    ElasticIpId, EniId, GroupSetId, HostId, MacAddress, NatGatewayId, NetworkAclId, RouteTableId, SecurityGroupId,
+    SubnetId, TimestampMs, VpcId,
 };
 use imbl::{OrdMap, OrdSet};
 
@@ -35,7 +36,7 @@ pub struct Index {
     pub vpc_enis: OrdSet<(VpcId, EniId)>,
     /// Interfaces by the host they are plugged on.
     pub host_enis: OrdSet<(HostId, EniId)>,
-    /// Interfaces that are wanted on a host, by host and VPC.
+    /// Interfaces that are wanted on a host, and those of the NAT gateways it translates for, by host and VPC.
     pub host_vpc_enis: OrdSet<(HostId, VpcId, EniId)>,
     /// Subnets by VPC.
     pub vpc_subnets: OrdSet<(VpcId, SubnetId)>,
@@ -47,4 +48,14 @@ pub struct Index {
     pub eni_routes: OrdSet<(EniId, RouteTableId)>,
     /// Hardware addresses in use.
     pub macs: OrdSet<MacAddress>,
+    /// Public addresses in use, as numbers.
+    pub public_addresses: Numbers,
+    /// Elastic IP addresses by the interface they are associated with.
+    pub elastic_ips: OrdMap<EniId, ElasticIpId>,
+    /// NAT gateways that are pending or deleting.
+    pub unsettled_nat_gateways: OrdSet<NatGatewayId>,
+    /// NAT gateways that are deleted or failed, by the time of that.
+    pub ended_nat_gateways: OrdSet<(TimestampMs, NatGatewayId)>,
+    /// NAT gateways made with a client token, by the token.
+    pub nat_gateway_tokens: OrdMap<String, NatGatewayId>,
 }

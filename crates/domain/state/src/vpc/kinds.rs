@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The kinds of records of EC2 networking, with their names in the store.
 
-use berth_types::{EniId, GroupSetId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
+use berth_types::{
+    ElasticIpId, EniId, GroupSetId, InternetGatewayId, NatGatewayId, NetworkAclId, RouteTableId, SecurityGroupId,
+    SubnetId, VpcId,
+};
 
+use super::address::{ElasticIp, World};
 use super::index::Index;
+use super::nat_gateway::NatGateway;
 use super::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, SecurityGroup, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable};
 use crate::records::{Single, as_stored, records};
@@ -25,6 +30,12 @@ records! { indexed by Index, lifted by as_stored;
     network_acls: NetworkAclId => NetworkAcl = "network-acl" v 1;
     /// Route tables.
     route_tables: RouteTableId => RouteTable = "route-table" v 1;
+    /// Elastic IP addresses.
+    elastic_ips: ElasticIpId => ElasticIp = "elastic-ip" v 1;
+    /// NAT gateways.
+    nat_gateways: NatGatewayId => NatGateway = "nat-gateway" v 1;
+    /// The world outside all VPCs.
+    world: Single => World = "world" v 1;
     /// The mark that the default network was made.
     default_network: Single => DefaultNetwork = "default-network" v 1;
 }

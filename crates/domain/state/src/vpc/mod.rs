@@ -1,16 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Records of EC2 networking: VPCs, subnets, security groups, interfaces, gateways, route tables.
+//! Records of EC2 networking: VPCs, subnets, security groups, interfaces, gateways, route tables, public addresses.
 
+mod address;
 mod index;
 mod ipv6;
 mod kinds;
 mod look_up;
+mod nat_gateway;
 mod record;
 mod routing;
 
+pub use address::{ElasticIp, ElasticIpAssociation, World};
 pub use index::Index;
 pub use ipv6::{InvalidRange, Ipv6Cidr};
 pub use kinds::{Record, RecordKey, Records};
+pub use nat_gateway::{
+    NatConnectivity, NatElasticIp, NatGateway, NatGatewayAddress, NatGatewayFailure, NatGatewayState,
+};
 pub use record::{
     AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches, Peer,
     SecurityGroup, SecurityGroupRule, Subnet, Vpc,

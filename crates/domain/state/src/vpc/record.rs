@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 
 use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer, Standalone};
 use berth_types::{
-    EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress, SecurityGroupId,
-    SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
+    EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress, NatGatewayId,
+    SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -163,6 +163,9 @@ pub struct Eni {
     pub group_set: GroupSetId,
     /// Packets must be from or to its own address.
     pub source_dest_check: bool,
+    /// A public address of the pool that it has until it is deleted or gets an elastic one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<Ipv4Addr>,
     /// Token of CreateNetworkInterface, for idempotency, with a digest of the request.
     pub client_token: Option<ClientToken>,
     /// Who made it.
@@ -187,6 +190,8 @@ pub enum EniOwner {
     Ec2Task(TaskId),
     /// Made for something that is not a task, in a namespace of its own.
     Standalone(Standalone),
+    /// Made for a NAT gateway, and plugged nowhere: requester-managed.
+    NatGateway(NatGatewayId),
 }
 
 impl EniOwner {
@@ -194,7 +199,7 @@ impl EniOwner {
     pub fn task(&self) -> Option<&TaskId> {
         match self {
             Self::FargateTask(task) | Self::Ec2Task(task) => Some(task),
-            Self::User | Self::Standalone(_) => None,
+            Self::User | Self::Standalone(_) | Self::NatGateway(_) => None,
         }
     }
 }
@@ -210,6 +215,7 @@ enum StoredOwner {
     Seat(String),
     /// Held by anything else.
     Standalone(Standalone),
+    NatGateway(NatGatewayId),
 }
 
 impl From<StoredOwner> for EniOwner {
@@ -220,6 +226,7 @@ impl From<StoredOwner> for EniOwner {
             StoredOwner::Ec2Task(task) => Self::Ec2Task(task),
             StoredOwner::Seat(namespace) => Self::Standalone(Standalone::seat(namespace)),
             StoredOwner::Standalone(standalone) => Self::Standalone(standalone),
+            StoredOwner::NatGateway(gateway) => Self::NatGateway(gateway),
         }
     }
 }
@@ -231,6 +238,7 @@ impl From<EniOwner> for StoredOwner {
             EniOwner::FargateTask(task) => Self::FargateTask(task),
             EniOwner::Ec2Task(task) => Self::Ec2Task(task),
             EniOwner::Standalone(standalone) => standalone.into_seat().map_or_else(Self::Standalone, Self::Seat),
+            EniOwner::NatGateway(gateway) => Self::NatGateway(gateway),
         }
     }
 }
@@ -377,6 +385,9 @@ impl Stored for Eni {
         index.vpc_enis.insert((self.vpc.clone(), self.id.clone()));
         index.group_set_members.insert((self.group_set, self.id.clone()));
         index.macs.insert(self.mac);
+        if let Some(address) = self.public_address {
+            index.public_addresses.take(address.to_bits());
+        }
         for group in &self.groups {
             index.group_members.insert((group.clone(), self.id.clone()));
         }
@@ -397,6 +408,9 @@ impl Stored for Eni {
         index.vpc_enis.remove(&(self.vpc.clone(), self.id.clone()));
         index.group_set_members.remove(&(self.group_set, self.id.clone()));
         index.macs.remove(&self.mac);
+        if let Some(address) = self.public_address {
+            index.public_addresses.give_back(address.to_bits());
+        }
         for group in &self.groups {
             index.group_members.remove(&(group.clone(), self.id.clone()));
         }

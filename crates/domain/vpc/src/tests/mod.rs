@@ -16,6 +16,7 @@ mod seats;
 mod subnets;
 mod tables;
 mod tagging;
+mod world;
 
 use berth_world::World;
 use expect_test::Expect;

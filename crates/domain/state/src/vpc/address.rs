@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Records of public addresses: the pool of the world outside all VPCs, and elastic IP addresses.
+//!
+//! A public address is in use while an elastic IP address or an interface has it; the index holds those in use.
+
+use std::net::Ipv4Addr;
+
+use berth_types::{ElasticIpAssociationId, ElasticIpId, EniId, Ipv4Cidr, TimestampMs};
+use serde::{Deserialize, Serialize};
+
+use super::index::Index;
+use crate::Tags;
+use crate::records::{Single, Stored};
+
+/// The world outside all VPCs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct World {
+    /// Its public addresses: the first is the host's own, the last /26 is for regional endpoints.
+    pub pool: Ipv4Cidr,
+    /// Time of the first start, or of the last change of the pool.
+    pub created_at: TimestampMs,
+}
+
+impl World {
+    /// Number of addresses of the regional endpoints.
+    const ENDPOINTS: u32 = 64;
+
+    /// Longest prefix that leaves addresses for interfaces.
+    pub const PREFIX_MAX: u8 = 25;
+
+    /// The host's own address.
+    pub fn host_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.pool.network().to_bits() + 1)
+    }
+
+    /// The first of the addresses that interfaces get.
+    pub fn first(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.pool.network().to_bits() + 2)
+    }
+
+    /// The last of the addresses that interfaces get.
+    pub fn last(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.pool.broadcast().to_bits() - Self::ENDPOINTS)
+    }
+
+    /// The addresses of the regional endpoints.
+    pub fn endpoints(&self) -> Ipv4Cidr {
+        let prefix = u8::try_from(Self::ENDPOINTS.leading_zeros() + 1).unwrap_or(u8::MAX);
+        Ipv4Cidr::containing(self.pool.broadcast(), prefix).unwrap_or(self.pool)
+    }
+}
+
+/// An elastic IP address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ElasticIp {
+    /// Id of its allocation.
+    pub id: ElasticIpId,
+    /// The public address.
+    pub address: Ipv4Addr,
+    /// The interface it stands for.
+    pub association: Option<ElasticIpAssociation>,
+    /// Time of the allocation.
+    pub allocated_at: TimestampMs,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// Association of an elastic IP address with an interface.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElasticIpAssociation {
+    /// Id.
+    pub id: ElasticIpAssociationId,
+    /// The interface.
+    pub eni: EniId,
+    /// The private address of the interface.
+    pub private_address: Ipv4Addr,
+}
+
+impl Stored for World {
+    type Key = Single;
+    type Index = Index;
+    fn key(&self) -> Single {
+        Single
+    }
+}
+
+impl Stored for ElasticIp {
+    type Key = ElasticIpId;
+    type Index = Index;
+    fn key(&self) -> ElasticIpId {
+        self.id.clone()
+    }
+    fn index(&self, index: &mut Index) {
+        index.public_addresses.take(self.address.to_bits());
+        if let Some(association) = &self.association {
+            index.elastic_ips.insert(association.eni.clone(), self.id.clone());
+        }
+    }
+    fn unindex(&self, index: &mut Index) {
+        index.public_addresses.give_back(self.address.to_bits());
+        if let Some(association) = &self.association {
+            index.elastic_ips.remove(&association.eni);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pool_has_a_host_addresses_to_give_and_endpoints() {
+        let parts = |pool: &str| {
+            let world = World { pool: pool.parse().unwrap(), created_at: TimestampMs(0) };
+            (world.host_address(), world.first(), world.last(), world.endpoints())
+        };
+        let told = |parts: (Ipv4Addr, Ipv4Addr, Ipv4Addr, Ipv4Cidr)| {
+            format!("{} {} {} {}", parts.0, parts.1, parts.2, parts.3)
+        };
+        assert_eq!(told(parts("198.18.0.0/20")), "198.18.0.1 198.18.0.2 198.18.15.191 198.18.15.192/26");
+        assert_eq!(told(parts("192.0.2.128/25")), "192.0.2.129 192.0.2.130 192.0.2.191 192.0.2.192/26");
+    }
+}
