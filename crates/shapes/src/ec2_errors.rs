@@ -79,11 +79,14 @@ ec2_error_codes! {
     DependencyViolation = "DependencyViolation",
     // VPCs.
     CidrConflict = "CidrConflict",
+    CidrLimitExceeded = "CidrLimitExceeded",
+    InvalidCidrBlockInUse = "InvalidCidrBlock.InUse",
     DefaultVpcAlreadyExists = "DefaultVpcAlreadyExists",
     InvalidVpcIdMalformed = "InvalidVpcID.Malformed",
     InvalidVpcIdNotFound = "InvalidVpcID.NotFound",
     InvalidVpcRange = "InvalidVpc.Range",
     InvalidVpcState = "InvalidVpcState",
+    InvalidVpcCidrBlockAssociationIdMalformed = "InvalidVpcCidrBlockAssociationId.Malformed",
     InvalidVpcCidrBlockAssociationIdNotFound = "InvalidVpcCidrBlockAssociationID.NotFound",
     VpcLimitExceeded = "VpcLimitExceeded",
     // Subnets and zones.

@@ -6,6 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OperationId {
     Ec2AssociateRouteTable,
+    Ec2AssociateVpcCidrBlock,
     Ec2AttachInternetGateway,
     Ec2AuthorizeSecurityGroupEgress,
     Ec2AuthorizeSecurityGroupIngress,
@@ -47,6 +48,7 @@ pub enum OperationId {
     Ec2DetachInternetGateway,
     Ec2DetachNetworkInterface,
     Ec2DisassociateRouteTable,
+    Ec2DisassociateVpcCidrBlock,
     Ec2ModifyNetworkInterfaceAttribute,
     Ec2ModifySecurityGroupRules,
     Ec2ModifySubnetAttribute,

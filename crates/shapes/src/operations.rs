@@ -27,6 +27,18 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2AssociateVpcCidrBlock,
+        service: Service::Ec2,
+        name: "AssociateVpcCidrBlock",
+        action: "ec2:AssociateVpcCidrBlock",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2AttachInternetGateway,
         service: Service::Ec2,
         name: "AttachInternetGateway",
@@ -517,6 +529,18 @@ pub static OPERATIONS: &[Operation] = &[
         required_members: &["AssociationId"],
         result_wrapper: "",
         has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2DisassociateVpcCidrBlock,
+        service: Service::Ec2,
+        name: "DisassociateVpcCidrBlock",
+        action: "ec2:DisassociateVpcCidrBlock",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["AssociationId"],
+        result_wrapper: "",
+        has_output: true,
     },
     Operation {
         id: OperationId::Ec2ModifyNetworkInterfaceAttribute,
@@ -1185,6 +1209,7 @@ macro_rules! for_each_operation {
     ($with:ident) => {
         $with! {
         (Ec2AssociateRouteTable, ec2, AssociateRouteTableRequest)
+        (Ec2AssociateVpcCidrBlock, ec2, AssociateVpcCidrBlockRequest)
         (Ec2AttachInternetGateway, ec2, AttachInternetGatewayRequest)
         (Ec2AuthorizeSecurityGroupEgress, ec2, AuthorizeSecurityGroupEgressRequest)
         (Ec2AuthorizeSecurityGroupIngress, ec2, AuthorizeSecurityGroupIngressRequest)
@@ -1226,6 +1251,7 @@ macro_rules! for_each_operation {
         (Ec2DetachInternetGateway, ec2, DetachInternetGatewayRequest)
         (Ec2DetachNetworkInterface, ec2, DetachNetworkInterfaceRequest)
         (Ec2DisassociateRouteTable, ec2, DisassociateRouteTableRequest)
+        (Ec2DisassociateVpcCidrBlock, ec2, DisassociateVpcCidrBlockRequest)
         (Ec2ModifyNetworkInterfaceAttribute, ec2, ModifyNetworkInterfaceAttributeRequest)
         (Ec2ModifySecurityGroupRules, ec2, ModifySecurityGroupRulesRequest)
         (Ec2ModifySubnetAttribute, ec2, ModifySubnetAttributeRequest)

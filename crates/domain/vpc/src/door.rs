@@ -16,6 +16,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2AssociateRouteTable => {
             Door::write(crate::associate_route_table, &[resources::route_table, resources::subnet])
         }
+        OperationId::Ec2AssociateVpcCidrBlock => Door::write(crate::associate_vpc_cidr_block, &[resources::vpc]),
         OperationId::Ec2AttachInternetGateway => {
             Door::write(crate::attach_internet_gateway, &[resources::internet_gateway, resources::vpc])
         }
@@ -92,6 +93,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DisassociateRouteTable => {
             Door::write(crate::disassociate_route_table, &[resources::route_table, resources::subnet])
         }
+        OperationId::Ec2DisassociateVpcCidrBlock => Door::write(crate::disassociate_vpc_cidr_block, &[resources::vpc]),
         OperationId::Ec2ModifyNetworkInterfaceAttribute => Door::write(
             crate::modify_network_interface_attribute,
             &[resources::network_interface, resources::security_group],

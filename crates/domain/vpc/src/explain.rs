@@ -71,7 +71,7 @@ fn describe(
     Ok(Ends {
         vpc: vpc.id.clone(),
         vni: vpc.vni,
-        cidrs: vec![vpc.cidr],
+        cidrs: vpc.cidrs().collect(),
         source: party(snap, source)?,
         destination,
         receiver: receiver.map(|eni| party(snap, eni)).transpose()?,

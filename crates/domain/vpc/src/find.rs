@@ -9,7 +9,7 @@ use berth_state::{Refusal, Snapshot};
 use berth_types::ids::InvalidId;
 use berth_types::{
     EniAttachmentId, EniId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
-    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
 };
 
 /// Maximum number of groups on one interface.
@@ -41,6 +41,7 @@ macro_rules! ids {
 
 ids! {
     VpcId: None, InvalidVpcIdNotFound "The vpc ID '{}' does not exist";
+    VpcCidrAssociationId: Some(Code::InvalidVpcCidrBlockAssociationIdMalformed), InvalidVpcCidrBlockAssociationIdNotFound "The vpc CIDR block association ID '{}' does not exist";
     SubnetId: None, InvalidSubnetIdNotFound "The subnet ID '{}' does not exist";
     SecurityGroupId: Some(Code::InvalidGroupIdMalformed), InvalidGroupNotFound "The security group '{}' does not exist";
     SecurityGroupRuleId: Some(Code::InvalidSecurityGroupRuleIdMalformed), InvalidSecurityGroupRuleIdNotFound "The security group rule ID '{}' does not exist";

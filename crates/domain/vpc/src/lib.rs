@@ -39,6 +39,7 @@ mod standalone;
 mod subnet;
 mod tags;
 mod vpc;
+mod vpc_cidr;
 mod world;
 mod zone;
 
@@ -70,6 +71,7 @@ pub use security_group_rule::{
 pub use subnet::{create_subnet, delete_subnet, describe_subnets, modify_subnet_attribute};
 pub use tags::{create_tags, delete_tags, describe_tags};
 pub use vpc::{create_vpc, delete_vpc, describe_vpc_attribute, describe_vpcs, modify_vpc_attribute};
+pub use vpc_cidr::{associate_vpc_cidr_block, disassociate_vpc_cidr_block};
 pub use world::ensure_world;
 pub use zone::{Zone, availability_zones, describe_account_attributes, describe_availability_zones, describe_regions};
 

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Routes: the targets of packets to destinations outside the VPC.
+//! Routes: the targets of packets by their destination.
 //!
-//! The local route stands first in every table and cannot be removed. A route whose target was deleted remains and
-//! shows as a blackhole. The only target users can set is an internet gateway; every other kind is refused, because it
-//! could not forward packets.
+//! The local route of each range of the VPC stands first in every table and cannot be removed, but its target can be
+//! replaced by an interface. A route whose target was deleted remains and shows as a blackhole.
 
 use berth_shapes::ec2::{self, CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, ReplaceRouteRequest};
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
-use berth_state::vpc::{InternetGateway, RouteTable, RouteTarget};
+use berth_state::vpc::{RouteTable, RouteTarget};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
-use berth_types::intent::RouteIntent;
-use berth_types::{InternetGatewayId, Ipv4Cidr};
+use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId};
 
-use super::find;
 use super::request::{cidr, invalid, missing, only, required};
+use super::{find, owner};
 
 /// Maximum number of routes of one table, without the local one.
 const ROUTES_MAX: usize = 50;
@@ -24,22 +22,20 @@ pub fn create_route(
     req: &CreateRouteRequest,
     _env: &Env,
 ) -> Result<Change<CreateRouteResult>, Refusal> {
-    if let Some(interface) = req.network_interface_id.as_deref().filter(|id| !id.is_empty()) {
-        // An interface is not yet supported as target (`only`); one that does not exist has its own refusal.
-        find::network_interface(snap, interface)?;
-    }
-    only(req, &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId"])?;
+    only(req, &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId", "NetworkInterfaceId"])?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
     let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
-    let target = target(snap, &table, &req.gateway_id, &req.nat_gateway_id)?;
-    outside_the_vpc(snap, &table, destination)?;
+    let named =
+        Named { gateway: &req.gateway_id, nat_gateway: &req.nat_gateway_id, interface: &req.network_interface_id };
+    let target = named.target(snap, &table)?;
     let done = CreateRouteResult { r#return: Some(true) };
+    if is_local(snap, &table, destination) {
+        return Err(already_exists(destination));
+    }
+    check_inside(snap, &table, destination, &target)?;
     match table.routes.get(&destination) {
         Some(old) if *old == target => return Ok(Change::none(done)),
-        Some(_) => {
-            let words = format!("The route identified by {destination} already exists.");
-            return Err(Refusal::new(Code::RouteAlreadyExists, words));
-        }
+        Some(_) => return Err(already_exists(destination)),
         None if table.routes.len() >= ROUTES_MAX => {
             let words = format!("The maximum number of routes for route table '{}' has been reached.", table.id);
             return Err(Refusal::new(Code::RouteLimitExceeded, words));
@@ -52,24 +48,30 @@ pub fn create_route(
     Ok(draft.change(done))
 }
 
-/// ReplaceRoute: another target for an existing destination.
+/// ReplaceRoute: another target for an existing destination, also for a local one.
 pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
-    only(req, &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId", "LocalTarget"])?;
+    only(
+        req,
+        &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId", "NetworkInterfaceId", "LocalTarget"],
+    )?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
     let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
-    let to_local = req.local_target == Some(true) || req.gateway_id.as_deref() == Some("local");
-    if is_local(snap, &table, destination) {
-        // The target of the local route cannot change.
-        return if to_local { Ok(Change::none(NoOutput)) } else { Err(local_route_refusal(destination)) };
+    let is_local = is_local(snap, &table, destination);
+    if req.local_target == Some(true) || req.gateway_id.as_deref() == Some("local") {
+        if !is_local {
+            return Err(invalid("The local target is only for the local route."));
+        }
+        table.routes.remove(&destination);
+    } else {
+        if !is_local && !table.routes.contains_key(&destination) {
+            return Err(no_such_route(&table, destination));
+        }
+        let named =
+            Named { gateway: &req.gateway_id, nat_gateway: &req.nat_gateway_id, interface: &req.network_interface_id };
+        let target = named.target(snap, &table)?;
+        check_inside(snap, &table, destination, &target)?;
+        table.routes.insert(destination, target);
     }
-    if to_local {
-        return Err(invalid("The local target is only for the local route."));
-    }
-    if !table.routes.contains_key(&destination) {
-        return Err(no_such_route(&table, destination));
-    }
-    let target = target(snap, &table, &req.gateway_id, &req.nat_gateway_id)?;
-    table.routes.insert(destination, target);
     let mut draft = Draft::of(snap);
     draft.put(table);
     Ok(draft.change(NoOutput))
@@ -92,48 +94,81 @@ pub fn delete_route(snap: &Snapshot, req: &DeleteRouteRequest, _env: &Env) -> Re
     Ok(draft.change(NoOutput))
 }
 
-/// The routes of a table for an answer, the local one first.
-pub(super) fn show(snap: &Snapshot, table: &RouteTable) -> Vec<ec2::Route> {
-    let local = snap.vpc().vpcs.get(&table.vpc).map(|vpc| ec2::Route {
-        destination_cidr_block: Some(vpc.cidr.to_string()),
+/// The routes of a table for an answer, the local ones first.
+pub(super) fn show(snap: &Snapshot, table: &RouteTable, env: &Env) -> Vec<ec2::Route> {
+    let cidrs: Vec<Ipv4Cidr> = snap.vpc().vpcs.get(&table.vpc).iter().flat_map(|vpc| vpc.cidrs()).collect();
+    let local = cidrs.iter().filter(|cidr| !table.routes.contains_key(cidr)).map(|cidr| ec2::Route {
+        destination_cidr_block: Some(cidr.to_string()),
         gateway_id: Some("local".to_owned()),
         origin: Some("CreateRouteTable".to_owned()),
         state: Some("active".to_owned()),
         ..Default::default()
     });
-    let others = table.routes.iter().map(|(destination, target)| {
-        let (gateway_id, network_interface_id) = match target {
-            RouteTarget::InternetGateway(gateway) => (Some(gateway.to_string()), None),
-            RouteTarget::Eni(eni) => (None, Some(eni.to_string())),
-        };
-        let state = match snap.vpc().route_intent(target, &table.vpc) {
-            RouteIntent::Blackhole => "blackhole",
-            _ => "active",
-        };
-        ec2::Route {
-            destination_cidr_block: Some(destination.to_string()),
-            gateway_id,
-            network_interface_id,
-            origin: Some("CreateRoute".to_owned()),
-            state: Some(state.to_owned()),
-            ..Default::default()
-        }
+    let others = table.routes.iter().map(|(destination, target)| ec2::Route {
+        destination_cidr_block: Some(destination.to_string()),
+        origin: Some(if cidrs.contains(destination) { "CreateRouteTable" } else { "CreateRoute" }.to_owned()),
+        ..show_target(snap, table, target, env)
     });
-    local.into_iter().chain(others).collect()
+    local.chain(others).collect()
 }
 
-fn target(
-    snap: &Snapshot,
-    table: &RouteTable,
-    gateway: &Option<String>,
-    nat_gateway: &Option<String>,
-) -> Result<RouteTarget, Refusal> {
-    if let Some(id) = nat_gateway.as_deref().filter(|id| !id.is_empty()) {
-        let words = format!("The natGateway ID '{id}' does not exist");
-        return Err(Refusal::new(Code::InvalidNatGatewayIdNotFound, words));
+/// The members of a route that tell of its target.
+fn show_target(snap: &Snapshot, table: &RouteTable, target: &RouteTarget, env: &Env) -> ec2::Route {
+    let state = if snap.vpc().is_route_active(target, &table.vpc) { "active" } else { "blackhole" };
+    let mut route = ec2::Route { state: Some(state.to_owned()), ..Default::default() };
+    match target {
+        RouteTarget::InternetGateway(gateway) => route.gateway_id = Some(gateway.to_string()),
+        RouteTarget::NatGateway(gateway) => route.nat_gateway_id = Some(gateway.to_string()),
+        RouteTarget::Eni(eni) => {
+            route.network_interface_id = Some(eni.to_string());
+            let eni = snap.vpc().enis.get(eni).filter(|eni| !owner::by_owner(&eni.owner).requester_managed);
+            if let Some(attachment) = eni.and_then(|eni| eni.attachment.as_ref()) {
+                route.instance_id = Some(attachment.instance.to_string());
+                route.instance_owner_id = Some(env.account.clone());
+            }
+        }
     }
-    let text = gateway.as_deref().filter(|id| !id.is_empty()).ok_or_else(|| missing("gatewayId"))?;
-    let gateway = find_gateway(snap, text)?;
+    route
+}
+
+/// The members of a request that name the target of a route.
+struct Named<'a> {
+    gateway: &'a Option<String>,
+    nat_gateway: &'a Option<String>,
+    interface: &'a Option<String>,
+}
+
+impl Named<'_> {
+    /// The target; exactly one must be named.
+    fn target(&self, snap: &Snapshot, table: &RouteTable) -> Result<RouteTarget, Refusal> {
+        let named =
+            [(self.gateway, "gatewayId"), (self.nat_gateway, "natGatewayId"), (self.interface, "networkInterfaceId")];
+        let given = named.map(|(id, parameter)| Some((id.as_deref().filter(|id| !id.is_empty())?, parameter)));
+        let mut given = given.into_iter().flatten();
+        let (id, parameter) = given.next().ok_or_else(|| missing("gatewayId"))?;
+        if let Some((_, other)) = given.next() {
+            let words = format!("The parameter {parameter} cannot be used with the parameter {other}");
+            return Err(Refusal::new(Code::InvalidParameterCombination, words));
+        }
+        match parameter {
+            "gatewayId" => to_gateway(snap, table, id),
+            "natGatewayId" => to_nat_gateway(snap, table, id),
+            _ => {
+                let eni = find::network_interface(snap, id)?;
+                let is_mine = eni.vpc == table.vpc;
+                is_mine.then(|| RouteTarget::Eni(eni.id.clone())).ok_or_else(|| {
+                    invalid(format!("route table {} and interface {id} belong to different networks", table.id))
+                })
+            }
+        }
+    }
+}
+
+fn to_gateway(snap: &Snapshot, table: &RouteTable, text: &str) -> Result<RouteTarget, Refusal> {
+    // An unknown gateway has another code as a route target than in its own operations.
+    let gateway = InternetGatewayId::parse(text).ok().and_then(|id| snap.vpc().internet_gateways.get(&id));
+    let unknown = || Refusal::new(Code::InvalidGatewayIdNotFound, format!("The gateway ID '{text}' does not exist"));
+    let gateway = gateway.ok_or_else(unknown)?;
     if gateway.vpc.as_ref() != Some(&table.vpc) {
         let words = format!("route table {} and network gateway {} belong to different networks", table.id, gateway.id);
         return Err(invalid(words));
@@ -141,29 +176,55 @@ fn target(
     Ok(RouteTarget::InternetGateway(gateway.id.clone()))
 }
 
-/// An unknown gateway has another code as a route target than in its own operations.
-fn find_gateway<'a>(snap: &'a Snapshot, text: &str) -> Result<&'a InternetGateway, Refusal> {
-    let gateway = InternetGatewayId::parse(text).ok().and_then(|id| snap.vpc().internet_gateways.get(&id));
-    gateway
-        .map(AsRef::as_ref)
-        .ok_or_else(|| Refusal::new(Code::InvalidGatewayIdNotFound, format!("The gateway ID '{text}' does not exist")))
+fn to_nat_gateway(snap: &Snapshot, table: &RouteTable, text: &str) -> Result<RouteTarget, Refusal> {
+    // An unknown NAT gateway has another code as a route target than in its own operations.
+    let gateway = NatGatewayId::parse(text).ok().and_then(|id| snap.vpc().nat_gateways.get(&id));
+    let gateway = gateway.filter(|gateway| gateway.is_live()).ok_or_else(|| {
+        Refusal::new(Code::InvalidNatGatewayIdNotFound, format!("The natGateway ID '{text}' does not exist"))
+    })?;
+    if gateway.vpc != table.vpc {
+        let words = format!("route table {} and NAT gateway {} belong to different networks", table.id, gateway.id);
+        return Err(invalid(words));
+    }
+    Ok(RouteTarget::NatGateway(gateway.id.clone()))
 }
 
 fn is_local(snap: &Snapshot, table: &RouteTable, destination: Ipv4Cidr) -> bool {
-    snap.vpc().vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr == destination)
+    snap.vpc().vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidrs().any(|cidr| cidr == destination))
 }
 
-/// Refuses a destination inside the VPC: AWS allows only middleboxes there, which are not supported as targets.
-fn outside_the_vpc(snap: &Snapshot, table: &RouteTable, destination: Ipv4Cidr) -> Result<(), Refusal> {
-    let is_inside = snap.vpc().vpcs.get(&table.vpc).is_some_and(|vpc| vpc.cidr.covers(destination));
-    if is_inside { Err(local_route_refusal(destination)) } else { Ok(()) }
+/// Refuses what AWS does not allow for destinations inside the VPC: another target than a middlebox, and another range
+/// than that of the VPC or of a whole subnet.
+fn check_inside(
+    snap: &Snapshot,
+    table: &RouteTable,
+    destination: Ipv4Cidr,
+    target: &RouteTarget,
+) -> Result<(), Refusal> {
+    let vpc = snap.vpc().vpcs.get(&table.vpc);
+    if !vpc.is_some_and(|vpc| vpc.cidrs().any(|cidr| cidr.covers(destination))) {
+        return Ok(());
+    }
+    if !matches!(target, RouteTarget::Eni(_) | RouteTarget::NatGateway(_)) {
+        return Err(invalid(format!(
+            "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR blocks. \
+             This route can target only an interface or an instance."
+        )));
+    }
+    let is_whole = is_local(snap, table, destination)
+        || snap.vpc().subnets_of(&table.vpc).any(|subnet| subnet.cidr == destination);
+    if !is_whole {
+        return Err(invalid(format!(
+            "The destination CIDR block {destination} is more specific than one of this VPC's CIDR blocks. It must be \
+             equal to the CIDR block of a subnet."
+        )));
+    }
+    Ok(())
 }
 
-fn local_route_refusal(destination: Ipv4Cidr) -> Refusal {
-    invalid(format!(
-        "The destination CIDR block {destination} is equal to or more specific than one of this VPC's CIDR blocks. \
-         This route can target only an interface or an instance."
-    ))
+fn already_exists(destination: Ipv4Cidr) -> Refusal {
+    let words = format!("The route identified by {destination} already exists.");
+    Refusal::new(Code::RouteAlreadyExists, words)
 }
 
 fn no_such_route(table: &RouteTable, destination: Ipv4Cidr) -> Refusal {

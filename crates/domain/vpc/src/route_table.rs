@@ -233,7 +233,7 @@ fn show(snap: &Snapshot, table: &RouteTable, env: &Env) -> ec2::RouteTable {
         owner_id: Some(env.account.clone()),
         propagating_vgws: Some(Vec::new()),
         route_table_id: Some(table.id.to_string()),
-        routes: Some(route::show(snap, table)),
+        routes: Some(route::show(snap, table, env)),
         tags: tags::show(&table.tags),
         vpc_id: Some(table.vpc.to_string()),
     }

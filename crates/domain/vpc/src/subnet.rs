@@ -205,7 +205,7 @@ fn of_vpc<'a>(snap: &'a Snapshot, vpc: &Vpc) -> impl Iterator<Item = &'a Subnet>
 
 fn free_range(snap: &Snapshot, vpc: &Vpc, text: &str) -> Result<Ipv4Cidr, Refusal> {
     let cidr = request::cidr(text, "cidrBlock")?;
-    if !PREFIXES.contains(&cidr.prefix()) || !vpc.cidr.covers(cidr) {
+    if !PREFIXES.contains(&cidr.prefix()) || !vpc.cidrs().any(|range| range.covers(cidr)) {
         return Err(Refusal::new(Code::InvalidSubnetRange, format!("The CIDR '{text}' is invalid.")));
     }
     if of_vpc(snap, vpc).any(|subnet| subnet.cidr.overlaps(cidr)) {

@@ -2,7 +2,7 @@
 //! VPCs: isolated networks, each with a range of private addresses.
 //!
 //! A VPC has a main route table, a default network ACL and a default security group, made and deleted with it. Its
-//! number in the data path is the lowest that no other VPC has. Only IPv4, one range per VPC.
+//! number in the data path is the lowest that no other VPC has. Only IPv4. Not here: further ranges (`vpc_cidr.rs`).
 
 use std::sync::Arc;
 
@@ -167,16 +167,22 @@ pub(super) fn create(draft: &mut Draft, cidr: Ipv4Cidr, tags: Tags, env: &Env) -
     Ok(vpc)
 }
 
+/// The association of a range with its VPC for an answer.
+pub(super) fn show_association(id: &VpcCidrAssociationId, cidr: Ipv4Cidr, state: &str) -> VpcCidrBlockAssociation {
+    VpcCidrBlockAssociation {
+        association_id: Some(id.to_string()),
+        cidr_block: Some(cidr.to_string()),
+        cidr_block_state: Some(VpcCidrBlockState { state: Some(state.to_owned()), status_message: None }),
+    }
+}
+
 /// A VPC for an answer.
 pub(super) fn show(vpc: &Vpc, env: &Env) -> ec2::Vpc {
-    let association = VpcCidrBlockAssociation {
-        association_id: Some(vpc.cidr_association.to_string()),
-        cidr_block: Some(vpc.cidr.to_string()),
-        cidr_block_state: Some(VpcCidrBlockState { state: Some("associated".to_owned()), status_message: None }),
-    };
+    let primary = show_association(&vpc.cidr_association, vpc.cidr, "associated");
+    let further = vpc.secondary_cidrs.iter().map(|(id, cidr)| show_association(id, *cidr, "associated"));
     ec2::Vpc {
         cidr_block: Some(vpc.cidr.to_string()),
-        cidr_block_association_set: Some(vec![association]),
+        cidr_block_association_set: Some(std::iter::once(primary).chain(further).collect()),
         // AWS: the id of the DHCP options, or "default" for the region's own.
         dhcp_options_id: Some("default".to_owned()),
         instance_tenancy: Some("default".to_owned()),
@@ -215,7 +221,8 @@ static FILTERS: Filters<ec2::Vpc> = Filters {
     tags: Some(|vpc| &vpc.tags),
 };
 
-fn vpc_cidr(text: &str) -> Result<Ipv4Cidr, Refusal> {
+/// Reads a range that a VPC can have.
+pub(super) fn vpc_cidr(text: &str) -> Result<Ipv4Cidr, Refusal> {
     let bad = || Refusal::new(Code::InvalidVpcRange, format!("The CIDR '{text}' is invalid."));
     let cidr = request::cidr(text, "cidrBlock")?;
     let is_reserved = RESERVED.iter().filter_map(|range| range.parse().ok()).any(|range| cidr.overlaps(range));

@@ -22,6 +22,23 @@ structure! {
         association_id: String = "AssociationId" xml("associationId"),
         association_state: RouteTableAssociationState = "AssociationState" xml("associationState"),
     }
+    AssociateVpcCidrBlockRequest {
+        amazon_provided_ipv6_cidr_block: bool = "AmazonProvidedIpv6CidrBlock" xml("amazonProvidedIpv6CidrBlock"),
+        cidr_block: String = "CidrBlock",
+        ipv4_ipam_pool_id: String = "Ipv4IpamPoolId",
+        ipv4_netmask_length: i32 = "Ipv4NetmaskLength",
+        ipv6_cidr_block: String = "Ipv6CidrBlock",
+        ipv6_cidr_block_network_border_group: String = "Ipv6CidrBlockNetworkBorderGroup",
+        ipv6_ipam_pool_id: String = "Ipv6IpamPoolId",
+        ipv6_netmask_length: i32 = "Ipv6NetmaskLength",
+        ipv6_pool: String = "Ipv6Pool",
+        vpc_id: String = "VpcId" xml("vpcId") required,
+    }
+    AssociateVpcCidrBlockResult {
+        cidr_block_association: VpcCidrBlockAssociation = "CidrBlockAssociation" xml("cidrBlockAssociation"),
+        ipv6_cidr_block_association: VpcIpv6CidrBlockAssociation = "Ipv6CidrBlockAssociation" xml("ipv6CidrBlockAssociation"),
+        vpc_id: String = "VpcId" xml("vpcId"),
+    }
     AttachInternetGatewayRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
         internet_gateway_id: String = "InternetGatewayId" xml("internetGatewayId") required,
@@ -435,6 +452,12 @@ structure! {
     DisassociateRouteTableRequest {
         association_id: String = "AssociationId" xml("associationId") required,
         dry_run: bool = "DryRun" xml("dryRun"),
+    }
+    DisassociateVpcCidrBlockRequest { association_id: String = "AssociationId" xml("associationId") required }
+    DisassociateVpcCidrBlockResult {
+        cidr_block_association: VpcCidrBlockAssociation = "CidrBlockAssociation" xml("cidrBlockAssociation"),
+        ipv6_cidr_block_association: VpcIpv6CidrBlockAssociation = "Ipv6CidrBlockAssociation" xml("ipv6CidrBlockAssociation"),
+        vpc_id: String = "VpcId" xml("vpcId"),
     }
     EnaSrdSpecification {
         ena_srd_enabled: bool = "EnaSrdEnabled",
@@ -982,6 +1005,7 @@ structure! {
 
 inputs! {
     AssociateRouteTableRequest: Ec2AssociateRouteTable -> AssociateRouteTableResult,
+    AssociateVpcCidrBlockRequest: Ec2AssociateVpcCidrBlock -> AssociateVpcCidrBlockResult,
     AttachInternetGatewayRequest: Ec2AttachInternetGateway -> crate::NoOutput,
     AuthorizeSecurityGroupEgressRequest: Ec2AuthorizeSecurityGroupEgress -> AuthorizeSecurityGroupEgressResult,
     AuthorizeSecurityGroupIngressRequest: Ec2AuthorizeSecurityGroupIngress -> AuthorizeSecurityGroupIngressResult,
@@ -1023,6 +1047,7 @@ inputs! {
     DetachInternetGatewayRequest: Ec2DetachInternetGateway -> crate::NoOutput,
     DetachNetworkInterfaceRequest: Ec2DetachNetworkInterface -> crate::NoOutput,
     DisassociateRouteTableRequest: Ec2DisassociateRouteTable -> crate::NoOutput,
+    DisassociateVpcCidrBlockRequest: Ec2DisassociateVpcCidrBlock -> DisassociateVpcCidrBlockResult,
     ModifyNetworkInterfaceAttributeRequest: Ec2ModifyNetworkInterfaceAttribute -> crate::NoOutput,
     ModifySecurityGroupRulesRequest: Ec2ModifySecurityGroupRules -> ModifySecurityGroupRulesResult,
     ModifySubnetAttributeRequest: Ec2ModifySubnetAttribute -> crate::NoOutput,

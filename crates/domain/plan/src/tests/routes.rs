@@ -22,6 +22,7 @@ const PREPARED: &str = r#"
     !DescribeRouteTables filter:association.main=true filter:vpc-id=vpc-1
     !DescribeNetworkAcls filter:vpc-id=vpc-1
     !RunTask taskDefinition=nginx launchType=FARGATE networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
+    !DescribeNetworkInterfaces
     !task-1 interface ATTACHED"#;
 
 fn prepared() -> World {
@@ -37,9 +38,13 @@ fn whole(world: &World, number: u128) -> HostIntent {
     host(&world.snap, &hello(number).host, &env)
 }
 
+fn whole_of_both(world: &World) -> [HostIntent; 2] {
+    [1, 2].map(|number| whole(world, number))
+}
+
 /// The host of the first task.
 fn of_the_task(world: &World) -> HostIntent {
-    [1, 2].map(|number| whole(world, number)).into_iter().find(|intent| !intent.tasks.is_empty()).unwrap()
+    whole_of_both(world).into_iter().find(|intent| !intent.tasks.is_empty()).unwrap()
 }
 
 /// Routes and entries of the host of the first task, with names in place of ids.
@@ -82,6 +87,30 @@ fn target(route: &RouteIntent) -> String {
 }
 
 #[test]
+fn a_route_leads_to_an_interface_as_long_as_it_is_attached() {
+    let mut world = prepared();
+    world.transcript(
+        "!AssociateVpcCidrBlock VpcId=vpc-1 CidrBlock=10.7.0.0/16
+         !CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
+         !ReplaceRoute RouteTableId=rtb-2 DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1",
+    );
+    let routes = |world: &World| {
+        let intent = whole_of_both(world);
+        let tables: Vec<_> = intent.iter().flat_map(|intent| intent.route_tables.values()).collect();
+        let routes = tables.iter().flat_map(|table| &table.routes);
+        let routes: Vec<_> = routes.map(|(cidr, route)| format!("{cidr} {}", target(route))).collect();
+        world.named(&routes.join(", "))
+    };
+    assert_eq!(routes(&world), "0.0.0.0/0 eni-1, 10.0.0.0/16 eni-1, 10.7.0.0/16 local");
+    world.transcript("!StopTask task=task-1");
+    world.transcript("task-1 reports STOPPED exited=nginx");
+    let still: HostIntent = whole_of_both(&world).into_iter().next().unwrap();
+    assert!(still.route_tables.is_empty(), "nothing is plugged any more");
+    let shown = world.transcript("DescribeRouteTables filter:route.state=blackhole | State");
+    assert_eq!(shown.matches("State=blackhole").count(), 2, "{shown}");
+}
+
+#[test]
 fn a_subnet_has_its_own_table_and_acl_or_those_of_the_vpc() {
     let mut world = prepared();
     world.transcript(
@@ -111,6 +140,9 @@ const STEPS: &[&str] = &[
     "CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 GatewayId=igw-1",
     "DeleteRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0",
     "CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=192.168.0.0/16 GatewayId=igw-1",
+    "CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=192.168.1.0/24 NetworkInterfaceId=eni-1",
+    "ReplaceRoute RouteTableId=rtb-2 DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1",
+    "ReplaceRoute RouteTableId=rtb-2 DestinationCidrBlock=10.0.0.0/16 LocalTarget=true",
     "AssociateRouteTable RouteTableId=rtb-1 SubnetId=subnet-1",
     "AssociateRouteTable RouteTableId=rtb-1 SubnetId=subnet-2",
     "DisassociateRouteTable AssociationId=rtbassoc-2",
@@ -134,6 +166,11 @@ const STEPS: &[&str] = &[
     r#"RunTask taskDefinition=nginx launchType=FARGATE networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-3"]}}"#,
     r#"RunTask taskDefinition=nginx launchType=FARGATE networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}}"#,
     "StopTask task=task-1",
+    "task-1 interface ATTACHED",
+    "task-1 interface GONE",
+    "task-1 reports STOPPED",
+    "AssociateVpcCidrBlock VpcId=vpc-1 CidrBlock=10.7.0.0/16",
+    "DisassociateVpcCidrBlock AssociationId=vpc-cidr-assoc-3",
 ];
 
 proptest! {

@@ -9,6 +9,7 @@ use berth_types::intent::{RouteIntent, RouteTableIntent};
 use berth_types::{InternetGatewayId, Ipv4Cidr, NetworkAclId, RouteTableId, SubnetId, VpcId};
 
 use super::kinds::Records;
+use super::nat_gateway::NatGatewayState;
 use super::record::{AttachmentStatus, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable, RouteTarget};
 
@@ -61,7 +62,23 @@ impl Records {
                 .and_then(|eni| eni.attachment.as_ref())
                 .filter(|attachment| attachment.status == AttachmentStatus::Attached)
                 .map(|_| RouteIntent::Eni(id.clone())),
+            RouteTarget::NatGateway(id) => self
+                .nat_gateways
+                .get(id)
+                .filter(|gateway| gateway.vpc == *vpc && gateway.state == NatGatewayState::Available)
+                .map(|_| RouteIntent::NatGateway(id.clone())),
         };
         alive.unwrap_or(RouteIntent::Blackhole)
+    }
+
+    /// True if the route is shown as active. A NAT gateway that is being made counts, as on AWS.
+    pub fn is_route_active(&self, target: &RouteTarget, vpc: &VpcId) -> bool {
+        let is_live = |id| self.nat_gateways.get(id).is_some_and(|gateway| gateway.vpc == *vpc && gateway.is_live());
+        match target {
+            RouteTarget::NatGateway(id) => is_live(id),
+            RouteTarget::InternetGateway(_) | RouteTarget::Eni(_) => {
+                self.route_intent(target, vpc) != RouteIntent::Blackhole
+            }
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use berth_types::intent::{AclEntryIntent, Direction, NetworkAclIntent, PortRange};
 use berth_types::{
-    EniId, InternetGatewayId, Ipv4Cidr, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId, RouteTableId,
-    SubnetId, Vni, VpcId,
+    EniId, InternetGatewayId, Ipv4Cidr, NatGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
+    RouteTableId, SubnetId, Vni, VpcId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -144,6 +144,8 @@ pub enum RouteTarget {
     InternetGateway(InternetGatewayId),
     /// To an interface of the VPC.
     Eni(EniId),
+    /// To a NAT gateway of the VPC.
+    NatGateway(NatGatewayId),
 }
 
 impl Stored for NetworkAcl {

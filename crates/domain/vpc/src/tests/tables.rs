@@ -224,3 +224,63 @@ fn a_client_token_makes_one_table() {
         "#]],
     );
 }
+
+/// A VPC with a subnet whose interface a shell holds.
+const WITH_INTERFACE: &str = "!CreateVpc CidrBlock=10.0.0.0/16
+    !CreateVpc CidrBlock=10.1.0.0/16
+    !CreateSubnet VpcId=vpc-1 CidrBlock=10.0.0.0/24
+    !CreateSubnet VpcId=vpc-2 CidrBlock=10.1.0.0/24
+    !CreateInternetGateway
+    !AttachInternetGateway InternetGatewayId=igw-1 VpcId=vpc-1
+    !CreateNetworkInterface SubnetId=subnet-1
+    !CreateNetworkInterface SubnetId=subnet-2
+    !CreateRouteTable VpcId=vpc-1";
+
+#[test]
+fn a_route_to_an_interface_can_be_inside_the_vpc() {
+    check(
+        &format!(
+            "{WITH_INTERFACE}
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/24 NetworkInterfaceId=eni-1
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/25 NetworkInterfaceId=eni-1
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-2
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 GatewayId=igw-1
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 InstanceId=i-0123456789abcdef0
+             !CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 GatewayId=igw-1
+             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
+             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
+             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1
+             DescribeRouteTables filter:route.network-interface-id=eni-1 | Routes
+             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 LocalTarget=true
+             !DeleteNetworkInterface NetworkInterfaceId=eni-1
+             DescribeRouteTables RouteTableIds.1=rtb-1 | Routes"
+        ),
+        expect![[r#"
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1
+              refused RouteAlreadyExists: The route identified by 10.0.0.0/16 already exists.
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/24 NetworkInterfaceId=eni-1
+              Return=true
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/25 NetworkInterfaceId=eni-1
+              refused InvalidParameterValue: The destination CIDR block 10.0.0.0/25 is more specific than one of this VPC's CIDR blocks. It must be equal to the CIDR block of a subnet.
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-2
+              refused InvalidParameterValue: route table rtb-1 and interface eni-2 belong to different networks
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 GatewayId=igw-1
+              refused InvalidParameterCombination: The parameter gatewayId cannot be used with the parameter networkInterfaceId
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 InstanceId=i-0123456789abcdef0
+              refused UnsupportedOperation: The parameter InstanceId of CreateRoute is not supported.
+            CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
+              refused RouteAlreadyExists: The route identified by 0.0.0.0/0 already exists.
+            ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
+              nothing
+            ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1
+              nothing
+            DescribeRouteTables filter:route.network-interface-id=eni-1 | Routes
+              RouteTables=[{Routes=[{DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 Origin=CreateRoute State=blackhole}, {DestinationCidrBlock=10.0.0.0/16 NetworkInterfaceId=eni-1 Origin=CreateRouteTable State=blackhole}, {DestinationCidrBlock=10.0.0.0/24 NetworkInterfaceId=eni-1 Origin=CreateRoute State=blackhole}]}]
+            ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=10.0.0.0/16 LocalTarget=true
+              nothing
+            DescribeRouteTables RouteTableIds.1=rtb-1 | Routes
+              RouteTables=[{Routes=[{DestinationCidrBlock=10.0.0.0/16 GatewayId=local Origin=CreateRouteTable State=active}, {DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 Origin=CreateRoute State=blackhole}, {DestinationCidrBlock=10.0.0.0/24 NetworkInterfaceId=eni-1 Origin=CreateRoute State=blackhole}]}]
+        "#]],
+    );
+}
