@@ -60,6 +60,8 @@ class Berth:
             "BERTH_DATA": str(self.data),
             "BERTH_RUN": str(self.run),
             "BERTH_INSTANCE": self.instance,
+            # Tests of one module share a server.
+            "BERTH_QUOTA": "vpcs=100,internet-gateways=100",
             "AWS_PAGER": "",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",

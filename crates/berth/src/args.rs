@@ -122,6 +122,10 @@ pub struct ServerOptions {
     /// its addresses is in use
     #[arg(long, env = "BERTH_PUBLIC_POOL", value_name = "CIDR")]
     pub public_pool: Option<Ipv4Cidr>,
+    /// Quota of EC2 networking, such as elastic-ips=50 (AWS begins with 5); may be given several times. Names: vpcs,
+    /// internet-gateways, elastic-ips, nat-gateways-per-zone
+    #[arg(long, env = "BERTH_QUOTA", value_delimiter = ',', value_name = "NAME=NUMBER", value_parser = quota)]
+    pub quota: Vec<(String, u32)>,
     /// Accept any access key without verifying its signature, e.g. test/test; everyone who reaches the port is root
     #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
     pub trust_any_key: bool,
@@ -490,6 +494,11 @@ impl ServerOptions {
             (false, false) => Transport::Plain,
         }
     }
+}
+
+fn quota(text: &str) -> Result<(String, u32), String> {
+    let parsed = text.split_once('=').and_then(|(name, number)| Some((name.to_owned(), number.parse().ok()?)));
+    parsed.ok_or_else(|| "a quota is NAME=NUMBER".into())
 }
 
 fn account(text: &str) -> Result<String, String> {

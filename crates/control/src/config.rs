@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The settings of a server at its start.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,8 +31,8 @@ pub struct ServerConfig {
     pub region: String,
     /// Account served, twelve digits. It is in every ARN, so it cannot change for a data folder.
     pub account: String,
-    /// Pool of public addresses; without it that of the records, or the default one at the first start.
-    pub public_pool: Option<Ipv4Cidr>,
+    /// Settings of EC2 networking.
+    pub network: NetworkSettings,
     /// Accept unknown access keys as the account's root, without verification of their signature.
     pub trust_any_key: bool,
     /// How long stopped tasks can be described.
@@ -44,6 +45,15 @@ pub struct ServerConfig {
     pub ready: Option<oneshot::Sender<Addresses>>,
     /// Fault point of a test.
     pub fault_points: FaultPoints<CommitStep>,
+}
+
+/// Settings of EC2 networking.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// Pool of public addresses; without it that of the records, or the default one at the first start.
+    pub public_pool: Option<Ipv4Cidr>,
+    /// Quotas that differ from those with which AWS begins, by name.
+    pub quotas: BTreeMap<String, u32>,
 }
 
 /// The bound addresses of a server.

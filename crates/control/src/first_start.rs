@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use berth_ecs as ecs;
 use berth_state::iam::{AccessKey, AccessKeyId};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
-use berth_types::{Arn, Ipv4Cidr};
+use berth_types::Arn;
 use berth_vpc as vpc;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Locality;
 use crate::commit::{CommitFault, Committer};
+use crate::config::NetworkSettings;
 use crate::fault::Fault;
 use crate::whole_file;
 
@@ -56,14 +57,14 @@ impl Credentials {
 /// Creates the missing records.
 ///
 /// # Errors
-/// The pool of public addresses cannot be used, or the records are not stored.
+/// The pool of public addresses cannot be used, a quota is not known, or the records are not stored.
 pub(crate) async fn ensure_records(
     committer: &Committer,
     locality: &Locality,
-    public_pool: Option<Ipv4Cidr>,
+    network: NetworkSettings,
 ) -> Result<(), Fault> {
     let fresh = fresh_key(&locality.account)?;
-    let rule = move |snap: &Snapshot, env: &Env| first_records(snap, fresh, public_pool, env);
+    let rule = move |snap: &Snapshot, env: &Env| first_records(snap, fresh, &network, env);
     let answer = committer.send("first-start", locality.service_env(), rule).await.map_err(Fault::FirstStart)?;
     answer.await.unwrap_or(Err(CommitFault::Stopped)).map_err(Fault::FirstStart)
 }
@@ -71,7 +72,7 @@ pub(crate) async fn ensure_records(
 fn first_records(
     snap: &Snapshot,
     fresh: AccessKey,
-    public_pool: Option<Ipv4Cidr>,
+    settings: &NetworkSettings,
     env: &Env,
 ) -> Result<Change<()>, Refusal> {
     let mut draft = Draft::of(snap);
@@ -80,8 +81,10 @@ fn first_records(
     }
     let network = vpc::ensure_default_network(&draft, env);
     draft.take(network);
-    let world = vpc::ensure_world(&draft, public_pool, env)?;
+    let world = vpc::ensure_world(&draft, settings.public_pool, env)?;
     draft.take(world);
+    let quotas = vpc::set_quotas(&draft, &settings.quotas)?;
+    draft.take(quotas);
     for host in snap.ecs().hosts.values().filter(|host| host.connected) {
         let gone = ecs::host_disconnected(&draft, &host.id, env);
         draft.take(gone);

@@ -30,7 +30,7 @@ mod throttle;
 mod whole_file;
 
 pub use authority::{Authority, AuthorityFault, Issued};
-pub use config::{Addresses, Limits, ServerConfig, Transport, UnsafeListen, check_listen};
+pub use config::{Addresses, Limits, NetworkSettings, ServerConfig, Transport, UnsafeListen, check_listen};
 pub use fault::Fault;
 pub use first_start::Credentials;
 pub use run::run;

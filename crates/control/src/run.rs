@@ -44,7 +44,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     let published = Published::new(snapshot);
     let (committer, mut loop_ended) =
         commit::start(store, published.clone(), config.fault_points.clone()).map_err(Fault::Thread)?;
-    first_start::ensure_records(&committer, &locality, config.public_pool).await?;
+    first_start::ensure_records(&committer, &locality, config.network.clone()).await?;
 
     let Listeners { listener, admin_listener, tls, addresses } = listen(&config).await?;
     let socket = link::bind(&config.run_dir).await?;

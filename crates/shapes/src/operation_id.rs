@@ -5,6 +5,8 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OperationId {
+    Ec2AllocateAddress,
+    Ec2AssociateAddress,
     Ec2AssociateRouteTable,
     Ec2AssociateVpcCidrBlock,
     Ec2AttachInternetGateway,
@@ -32,6 +34,8 @@ pub enum OperationId {
     Ec2DeleteTags,
     Ec2DeleteVpc,
     Ec2DescribeAccountAttributes,
+    Ec2DescribeAddresses,
+    Ec2DescribeAddressesAttribute,
     Ec2DescribeAvailabilityZones,
     Ec2DescribeInternetGateways,
     Ec2DescribeNetworkAcls,
@@ -47,12 +51,14 @@ pub enum OperationId {
     Ec2DescribeVpcs,
     Ec2DetachInternetGateway,
     Ec2DetachNetworkInterface,
+    Ec2DisassociateAddress,
     Ec2DisassociateRouteTable,
     Ec2DisassociateVpcCidrBlock,
     Ec2ModifyNetworkInterfaceAttribute,
     Ec2ModifySecurityGroupRules,
     Ec2ModifySubnetAttribute,
     Ec2ModifyVpcAttribute,
+    Ec2ReleaseAddress,
     Ec2ReplaceNetworkAclAssociation,
     Ec2ReplaceNetworkAclEntry,
     Ec2ReplaceRoute,

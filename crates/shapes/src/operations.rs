@@ -15,6 +15,30 @@ impl OperationId {
 /// Every operation, in the order of [`OperationId`].
 pub static OPERATIONS: &[Operation] = &[
     Operation {
+        id: OperationId::Ec2AllocateAddress,
+        service: Service::Ec2,
+        name: "AllocateAddress",
+        action: "ec2:AllocateAddress",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2AssociateAddress,
+        service: Service::Ec2,
+        name: "AssociateAddress",
+        action: "ec2:AssociateAddress",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2AssociateRouteTable,
         service: Service::Ec2,
         name: "AssociateRouteTable",
@@ -339,6 +363,30 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2DescribeAddresses,
+        service: Service::Ec2,
+        name: "DescribeAddresses",
+        action: "ec2:DescribeAddresses",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeAddressesAttribute,
+        service: Service::Ec2,
+        name: "DescribeAddressesAttribute",
+        action: "ec2:DescribeAddressesAttribute",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2DescribeAvailabilityZones,
         service: Service::Ec2,
         name: "DescribeAvailabilityZones",
@@ -519,6 +567,18 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: false,
     },
     Operation {
+        id: OperationId::Ec2DisassociateAddress,
+        service: Service::Ec2,
+        name: "DisassociateAddress",
+        action: "ec2:DisassociateAddress",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: false,
+    },
+    Operation {
         id: OperationId::Ec2DisassociateRouteTable,
         service: Service::Ec2,
         name: "DisassociateRouteTable",
@@ -587,6 +647,18 @@ pub static OPERATIONS: &[Operation] = &[
         since: "0.1",
         rate: "ec2-modify",
         required_members: &["VpcId"],
+        result_wrapper: "",
+        has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2ReleaseAddress,
+        service: Service::Ec2,
+        name: "ReleaseAddress",
+        action: "ec2:ReleaseAddress",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &[],
         result_wrapper: "",
         has_output: false,
     },
@@ -1208,6 +1280,8 @@ pub static GROUPS: &[Group] = &[
 macro_rules! for_each_operation {
     ($with:ident) => {
         $with! {
+        (Ec2AllocateAddress, ec2, AllocateAddressRequest)
+        (Ec2AssociateAddress, ec2, AssociateAddressRequest)
         (Ec2AssociateRouteTable, ec2, AssociateRouteTableRequest)
         (Ec2AssociateVpcCidrBlock, ec2, AssociateVpcCidrBlockRequest)
         (Ec2AttachInternetGateway, ec2, AttachInternetGatewayRequest)
@@ -1235,6 +1309,8 @@ macro_rules! for_each_operation {
         (Ec2DeleteTags, ec2, DeleteTagsRequest)
         (Ec2DeleteVpc, ec2, DeleteVpcRequest)
         (Ec2DescribeAccountAttributes, ec2, DescribeAccountAttributesRequest)
+        (Ec2DescribeAddresses, ec2, DescribeAddressesRequest)
+        (Ec2DescribeAddressesAttribute, ec2, DescribeAddressesAttributeRequest)
         (Ec2DescribeAvailabilityZones, ec2, DescribeAvailabilityZonesRequest)
         (Ec2DescribeInternetGateways, ec2, DescribeInternetGatewaysRequest)
         (Ec2DescribeNetworkAcls, ec2, DescribeNetworkAclsRequest)
@@ -1250,12 +1326,14 @@ macro_rules! for_each_operation {
         (Ec2DescribeVpcs, ec2, DescribeVpcsRequest)
         (Ec2DetachInternetGateway, ec2, DetachInternetGatewayRequest)
         (Ec2DetachNetworkInterface, ec2, DetachNetworkInterfaceRequest)
+        (Ec2DisassociateAddress, ec2, DisassociateAddressRequest)
         (Ec2DisassociateRouteTable, ec2, DisassociateRouteTableRequest)
         (Ec2DisassociateVpcCidrBlock, ec2, DisassociateVpcCidrBlockRequest)
         (Ec2ModifyNetworkInterfaceAttribute, ec2, ModifyNetworkInterfaceAttributeRequest)
         (Ec2ModifySecurityGroupRules, ec2, ModifySecurityGroupRulesRequest)
         (Ec2ModifySubnetAttribute, ec2, ModifySubnetAttributeRequest)
         (Ec2ModifyVpcAttribute, ec2, ModifyVpcAttributeRequest)
+        (Ec2ReleaseAddress, ec2, ReleaseAddressRequest)
         (Ec2ReplaceNetworkAclAssociation, ec2, ReplaceNetworkAclAssociationRequest)
         (Ec2ReplaceNetworkAclEntry, ec2, ReplaceNetworkAclEntryRequest)
         (Ec2ReplaceRoute, ec2, ReplaceRouteRequest)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use berth_control::{Limits, Rates, ServerConfig};
+use berth_control::{Limits, NetworkSettings, Rates, ServerConfig};
 use tokio::sync::oneshot;
 
 use crate::args::ServerArgs;
@@ -30,7 +30,7 @@ pub fn run(installation: &Installation, args: &ServerArgs) -> Result<ExitCode> {
         admin_listen: options.admin_listen(),
         region: options.region.clone(),
         account: options.account.clone(),
-        public_pool: options.public_pool,
+        network: NetworkSettings { public_pool: options.public_pool, quotas: options.quota.iter().cloned().collect() },
         trust_any_key: options.trust_any_key,
         stopped_tasks_kept: Duration::from_secs(u64::from(options.keep_stopped_tasks) * 60),
         rates: Rates::read(options.throttle.iter().map(String::as_str))?,

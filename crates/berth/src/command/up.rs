@@ -273,6 +273,7 @@ fn server_arguments(server: &ServerOptions) -> Vec<String> {
         ("--insecure-listen", server.insecure_listen),
     ];
     let names = server.tls_name.iter().map(|name| ("--tls-name", name.clone()));
+    let quotas = server.quota.iter().map(|(name, number)| ("--quota", format!("{name}={number}")));
     let pool = server.public_pool.map(|pool| ("--public-pool", pool.to_string()));
     [
         ("--listen", server.listen.to_string()),
@@ -285,6 +286,7 @@ fn server_arguments(server: &ServerOptions) -> Vec<String> {
     .into_iter()
     .chain(names)
     .chain(pool)
+    .chain(quotas)
     .flat_map(|(option, value)| [option.to_owned(), value])
     .chain(switches.into_iter().filter(|(_, is_on)| *is_on).map(|(option, _)| option.to_owned()))
     .collect()

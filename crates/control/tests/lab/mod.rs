@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use berth_control::{Addresses, Authority, Credentials, Fault, Limits, Rates, ServerConfig, Transport};
+use berth_control::{
+    Addresses, Authority, Credentials, Fault, Limits, NetworkSettings, Rates, ServerConfig, Transport,
+};
 use berth_shapes::Input;
 use berth_types::admin;
 use berth_types::link::{ToNode, ToServer};
@@ -51,7 +53,7 @@ pub fn config(folder: &Path) -> ServerConfig {
         admin_listen: "127.0.0.1:0".parse().unwrap(),
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),
-        public_pool: None,
+        network: NetworkSettings::default(),
         trust_any_key: false,
         stopped_tasks_kept: Duration::from_secs(3600),
         rates: Rates::default(),

@@ -13,6 +13,10 @@ use crate::resources;
 #[allow(clippy::too_many_lines)]
 pub fn door(operation: OperationId) -> Option<Door> {
     Some(match operation {
+        OperationId::Ec2AllocateAddress => Door::write(crate::allocate_address, &[resources::elastic_ip]),
+        OperationId::Ec2AssociateAddress => {
+            Door::write(crate::associate_address, &[resources::elastic_ip, resources::network_interface])
+        }
         OperationId::Ec2AssociateRouteTable => {
             Door::write(crate::associate_route_table, &[resources::route_table, resources::subnet])
         }
@@ -69,6 +73,8 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DeleteTags => Door::write(crate::delete_tags, &[resources::named]),
         OperationId::Ec2DeleteVpc => Door::write(crate::delete_vpc, &[resources::vpc]),
         OperationId::Ec2DescribeAccountAttributes => Door::read(crate::describe_account_attributes, &[]),
+        OperationId::Ec2DescribeAddresses => Door::read(crate::describe_addresses, &[]),
+        OperationId::Ec2DescribeAddressesAttribute => Door::read(crate::describe_addresses_attribute, &[]),
         OperationId::Ec2DescribeAvailabilityZones => Door::read(crate::describe_availability_zones, &[]),
         OperationId::Ec2DescribeInternetGateways => Door::read(crate::describe_internet_gateways, &[]),
         OperationId::Ec2DescribeNetworkAcls => Door::read(crate::describe_network_acls, &[]),
@@ -90,6 +96,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DetachNetworkInterface => {
             Door::write(crate::detach_network_interface, &[resources::network_interface])
         }
+        OperationId::Ec2DisassociateAddress => {
+            Door::write(crate::disassociate_address, &[resources::elastic_ip, resources::network_interface])
+        }
         OperationId::Ec2DisassociateRouteTable => {
             Door::write(crate::disassociate_route_table, &[resources::route_table, resources::subnet])
         }
@@ -104,6 +113,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         ),
         OperationId::Ec2ModifySubnetAttribute => Door::write(crate::modify_subnet_attribute, &[resources::subnet]),
         OperationId::Ec2ModifyVpcAttribute => Door::write(crate::modify_vpc_attribute, &[resources::vpc]),
+        OperationId::Ec2ReleaseAddress => Door::write(crate::release_address, &[resources::elastic_ip]),
         OperationId::Ec2ReplaceNetworkAclAssociation => {
             Door::write(crate::replace_network_acl_association, &[resources::network_acl, resources::subnet])
         }

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use berth_shapes::Ec2ErrorCode as Code;
-use berth_state::vpc::{Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
+use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
 use berth_state::{Refusal, Snapshot};
 use berth_types::ids::InvalidId;
 use berth_types::{
-    EniAttachmentId, EniId, InternetGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
-    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
+    ElasticIpAssociationId, ElasticIpId, EniAttachmentId, EniId, InstanceId, InternetGatewayId,
+    NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
+    SubnetId, VpcCidrAssociationId, VpcId,
 };
 
 /// Maximum number of groups on one interface.
@@ -47,6 +48,9 @@ ids! {
     SecurityGroupRuleId: Some(Code::InvalidSecurityGroupRuleIdMalformed), InvalidSecurityGroupRuleIdNotFound "The security group rule ID '{}' does not exist";
     EniId: Some(Code::InvalidNetworkInterfaceIdMalformed), InvalidNetworkInterfaceIdNotFound "The networkInterface ID '{}' does not exist";
     EniAttachmentId: Some(Code::InvalidAttachmentIdMalformed), InvalidAttachmentIdNotFound "The attachment ID '{}' does not exist";
+    InstanceId: Some(Code::InvalidInstanceIdMalformed), InvalidInstanceIdNotFound "The instance ID '{}' does not exist";
+    ElasticIpId: None, InvalidAllocationIdNotFound "The allocation ID '{}' does not exist";
+    ElasticIpAssociationId: None, InvalidAssociationIdNotFound "The association ID '{}' does not exist";
     InternetGatewayId: Some(Code::InvalidInternetGatewayIdMalformed), InvalidInternetGatewayIdNotFound "The internetGateway ID '{}' does not exist";
     NetworkAclId: Some(Code::InvalidNetworkAclIdMalformed), InvalidNetworkAclIdNotFound "The networkAcl ID '{}' does not exist";
     NetworkAclAssociationId: Some(Code::InvalidAssociationIdMalformed), InvalidAssociationIdNotFound "The association ID '{}' does not exist";
@@ -81,6 +85,8 @@ look_ups! {
     security_group: SecurityGroupId => security_groups, SecurityGroup;
     /// The network interface with this id.
     network_interface: EniId => enis, Eni;
+    /// The elastic IP address with this allocation id.
+    elastic_ip: ElasticIpId => elastic_ips, ElasticIp;
     /// The internet gateway with this id.
     internet_gateway: InternetGatewayId => internet_gateways, InternetGateway;
     /// The network ACL with this id.

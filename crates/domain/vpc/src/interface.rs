@@ -15,7 +15,7 @@ use berth_state::vpc::{AttachmentStatus, Eni, EniAttachment, EniOwner, GroupSet,
 use berth_state::{Draft, Env, Refusal, Snapshot, numbers::Numbers};
 use berth_types::{EniAttachmentId, EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, VpcId};
 
-use super::find;
+use super::{find, public_address};
 
 /// Reserved addresses at the start of a subnet: network, router, resolver, future use.
 const RESERVED_AT_START: u32 = 4;
@@ -128,9 +128,11 @@ pub fn detach(draft: &mut Draft, eni: &EniId) {
     set_status(draft, eni, AttachmentStatus::Attached, AttachmentStatus::Detaching);
 }
 
-/// Removes the record. The host must have removed the interface, because its address may be assigned again.
+/// Removes the record; an elastic IP address that it has remains. The host must have removed the interface, because its
+/// address may be assigned again.
 pub fn delete(draft: &mut Draft, eni: &EniId) {
     let Some(eni) = draft.vpc().enis.get(eni).cloned() else { return };
+    public_address::disassociate(draft, &eni.id);
     draft.delete(RecordKey::Eni(eni.id.clone()));
     release(draft, eni.group_set);
 }

@@ -15,11 +15,9 @@ use berth_types::InternetGatewayId;
 
 use super::describe::Selection;
 use super::filter::{Filters, each, text};
+use super::quota::Quota;
 use super::request::{invalid, only, required};
-use super::{find, tags};
-
-/// Maximum number of internet gateways of the region; equal to that of VPCs, as on AWS.
-const INTERNET_GATEWAYS_MAX: usize = 100;
+use super::{find, public_address, tags};
 
 /// CreateInternetGateway.
 pub fn create_internet_gateway(
@@ -29,7 +27,7 @@ pub fn create_internet_gateway(
 ) -> Result<Change<CreateInternetGatewayResult>, Refusal> {
     only(req, &["TagSpecifications"])?;
     let tags = tags::asked(&req.tag_specifications, tags::Kind::InternetGateway)?;
-    if snap.vpc().internet_gateways.len() >= INTERNET_GATEWAYS_MAX {
+    if Quota::InternetGateways.is_reached(snap, snap.vpc().internet_gateways.len()) {
         let words = "The maximum number of internet gateways has been reached.";
         return Err(Refusal::new(Code::InternetGatewayLimitExceeded, words));
     }
@@ -60,7 +58,7 @@ pub fn attach_internet_gateway(
     Ok(draft.change(NoOutput))
 }
 
-/// DetachInternetGateway. No interface has a public address, so none can prevent it.
+/// DetachInternetGateway: only from a VPC whose interfaces have no public address.
 pub fn detach_internet_gateway(
     snap: &Snapshot,
     req: &DetachInternetGatewayRequest,
@@ -72,6 +70,14 @@ pub fn detach_internet_gateway(
     if gateway.vpc.as_ref() != Some(&vpc.id) {
         let words = format!("resource {} is not attached to network {}", gateway.id, vpc.id);
         return Err(Refusal::new(Code::GatewayNotAttached, words));
+    }
+    if public_address::is_any_in(snap, &vpc.id) {
+        let words = format!(
+            "Network {} has some mapped public address(es). Please unmap those public address(es) before detaching the \
+             gateway.",
+            vpc.id
+        );
+        return Err(Refusal::new(Code::DependencyViolation, words));
     }
     let mut draft = Draft::of(snap);
     draft.put(InternetGateway { vpc: None, ..gateway.as_ref().clone() });

@@ -8,7 +8,8 @@
 //! * [`explain`]: the ends of a packet for `berth explain`.
 //! * [`seat`]: interfaces of `berth shell`; [`observe`]: reports of hosts on interfaces.
 //! * [`vpc`], [`subnet`], [`security_group`], ...: look-ups with AWS's refusal; [`default_network`]: the first start.
-//! * [`ensure_world`]: the pool of public addresses. [`ensure_default_network`], [`availability_zones`].
+//! * [`ensure_world`]: the pool of public addresses. [`set_quotas`]. [`ensure_default_network`],
+//!   [`availability_zones`].
 //!
 //! Not here: packets (`fabric`), the intent of each host (`plan`), permissions and DryRun (`control`).
 #![deny(clippy::disallowed_methods)]
@@ -16,6 +17,7 @@
 pub mod default_network;
 mod describe;
 mod door;
+mod elastic_ip;
 pub mod explain;
 mod filter;
 mod find;
@@ -28,6 +30,8 @@ mod network_interface_attribute;
 pub mod observe;
 mod owner;
 mod permission;
+mod public_address;
+mod quota;
 mod request;
 mod resources;
 mod route;
@@ -45,6 +49,10 @@ mod zone;
 
 pub use default_network::{create_default_vpc, ensure_default_network};
 pub use door::door;
+pub use elastic_ip::{
+    allocate_address, associate_address, describe_addresses, describe_addresses_attribute, disassociate_address,
+    release_address,
+};
 pub use find::{internet_gateway, network_interface, route_table, security_group, security_groups, subnet, vpc};
 pub use internet_gateway::{
     attach_internet_gateway, create_internet_gateway, delete_internet_gateway, describe_internet_gateways,
@@ -57,6 +65,7 @@ pub use network_interface::{
 };
 pub use network_interface_attribute::{describe_network_interface_attribute, modify_network_interface_attribute};
 pub use observe::observe_eni;
+pub use quota::set_quotas;
 pub use route::{create_route, delete_route, replace_route};
 pub use route_table::{
     associate_route_table, create_route_table, delete_route_table, describe_route_tables, disassociate_route_table,

@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use berth_shapes::ec2::{
     self, CreateNetworkInterfaceRequest, CreateNetworkInterfaceResult, DeleteNetworkInterfaceRequest,
     DescribeNetworkInterfacesRequest, DescribeNetworkInterfacesResult, DetachNetworkInterfaceRequest, GroupIdentifier,
-    NetworkInterfaceAttachment, NetworkInterfacePrivateIpAddress,
+    NetworkInterfaceAssociation, NetworkInterfaceAttachment, NetworkInterfacePrivateIpAddress,
 };
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput, Timestamp};
 use berth_state::vpc::{AttachmentStatus, Eni, EniAttachment, EniOwner};
@@ -24,7 +24,7 @@ use super::find::{self, Ec2Id};
 use super::owner::by_owner;
 use super::request::{invalid, invalid_value, made_before, only, required, unsupported};
 use super::zone::zone_id;
-use super::{interface, tags};
+use super::{interface, public_address, tags};
 
 /// Prefix of attachment ids of interfaces that belong to a service.
 const FARGATE_ATTACHMENT: &str = "ela-attach";
@@ -214,12 +214,11 @@ static FILTERS: Filters<ec2::NetworkInterface> = Filters {
         (&["attachment.delete-on-termination"], |eni| {
             attachment(eni, |it| it.delete_on_termination.map(|it| it.to_string()))
         }),
-        // No interface has a public address.
-        (&["association.public-ip", "addresses.association.public-ip"], |_| Vec::new()),
-        (&["association.public-dns-name"], |_| Vec::new()),
-        (&["association.allocation-id"], |_| Vec::new()),
-        (&["association.association-id"], |_| Vec::new()),
-        (&["association.ip-owner-id", "addresses.association.owner-id"], |_| Vec::new()),
+        (&["association.public-ip", "addresses.association.public-ip"], |eni| association(eni, |it| &it.public_ip)),
+        (&["association.public-dns-name"], |eni| association(eni, |it| &it.public_dns_name)),
+        (&["association.allocation-id"], |eni| association(eni, |it| &it.allocation_id)),
+        (&["association.association-id"], |eni| association(eni, |it| &it.association_id)),
+        (&["association.ip-owner-id", "addresses.association.owner-id"], |eni| association(eni, |it| &it.ip_owner_id)),
         (&["ipv6-addresses.ipv6-address"], |_| Vec::new()),
     ],
     tags: Some(|eni| &eni.tag_set),
@@ -230,13 +229,15 @@ fn show(snap: &Snapshot, eni: &Eni, env: &Env) -> ec2::NetworkInterface {
     let zone = subnet.map(|subnet| subnet.availability_zone.clone());
     let private_dns_name = interface::private_dns_name(snap, eni, &env.region);
     let by_owner = by_owner(&eni.owner);
+    let association = public_address::show(snap, eni, env);
     let address = NetworkInterfacePrivateIpAddress {
-        association: None,
+        association: association.clone(),
         primary: Some(true),
         private_dns_name: private_dns_name.clone(),
         private_ip_address: Some(eni.address.to_string()),
     };
     ec2::NetworkInterface {
+        association,
         attachment: show_attachment(eni, env),
         availability_zone_id: zone.as_deref().and_then(|zone| zone_id(&env.region, zone)),
         availability_zone: zone,
@@ -279,6 +280,10 @@ fn shown_attachment_id(eni: &Eni, attachment: &EniAttachment) -> String {
 
 fn attachment(eni: &ec2::NetworkInterface, value: fn(&NetworkInterfaceAttachment) -> Option<String>) -> Vec<String> {
     eni.attachment.as_ref().and_then(value).into_iter().collect()
+}
+
+fn association(eni: &ec2::NetworkInterface, value: fn(&NetworkInterfaceAssociation) -> &Option<String>) -> Vec<String> {
+    eni.association.as_ref().and_then(|association| value(association).clone()).into_iter().collect()
 }
 
 fn created(snap: &Snapshot, eni: &Eni, req: &CreateNetworkInterfaceRequest, env: &Env) -> CreateNetworkInterfaceResult {

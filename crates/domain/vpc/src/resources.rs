@@ -35,6 +35,8 @@ kinds! {
     network_acl: NetworkAcl;
     /// Route tables.
     route_table: RouteTable;
+    /// Elastic IP addresses.
+    elastic_ip: ElasticIp;
 }
 
 /// Resources of any kind that the request names.

@@ -12,11 +12,11 @@ use berth_shapes::ec2::{
 };
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX, are_too_many, is_reserved};
-use berth_state::vpc::{Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
+use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot, Tags};
 use berth_types::{
-    EniId, InstanceId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId,
-    VpcId,
+    ElasticIpId, EniId, InstanceId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId,
+    SecurityGroupRuleId, SubnetId, VpcId,
 };
 
 use super::describe::Selection;
@@ -35,10 +35,11 @@ pub(super) enum Kind {
     InternetGateway,
     NetworkAcl,
     RouteTable,
+    ElasticIp,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str, &str); 8] = [
+    const ALL: [(Kind, &str, &str); 9] = [
         (Kind::Vpc, VpcId::PREFIX, "vpc"),
         (Kind::Subnet, SubnetId::PREFIX, "subnet"),
         (Kind::SecurityGroup, SecurityGroupId::PREFIX, "security-group"),
@@ -47,6 +48,7 @@ impl Kind {
         (Kind::InternetGateway, InternetGatewayId::PREFIX, "internet-gateway"),
         (Kind::NetworkAcl, NetworkAclId::PREFIX, "network-acl"),
         (Kind::RouteTable, RouteTableId::PREFIX, "route-table"),
+        (Kind::ElasticIp, ElasticIpId::PREFIX, "elastic-ip"),
     ];
 
     /// AWS's name of the kind, also used in ARNs.
@@ -122,6 +124,7 @@ pub fn describe_tags(snap: &Snapshot, req: &DescribeTagsRequest, _env: &Env) -> 
     snap.vpc().internet_gateways.values().for_each(|it| of(Kind::InternetGateway, it.id.as_str(), &it.tags));
     snap.vpc().network_acls.values().for_each(|it| of(Kind::NetworkAcl, it.id.as_str(), &it.tags));
     snap.vpc().route_tables.values().for_each(|it| of(Kind::RouteTable, it.id.as_str(), &it.tags));
+    snap.vpc().elastic_ips.values().for_each(|it| of(Kind::ElasticIp, it.id.as_str(), &it.tags));
     tags.sort_by(|one, other| one.0.cmp(&other.0));
     let page = selection.page(&FILTERS, tags)?;
     Ok(DescribeTagsResult { tags: Some(page.items), next_token: page.next_token })
@@ -243,6 +246,7 @@ fn retag(draft: &mut Draft, id: &str, change: impl Fn(&mut Tags) -> Result<(), R
         Kind::NetworkInterface => put_retagged!(draft, find::network_interface(draft, id)?, Eni, change),
         Kind::InternetGateway => put_retagged!(draft, find::internet_gateway(draft, id)?, InternetGateway, change),
         Kind::NetworkAcl => put_retagged!(draft, find::network_acl(draft, id)?, NetworkAcl, change),
+        Kind::ElasticIp => put_retagged!(draft, find::elastic_ip(draft, id)?, ElasticIp, change),
         Kind::RouteTable => put_retagged!(draft, find::route_table(draft, id)?, RouteTable, change),
         Kind::SecurityGroupRule => {
             let rule_id: SecurityGroupRuleId = find::id(id)?;

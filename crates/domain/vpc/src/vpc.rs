@@ -18,11 +18,9 @@ use berth_types::{Ipv4Cidr, RouteTableAssociationId, RouteTableId, SecurityGroup
 
 use super::describe::Selection;
 use super::filter::{Filters, each, shown, text};
+use super::quota::Quota;
 use super::request::{invalid_value, missing, only, required};
 use super::{find, network_acl, request, security_group, tags};
-
-/// Maximum number of VPCs of the region. AWS begins with 5 and raises the quota on request; here no request is needed.
-const VPCS_MAX: usize = 100;
 
 /// Prefix lengths a VPC or a subnet can have.
 pub(super) const PREFIXES: std::ops::RangeInclusive<u8> = 16..=28;
@@ -136,7 +134,7 @@ pub fn describe_vpc_attribute(
 
 /// Makes a VPC with its main route table and its default group.
 pub(super) fn create(draft: &mut Draft, cidr: Ipv4Cidr, tags: Tags, env: &Env) -> Result<Arc<Vpc>, Refusal> {
-    if draft.vpc().vpcs.len() >= VPCS_MAX {
+    if Quota::Vpcs.is_reached(draft, draft.vpc().vpcs.len()) {
         return Err(Refusal::new(Code::VpcLimitExceeded, "The maximum number of VPCs has been reached."));
     }
     let vpc = Arc::new(Vpc {

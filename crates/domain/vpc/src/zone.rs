@@ -12,6 +12,7 @@ use berth_state::{Env, Refusal, Snapshot};
 
 use super::filter::{Filters, text};
 use super::find;
+use super::quota::Quota;
 use super::request::{invalid, invalid_value, only};
 
 /// A zone of the region.
@@ -90,14 +91,15 @@ pub fn describe_account_attributes(
     only(req, &["AttributeNames"])?;
     let default_vpc = find::default_vpc(snap).map_or("none", |vpc| vpc.id.as_str());
     let groups_max = find::GROUPS_PER_INTERFACE_MAX.to_string();
-    // No instances and no Elastic IP addresses are served, hence the zeros.
+    let elastic_ips_max = Quota::ElasticIps.value(snap).to_string();
+    // No instances are run, hence the zero.
     let facts = [
         ("vpc-max-security-groups-per-interface", groups_max.as_str()),
         ("max-instances", "0"),
         ("supported-platforms", "VPC"),
         ("default-vpc", default_vpc),
-        ("max-elastic-ips", "0"),
-        ("vpc-max-elastic-ips", "0"),
+        ("max-elastic-ips", elastic_ips_max.as_str()),
+        ("vpc-max-elastic-ips", elastic_ips_max.as_str()),
     ];
     let asked = req.attribute_names.as_deref().unwrap_or_default();
     if let Some(unknown) = asked.iter().find(|name| !facts.iter().any(|(fact, _)| fact == name)) {

@@ -11,6 +11,60 @@ structure! {
         attribute_values: Vec<AccountAttributeValue> = "AttributeValues" query("AttributeValueSet") xml("attributeValueSet") items("item"),
     }
     AccountAttributeValue { attribute_value: String = "AttributeValue" xml("attributeValue") }
+    Address {
+        allocation_id: String = "AllocationId" xml("allocationId"),
+        association_id: String = "AssociationId" xml("associationId"),
+        carrier_ip: String = "CarrierIp" xml("carrierIp"),
+        customer_owned_ip: String = "CustomerOwnedIp" xml("customerOwnedIp"),
+        customer_owned_ipv4_pool: String = "CustomerOwnedIpv4Pool" xml("customerOwnedIpv4Pool"),
+        domain: String = "Domain" xml("domain"),
+        instance_id: String = "InstanceId" xml("instanceId"),
+        network_border_group: String = "NetworkBorderGroup" xml("networkBorderGroup"),
+        network_interface_id: String = "NetworkInterfaceId" xml("networkInterfaceId"),
+        network_interface_owner_id: String = "NetworkInterfaceOwnerId" xml("networkInterfaceOwnerId"),
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+        public_ip: String = "PublicIp" xml("publicIp"),
+        public_ipv4_pool: String = "PublicIpv4Pool" xml("publicIpv4Pool"),
+        service_managed: String = "ServiceManaged" xml("serviceManaged"),
+        subnet_id: String = "SubnetId" xml("subnetId"),
+        tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
+    }
+    AddressAttribute {
+        allocation_id: String = "AllocationId" xml("allocationId"),
+        ptr_record: String = "PtrRecord" xml("ptrRecord"),
+        ptr_record_update: PtrUpdateStatus = "PtrRecordUpdate" xml("ptrRecordUpdate"),
+        public_ip: String = "PublicIp" xml("publicIp"),
+    }
+    AllocateAddressRequest {
+        address: String = "Address",
+        customer_owned_ipv4_pool: String = "CustomerOwnedIpv4Pool",
+        domain: String = "Domain",
+        dry_run: bool = "DryRun" xml("dryRun"),
+        ipam_pool_id: String = "IpamPoolId",
+        network_border_group: String = "NetworkBorderGroup",
+        public_ipv4_pool: String = "PublicIpv4Pool",
+        tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
+    }
+    AllocateAddressResult {
+        allocation_id: String = "AllocationId" xml("allocationId"),
+        carrier_ip: String = "CarrierIp" xml("carrierIp"),
+        customer_owned_ip: String = "CustomerOwnedIp" xml("customerOwnedIp"),
+        customer_owned_ipv4_pool: String = "CustomerOwnedIpv4Pool" xml("customerOwnedIpv4Pool"),
+        domain: String = "Domain" xml("domain"),
+        network_border_group: String = "NetworkBorderGroup" xml("networkBorderGroup"),
+        public_ip: String = "PublicIp" xml("publicIp"),
+        public_ipv4_pool: String = "PublicIpv4Pool" xml("publicIpv4Pool"),
+    }
+    AssociateAddressRequest {
+        allocation_id: String = "AllocationId",
+        allow_reassociation: bool = "AllowReassociation" xml("allowReassociation"),
+        dry_run: bool = "DryRun" xml("dryRun"),
+        instance_id: String = "InstanceId",
+        network_interface_id: String = "NetworkInterfaceId" xml("networkInterfaceId"),
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+        public_ip: String = "PublicIp",
+    }
+    AssociateAddressResult { association_id: String = "AssociationId" xml("associationId") }
     AssociateRouteTableRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
         gateway_id: String = "GatewayId",
@@ -298,6 +352,26 @@ structure! {
     DescribeAccountAttributesResult {
         account_attributes: Vec<AccountAttribute> = "AccountAttributes" query("AccountAttributeSet") xml("accountAttributeSet") items("item"),
     }
+    DescribeAddressesAttributeRequest {
+        allocation_ids: Vec<String> = "AllocationIds" query("AllocationId") xml("AllocationId") items("item"),
+        attribute: String = "Attribute",
+        dry_run: bool = "DryRun",
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+    }
+    DescribeAddressesAttributeResult {
+        addresses: Vec<AddressAttribute> = "Addresses" query("AddressSet") xml("addressSet") items("item"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeAddressesRequest {
+        allocation_ids: Vec<String> = "AllocationIds" query("AllocationId") xml("AllocationId") items("AllocationId"),
+        dry_run: bool = "DryRun" xml("dryRun"),
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        public_ips: Vec<String> = "PublicIps" query("PublicIp") xml("PublicIp") items("PublicIp"),
+    }
+    DescribeAddressesResult {
+        addresses: Vec<Address> = "Addresses" query("AddressesSet") xml("addressesSet") items("item"),
+    }
     DescribeAvailabilityZonesRequest {
         all_availability_zones: bool = "AllAvailabilityZones",
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -448,6 +522,11 @@ structure! {
         attachment_id: String = "AttachmentId" xml("attachmentId") required,
         dry_run: bool = "DryRun" xml("dryRun"),
         force: bool = "Force" xml("force"),
+    }
+    DisassociateAddressRequest {
+        association_id: String = "AssociationId",
+        dry_run: bool = "DryRun" xml("dryRun"),
+        public_ip: String = "PublicIp",
     }
     DisassociateRouteTableRequest {
         association_id: String = "AssociationId" xml("associationId") required,
@@ -654,6 +733,11 @@ structure! {
         private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
     }
     PropagatingVgw { gateway_id: String = "GatewayId" xml("gatewayId") }
+    PtrUpdateStatus {
+        reason: String = "Reason" xml("reason"),
+        status: String = "Status" xml("status"),
+        value: String = "Value" xml("value"),
+    }
     PublicIpDnsNameOptions {
         dns_hostname_type: String = "DnsHostnameType" xml("dnsHostnameType"),
         public_dual_stack_dns_name: String = "PublicDualStackDnsName" xml("publicDualStackDnsName"),
@@ -674,6 +758,12 @@ structure! {
         region_name: String = "RegionName" xml("regionName"),
     }
     RegionGeography { name: String = "Name" xml("name") }
+    ReleaseAddressRequest {
+        allocation_id: String = "AllocationId",
+        dry_run: bool = "DryRun" xml("dryRun"),
+        network_border_group: String = "NetworkBorderGroup",
+        public_ip: String = "PublicIp",
+    }
     ReplaceNetworkAclAssociationRequest {
         association_id: String = "AssociationId" xml("associationId") required,
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -1004,6 +1094,8 @@ structure! {
 }
 
 inputs! {
+    AllocateAddressRequest: Ec2AllocateAddress -> AllocateAddressResult,
+    AssociateAddressRequest: Ec2AssociateAddress -> AssociateAddressResult,
     AssociateRouteTableRequest: Ec2AssociateRouteTable -> AssociateRouteTableResult,
     AssociateVpcCidrBlockRequest: Ec2AssociateVpcCidrBlock -> AssociateVpcCidrBlockResult,
     AttachInternetGatewayRequest: Ec2AttachInternetGateway -> crate::NoOutput,
@@ -1031,6 +1123,8 @@ inputs! {
     DeleteTagsRequest: Ec2DeleteTags -> crate::NoOutput,
     DeleteVpcRequest: Ec2DeleteVpc -> crate::NoOutput,
     DescribeAccountAttributesRequest: Ec2DescribeAccountAttributes -> DescribeAccountAttributesResult,
+    DescribeAddressesRequest: Ec2DescribeAddresses -> DescribeAddressesResult,
+    DescribeAddressesAttributeRequest: Ec2DescribeAddressesAttribute -> DescribeAddressesAttributeResult,
     DescribeAvailabilityZonesRequest: Ec2DescribeAvailabilityZones -> DescribeAvailabilityZonesResult,
     DescribeInternetGatewaysRequest: Ec2DescribeInternetGateways -> DescribeInternetGatewaysResult,
     DescribeNetworkAclsRequest: Ec2DescribeNetworkAcls -> DescribeNetworkAclsResult,
@@ -1046,12 +1140,14 @@ inputs! {
     DescribeVpcsRequest: Ec2DescribeVpcs -> DescribeVpcsResult,
     DetachInternetGatewayRequest: Ec2DetachInternetGateway -> crate::NoOutput,
     DetachNetworkInterfaceRequest: Ec2DetachNetworkInterface -> crate::NoOutput,
+    DisassociateAddressRequest: Ec2DisassociateAddress -> crate::NoOutput,
     DisassociateRouteTableRequest: Ec2DisassociateRouteTable -> crate::NoOutput,
     DisassociateVpcCidrBlockRequest: Ec2DisassociateVpcCidrBlock -> DisassociateVpcCidrBlockResult,
     ModifyNetworkInterfaceAttributeRequest: Ec2ModifyNetworkInterfaceAttribute -> crate::NoOutput,
     ModifySecurityGroupRulesRequest: Ec2ModifySecurityGroupRules -> ModifySecurityGroupRulesResult,
     ModifySubnetAttributeRequest: Ec2ModifySubnetAttribute -> crate::NoOutput,
     ModifyVpcAttributeRequest: Ec2ModifyVpcAttribute -> crate::NoOutput,
+    ReleaseAddressRequest: Ec2ReleaseAddress -> crate::NoOutput,
     ReplaceNetworkAclAssociationRequest: Ec2ReplaceNetworkAclAssociation -> ReplaceNetworkAclAssociationResult,
     ReplaceNetworkAclEntryRequest: Ec2ReplaceNetworkAclEntry -> crate::NoOutput,
     ReplaceRouteRequest: Ec2ReplaceRoute -> crate::NoOutput,

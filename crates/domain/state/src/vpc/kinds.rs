@@ -9,6 +9,7 @@ use berth_types::{
 use super::address::{ElasticIp, World};
 use super::index::Index;
 use super::nat_gateway::NatGateway;
+use super::quotas::Quotas;
 use super::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, SecurityGroup, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable};
 use crate::records::{Single, as_stored, records};
@@ -36,6 +37,8 @@ records! { indexed by Index, lifted by as_stored;
     nat_gateways: NatGatewayId => NatGateway = "nat-gateway" v 1;
     /// The world outside all VPCs.
     world: Single => World = "world" v 1;
+    /// The quotas with which the server was started.
+    quotas: Single => Quotas = "quotas" v 1;
     /// The mark that the default network was made.
     default_network: Single => DefaultNetwork = "default-network" v 1;
 }

@@ -7,6 +7,7 @@ mod ipv6;
 mod kinds;
 mod look_up;
 mod nat_gateway;
+mod quotas;
 mod record;
 mod routing;
 
@@ -17,6 +18,7 @@ pub use kinds::{Record, RecordKey, Records};
 pub use nat_gateway::{
     NatConnectivity, NatElasticIp, NatGateway, NatGatewayAddress, NatGatewayFailure, NatGatewayState,
 };
+pub use quotas::Quotas;
 pub use record::{
     AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches, Peer,
     SecurityGroup, SecurityGroupRule, Subnet, Vpc,

@@ -91,7 +91,7 @@ fn zones_regions_and_account() {
             DescribeRegions RegionNames.1=eu-west-1
               refused InvalidParameterValue: Invalid region name: eu-west-1
             DescribeAccountAttributes
-              AccountAttributes=[{AttributeName=vpc-max-security-groups-per-interface AttributeValues=[{AttributeValue=5}]}, {AttributeName=max-instances AttributeValues=[{AttributeValue=0}]}, {AttributeName=supported-platforms AttributeValues=[{AttributeValue=VPC}]}, {AttributeName=default-vpc AttributeValues=[{AttributeValue=none}]}, {AttributeName=max-elastic-ips AttributeValues=[{AttributeValue=0}]}, {AttributeName=vpc-max-elastic-ips AttributeValues=[{AttributeValue=0}]}]
+              AccountAttributes=[{AttributeName=vpc-max-security-groups-per-interface AttributeValues=[{AttributeValue=5}]}, {AttributeName=max-instances AttributeValues=[{AttributeValue=0}]}, {AttributeName=supported-platforms AttributeValues=[{AttributeValue=VPC}]}, {AttributeName=default-vpc AttributeValues=[{AttributeValue=none}]}, {AttributeName=max-elastic-ips AttributeValues=[{AttributeValue=5}]}, {AttributeName=vpc-max-elastic-ips AttributeValues=[{AttributeValue=5}]}]
             DescribeAccountAttributes AttributeNames.1=colour
               refused InvalidParameterValue: Value (colour) for parameter attributeName is invalid. Unknown attribute name.
         "#]],

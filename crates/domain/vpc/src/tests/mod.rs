@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
 mod acls;
+mod addresses;
 mod cidrs;
 mod defaults;
 mod explain;
