@@ -24,7 +24,7 @@ pub(super) struct Network {
     pub subnets: Vec<Arc<Subnet>>,
     /// Groups of the same VPC; empty means its default group.
     pub groups: Vec<SecurityGroupId>,
-    /// Accepted for Fargate, without effect: this release has no public addresses.
+    /// The interface gets a public address; for Fargate alone.
     pub assign_public_ip: bool,
 }
 
@@ -156,7 +156,10 @@ pub(super) fn plug(
     // On a copy, so that an interface that cannot be made leaves nothing behind.
     let mut trial = draft.clone();
     let made = vpc::interface::create_attached(&mut trial, &subnet, &network.groups, owner, &description, host, env);
-    let eni = made.map_err(failed)?;
+    let mut eni = made.map_err(failed)?;
+    if network.assign_public_ip {
+        eni = vpc::interface::give_public_address(&mut trial, &eni.id).map_err(failed)?;
+    }
     if task.enable_ecs_managed_tags {
         let tags = [("aws:ecs:clusterName".to_owned(), task.cluster.0.clone())].into();
         trial.put(Eni { tags, ..(*eni).clone() });

@@ -117,6 +117,15 @@ fn attachment(snap: &Snapshot, host: &Host, env: &Env) -> EniAttachment {
     }
 }
 
+/// Gives the interface the lowest free public address, which it has until it is deleted or gets an elastic one.
+pub fn give_public_address(draft: &mut Draft, eni: &EniId) -> Result<Arc<Eni>, Refusal> {
+    let eni = find::network_interface(draft, eni)?.clone();
+    let public_address = Some(public_address::lowest_free(draft)?);
+    let eni = Arc::new(Eni { public_address, ..(*eni).clone() });
+    draft.put(eni.clone());
+    Ok(eni)
+}
+
 /// Records that the host reports the interface usable. No effect unless it was being plugged.
 pub fn attached(draft: &mut Draft, eni: &EniId) {
     set_status(draft, eni, AttachmentStatus::Attaching, AttachmentStatus::Attached);

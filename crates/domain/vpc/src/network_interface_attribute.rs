@@ -62,7 +62,9 @@ pub fn describe_network_interface_attribute(
             result.source_dest_check = Some(AttributeBooleanValue { value: Some(eni.source_dest_check) });
         }
         "attachment" => result.attachment = show_attachment(eni, env),
-        "associatePublicIpAddress" => result.associate_public_ip_address = Some(false),
+        "associatePublicIpAddress" => {
+            result.associate_public_ip_address = Some(eni.public_address.is_some());
+        }
         other => return Err(invalid_value(other, "attribute", "Unknown attribute name.")),
     }
     Ok(result)

@@ -11,6 +11,7 @@ mod hosts;
 mod instances;
 mod modes;
 mod placement;
+mod public_addresses;
 mod register;
 mod run;
 mod simulation;

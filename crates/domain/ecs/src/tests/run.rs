@@ -47,7 +47,7 @@ fn what_cannot_be_run() {
         ("unknown group", awsvpc(json!({"securityGroups": ["sg-x"]}))),
         ("group elsewhere", awsvpc(json!({"securityGroups": ["sg-far"]}))),
         ("two VPCs", awsvpc(json!({"subnets": ["subnet-a", "subnet-far"]}))),
-        ("public IP on EC2", merged(awsvpc(json!({"assignPublicIp": "ENABLED"})), json!({"launchType": null}))),
+        ("public IP on EC2", merged(awsvpc(json!({"assignPublicIp": "ENABLED"})), json!({"launchType": "EC2"}))),
         ("public IP on Fargate", awsvpc(json!({"assignPublicIp": "ENABLED"}))),
         ("EC2 not compatible", json!({"taskDefinition": "bridge"})),
         ("bridge with network", json!({"taskDefinition": "bridge", "launchType": "EC2"})),
@@ -97,7 +97,7 @@ fn what_cannot_be_run() {
         unknown group: InvalidParameterException: Error retrieving security group information for [sg-x]: The security group 'sg-x' does not exist (ErrorCode: InvalidGroup.NotFound)
         group elsewhere: InvalidParameterException: Security group sg-far does not appear to belong to the same VPC as the input subnets.
         two VPCs: InvalidParameterException: subnets must be from the same VPC
-        public IP on EC2: ok
+        public IP on EC2: InvalidParameterException: Assign public IP is not supported for this launch type.
         public IP on Fargate: ok
         EC2 not compatible: InvalidParameterException: Task definition does not support launch_type FARGATE.
         bridge with network: InvalidParameterException: Network Configuration is not valid for the given networkMode of this task definition.

@@ -248,7 +248,8 @@ impl Simulation {
             Step::Run { fargate, count, tiny } => {
                 let subnets = if tiny { json!(["subnet-tiny"]) } else { json!(["subnet-a", "subnet-b"]) };
                 let patch = json!({"launchType": if fargate { "FARGATE" } else { "EC2" }, "count": count,
-                    "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets}}});
+                    "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets,
+                        "assignPublicIp": if fargate && count % 2 == 0 { "ENABLED" } else { "DISABLED" }}}});
                 return self.run(merged(run_request(), patch));
             }
             Step::Apart { bridge, count } => {
@@ -611,6 +612,8 @@ proptest! {
         prop_assert!(snap.ecs().tasks.keys().all(|task| simulation.is_on_dead_host(task)));
         let held = snap.ecs().tasks.values().filter(|task| task.network.is_some()).count();
         prop_assert_eq!(snap.vpc().enis.len(), held);
+        let public = snap.vpc().enis.values().filter(|eni| eni.public_address.is_some()).count();
+        prop_assert_eq!(snap.vpc().index().public_addresses.used(), public as u64);
         prop_assert!(held > 0 || snap.vpc().group_sets.is_empty());
         let env = simulation.world.env();
         for (host, _) in simulation.nodes.iter().filter(|(_, node)| !node.is_dead) {
