@@ -8,7 +8,8 @@
 use std::time::Duration;
 
 use berth_ecs as ecs;
-use berth_state::{Change, Env, Snapshot};
+use berth_state::{Change, Draft, Env, Snapshot};
+use berth_vpc as vpc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,7 @@ struct Agenda {
     /// Moment 0 of the steady clock. `Instant` is monotonic: a jump of the wall clock removes nothing.
     start: Instant,
     ages: ecs::Ages,
+    vpc_ages: vpc::Ages,
     /// Expired records are removed no earlier than this.
     removal_from: Instant,
     /// Present while the store fails, and after a change that was not stored.
@@ -41,7 +43,8 @@ struct Agenda {
 impl Agenda {
     fn new(stopped_tasks_kept: Duration) -> Self {
         let start = Instant::now();
-        Self { start, ages: ecs::Ages::new(milliseconds(stopped_tasks_kept)), removal_from: start, trial_at: None }
+        let (ages, vpc_ages) = (ecs::Ages::new(milliseconds(stopped_tasks_kept)), vpc::Ages::default());
+        Self { start, ages, vpc_ages, removal_from: start, trial_at: None }
     }
 
     /// The next moment at which there may be work although no record has changed.
@@ -49,7 +52,8 @@ impl Agenda {
         let earliest = if has_expired {
             Some(self.removal_from)
         } else {
-            let next = self.ages.next_ms().and_then(|ms| self.start.checked_add(Duration::from_millis(ms)));
+            let next = [self.ages.next_ms(), self.vpc_ages.next_ms()].into_iter().flatten().min();
+            let next = next.and_then(|ms| self.start.checked_add(Duration::from_millis(ms)));
             next.map(|next| next.max(self.removal_from))
         };
         [earliest, self.trial_at].into_iter().flatten().min()
@@ -94,9 +98,16 @@ impl Reconcilers {
             is_stored &= self.commit("register-waiting-hosts", rule).await;
         }
         let expired = agenda.ages.look(&snapshot, milliseconds(now - agenda.start));
-        let has_expired = !expired.is_empty();
+        let vpc_expired = agenda.vpc_ages.look(&snapshot, milliseconds(now - agenda.start));
+        let has_expired = !(expired.is_empty() && vpc_expired.is_empty());
         if has_expired && agenda.removal_from <= now {
-            is_stored &= self.commit("expire", move |snap: &Snapshot, _: &Env| Ok(ecs::expire(snap, &expired))).await;
+            let rule = move |snap: &Snapshot, env: &Env| {
+                let mut draft = Draft::of(snap);
+                draft.take(ecs::expire(snap, &expired));
+                draft.take(vpc::expire(snap, &vpc_expired, env));
+                Ok(draft.change(()))
+            };
+            is_stored &= self.commit("expire", rule).await;
             agenda.removal_from = now + PAUSE;
         }
         if is_trial && self.committer.stats().is_failing() {

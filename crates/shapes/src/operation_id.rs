@@ -5,6 +5,7 @@
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OperationId {
+    Ec2AcceptVpcPeeringConnection,
     Ec2AllocateAddress,
     Ec2AssociateAddress,
     Ec2AssociateRouteTable,
@@ -23,6 +24,7 @@ pub enum OperationId {
     Ec2CreateSubnet,
     Ec2CreateTags,
     Ec2CreateVpc,
+    Ec2CreateVpcPeeringConnection,
     Ec2DeleteInternetGateway,
     Ec2DeleteNetworkAcl,
     Ec2DeleteNetworkAclEntry,
@@ -33,6 +35,7 @@ pub enum OperationId {
     Ec2DeleteSubnet,
     Ec2DeleteTags,
     Ec2DeleteVpc,
+    Ec2DeleteVpcPeeringConnection,
     Ec2DescribeAccountAttributes,
     Ec2DescribeAddresses,
     Ec2DescribeAddressesAttribute,
@@ -48,6 +51,7 @@ pub enum OperationId {
     Ec2DescribeSubnets,
     Ec2DescribeTags,
     Ec2DescribeVpcAttribute,
+    Ec2DescribeVpcPeeringConnections,
     Ec2DescribeVpcs,
     Ec2DetachInternetGateway,
     Ec2DetachNetworkInterface,
@@ -58,6 +62,8 @@ pub enum OperationId {
     Ec2ModifySecurityGroupRules,
     Ec2ModifySubnetAttribute,
     Ec2ModifyVpcAttribute,
+    Ec2ModifyVpcPeeringConnectionOptions,
+    Ec2RejectVpcPeeringConnection,
     Ec2ReleaseAddress,
     Ec2ReplaceNetworkAclAssociation,
     Ec2ReplaceNetworkAclEntry,

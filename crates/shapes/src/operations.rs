@@ -15,6 +15,18 @@ impl OperationId {
 /// Every operation, in the order of [`OperationId`].
 pub static OPERATIONS: &[Operation] = &[
     Operation {
+        id: OperationId::Ec2AcceptVpcPeeringConnection,
+        service: Service::Ec2,
+        name: "AcceptVpcPeeringConnection",
+        action: "ec2:AcceptVpcPeeringConnection",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcPeeringConnectionId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2AllocateAddress,
         service: Service::Ec2,
         name: "AllocateAddress",
@@ -231,6 +243,18 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2CreateVpcPeeringConnection,
+        service: Service::Ec2,
+        name: "CreateVpcPeeringConnection",
+        action: "ec2:CreateVpcPeeringConnection",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2DeleteInternetGateway,
         service: Service::Ec2,
         name: "DeleteInternetGateway",
@@ -349,6 +373,18 @@ pub static OPERATIONS: &[Operation] = &[
         required_members: &["VpcId"],
         result_wrapper: "",
         has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2DeleteVpcPeeringConnection,
+        service: Service::Ec2,
+        name: "DeleteVpcPeeringConnection",
+        action: "ec2:DeleteVpcPeeringConnection",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcPeeringConnectionId"],
+        result_wrapper: "",
+        has_output: true,
     },
     Operation {
         id: OperationId::Ec2DescribeAccountAttributes,
@@ -531,6 +567,18 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2DescribeVpcPeeringConnections,
+        service: Service::Ec2,
+        name: "DescribeVpcPeeringConnections",
+        action: "ec2:DescribeVpcPeeringConnections",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2DescribeVpcs,
         service: Service::Ec2,
         name: "DescribeVpcs",
@@ -649,6 +697,30 @@ pub static OPERATIONS: &[Operation] = &[
         required_members: &["VpcId"],
         result_wrapper: "",
         has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2ModifyVpcPeeringConnectionOptions,
+        service: Service::Ec2,
+        name: "ModifyVpcPeeringConnectionOptions",
+        action: "ec2:ModifyVpcPeeringConnectionOptions",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcPeeringConnectionId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2RejectVpcPeeringConnection,
+        service: Service::Ec2,
+        name: "RejectVpcPeeringConnection",
+        action: "ec2:RejectVpcPeeringConnection",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["VpcPeeringConnectionId"],
+        result_wrapper: "",
+        has_output: true,
     },
     Operation {
         id: OperationId::Ec2ReleaseAddress,
@@ -1280,6 +1352,7 @@ pub static GROUPS: &[Group] = &[
 macro_rules! for_each_operation {
     ($with:ident) => {
         $with! {
+        (Ec2AcceptVpcPeeringConnection, ec2, AcceptVpcPeeringConnectionRequest)
         (Ec2AllocateAddress, ec2, AllocateAddressRequest)
         (Ec2AssociateAddress, ec2, AssociateAddressRequest)
         (Ec2AssociateRouteTable, ec2, AssociateRouteTableRequest)
@@ -1298,6 +1371,7 @@ macro_rules! for_each_operation {
         (Ec2CreateSubnet, ec2, CreateSubnetRequest)
         (Ec2CreateTags, ec2, CreateTagsRequest)
         (Ec2CreateVpc, ec2, CreateVpcRequest)
+        (Ec2CreateVpcPeeringConnection, ec2, CreateVpcPeeringConnectionRequest)
         (Ec2DeleteInternetGateway, ec2, DeleteInternetGatewayRequest)
         (Ec2DeleteNetworkAcl, ec2, DeleteNetworkAclRequest)
         (Ec2DeleteNetworkAclEntry, ec2, DeleteNetworkAclEntryRequest)
@@ -1308,6 +1382,7 @@ macro_rules! for_each_operation {
         (Ec2DeleteSubnet, ec2, DeleteSubnetRequest)
         (Ec2DeleteTags, ec2, DeleteTagsRequest)
         (Ec2DeleteVpc, ec2, DeleteVpcRequest)
+        (Ec2DeleteVpcPeeringConnection, ec2, DeleteVpcPeeringConnectionRequest)
         (Ec2DescribeAccountAttributes, ec2, DescribeAccountAttributesRequest)
         (Ec2DescribeAddresses, ec2, DescribeAddressesRequest)
         (Ec2DescribeAddressesAttribute, ec2, DescribeAddressesAttributeRequest)
@@ -1323,6 +1398,7 @@ macro_rules! for_each_operation {
         (Ec2DescribeSubnets, ec2, DescribeSubnetsRequest)
         (Ec2DescribeTags, ec2, DescribeTagsRequest)
         (Ec2DescribeVpcAttribute, ec2, DescribeVpcAttributeRequest)
+        (Ec2DescribeVpcPeeringConnections, ec2, DescribeVpcPeeringConnectionsRequest)
         (Ec2DescribeVpcs, ec2, DescribeVpcsRequest)
         (Ec2DetachInternetGateway, ec2, DetachInternetGatewayRequest)
         (Ec2DetachNetworkInterface, ec2, DetachNetworkInterfaceRequest)
@@ -1333,6 +1409,8 @@ macro_rules! for_each_operation {
         (Ec2ModifySecurityGroupRules, ec2, ModifySecurityGroupRulesRequest)
         (Ec2ModifySubnetAttribute, ec2, ModifySubnetAttributeRequest)
         (Ec2ModifyVpcAttribute, ec2, ModifyVpcAttributeRequest)
+        (Ec2ModifyVpcPeeringConnectionOptions, ec2, ModifyVpcPeeringConnectionOptionsRequest)
+        (Ec2RejectVpcPeeringConnection, ec2, RejectVpcPeeringConnectionRequest)
         (Ec2ReleaseAddress, ec2, ReleaseAddressRequest)
         (Ec2ReplaceNetworkAclAssociation, ec2, ReplaceNetworkAclAssociationRequest)
         (Ec2ReplaceNetworkAclEntry, ec2, ReplaceNetworkAclEntryRequest)

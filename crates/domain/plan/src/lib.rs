@@ -100,7 +100,7 @@ fn each_changed<'a, K: Ord, V: PartialEq>(
     }
 }
 
-/// One host, with the VPCs that reach it.
+/// One host, with the VPCs that reach it and their peers.
 struct Scope<'a> {
     snap: &'a Snapshot,
     env: &'a Env,
@@ -118,6 +118,10 @@ impl<'a> Scope<'a> {
         {
             vpcs.extend(snap.vpc().vpcs.get(vpc).map(|found| (vpc.clone(), found.as_ref())));
             after = Bound::Excluded((host.clone(), vpc.clone(), EniId::from_bits(u128::MAX)));
+        }
+        let peers: Vec<VpcId> = vpcs.keys().flat_map(|vpc| snap.vpc().index().peers_of(vpc)).cloned().collect();
+        for peer in peers {
+            vpcs.extend(snap.vpc().vpcs.get(&peer).map(|found| (peer, found.as_ref())));
         }
         Self { snap, env, host, vpcs }
     }

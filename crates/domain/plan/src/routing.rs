@@ -55,6 +55,9 @@ pub(super) fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<VpcId> {
     for item in was.nat_gateways.diff(&is.nat_gateways) {
         changed.extend(versions(item).map(|gateway| gateway.vpc.clone()));
     }
+    for item in was.peerings.diff(&is.peerings) {
+        changed.extend(versions(item).flat_map(|it| [it.requester.vpc.clone(), it.accepter.vpc.clone()]));
+    }
     if !(was.index().eni_routes.is_empty() && is.index().eni_routes.is_empty()) {
         for item in was.enis.diff(&is.enis) {
             changed.extend(versions(item).filter(|eni| is_target(new, &eni.id)).map(|eni| eni.vpc.clone()));

@@ -14,6 +14,7 @@
 
 pub mod caller;
 pub mod change;
+pub mod deadlines;
 pub mod door;
 pub mod ecs;
 pub mod env;

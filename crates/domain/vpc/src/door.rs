@@ -13,6 +13,9 @@ use crate::resources;
 #[allow(clippy::too_many_lines)]
 pub fn door(operation: OperationId) -> Option<Door> {
     Some(match operation {
+        OperationId::Ec2AcceptVpcPeeringConnection => {
+            Door::write(crate::accept_vpc_peering_connection, &[resources::vpc_peering_connection])
+        }
         OperationId::Ec2AllocateAddress => Door::write(crate::allocate_address, &[resources::elastic_ip]),
         OperationId::Ec2AssociateAddress => {
             Door::write(crate::associate_address, &[resources::elastic_ip, resources::network_interface])
@@ -56,6 +59,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2CreateSubnet => Door::write(crate::create_subnet, &[resources::subnet, resources::vpc]),
         OperationId::Ec2CreateTags => Door::write(crate::create_tags, &[resources::named]),
         OperationId::Ec2CreateVpc => Door::write(crate::create_vpc, &[resources::vpc]),
+        OperationId::Ec2CreateVpcPeeringConnection => {
+            Door::write(crate::create_vpc_peering_connection, &[resources::vpc_peering_connection, resources::vpc])
+        }
         OperationId::Ec2DeleteInternetGateway => {
             Door::write(crate::delete_internet_gateway, &[resources::internet_gateway])
         }
@@ -72,6 +78,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DeleteSubnet => Door::write(crate::delete_subnet, &[resources::subnet]),
         OperationId::Ec2DeleteTags => Door::write(crate::delete_tags, &[resources::named]),
         OperationId::Ec2DeleteVpc => Door::write(crate::delete_vpc, &[resources::vpc]),
+        OperationId::Ec2DeleteVpcPeeringConnection => {
+            Door::write(crate::delete_vpc_peering_connection, &[resources::vpc_peering_connection])
+        }
         OperationId::Ec2DescribeAccountAttributes => Door::read(crate::describe_account_attributes, &[]),
         OperationId::Ec2DescribeAddresses => Door::read(crate::describe_addresses, &[]),
         OperationId::Ec2DescribeAddressesAttribute => Door::read(crate::describe_addresses_attribute, &[]),
@@ -89,6 +98,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DescribeSubnets => Door::read(crate::describe_subnets, &[]),
         OperationId::Ec2DescribeTags => Door::read(crate::describe_tags, &[]),
         OperationId::Ec2DescribeVpcAttribute => Door::read(crate::describe_vpc_attribute, &[]),
+        OperationId::Ec2DescribeVpcPeeringConnections => Door::read(crate::describe_vpc_peering_connections, &[]),
         OperationId::Ec2DescribeVpcs => Door::read(crate::describe_vpcs, &[]),
         OperationId::Ec2DetachInternetGateway => {
             Door::write(crate::detach_internet_gateway, &[resources::internet_gateway, resources::vpc])
@@ -113,6 +123,12 @@ pub fn door(operation: OperationId) -> Option<Door> {
         ),
         OperationId::Ec2ModifySubnetAttribute => Door::write(crate::modify_subnet_attribute, &[resources::subnet]),
         OperationId::Ec2ModifyVpcAttribute => Door::write(crate::modify_vpc_attribute, &[resources::vpc]),
+        OperationId::Ec2ModifyVpcPeeringConnectionOptions => {
+            Door::read(crate::modify_vpc_peering_connection_options, &[resources::vpc_peering_connection])
+        }
+        OperationId::Ec2RejectVpcPeeringConnection => {
+            Door::write(crate::reject_vpc_peering_connection, &[resources::vpc_peering_connection])
+        }
         OperationId::Ec2ReleaseAddress => Door::write(crate::release_address, &[resources::elastic_ip]),
         OperationId::Ec2ReplaceNetworkAclAssociation => {
             Door::write(crate::replace_network_acl_association, &[resources::network_acl, resources::subnet])

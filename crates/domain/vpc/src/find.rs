@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use berth_shapes::Ec2ErrorCode as Code;
-use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
+use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc};
 use berth_state::{Refusal, Snapshot};
 use berth_types::ids::InvalidId;
 use berth_types::{
     ElasticIpAssociationId, ElasticIpId, EniAttachmentId, EniId, InstanceId, InternetGatewayId,
-    NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId, RouteTableId, SecurityGroupId, SecurityGroupRuleId,
-    SubnetId, VpcCidrAssociationId, VpcId,
+    NetworkAclAssociationId, NetworkAclId, PeeringId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
+    SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
 };
 
 /// Maximum number of groups on one interface.
@@ -43,6 +43,7 @@ macro_rules! ids {
 ids! {
     VpcId: None, InvalidVpcIdNotFound "The vpc ID '{}' does not exist";
     VpcCidrAssociationId: Some(Code::InvalidVpcCidrBlockAssociationIdMalformed), InvalidVpcCidrBlockAssociationIdNotFound "The vpc CIDR block association ID '{}' does not exist";
+    PeeringId: Some(Code::InvalidVpcPeeringConnectionIdMalformed), InvalidVpcPeeringConnectionIdNotFound "The vpcPeeringConnection ID '{}' does not exist";
     SubnetId: None, InvalidSubnetIdNotFound "The subnet ID '{}' does not exist";
     SecurityGroupId: Some(Code::InvalidGroupIdMalformed), InvalidGroupNotFound "The security group '{}' does not exist";
     SecurityGroupRuleId: Some(Code::InvalidSecurityGroupRuleIdMalformed), InvalidSecurityGroupRuleIdNotFound "The security group rule ID '{}' does not exist";
@@ -91,6 +92,8 @@ look_ups! {
     internet_gateway: InternetGatewayId => internet_gateways, InternetGateway;
     /// The network ACL with this id.
     network_acl: NetworkAclId => network_acls, NetworkAcl;
+    /// The peering with this id.
+    peering: PeeringId => peerings, Peering;
     /// The route table with this id.
     route_table: RouteTableId => route_tables, RouteTable;
 }

@@ -18,6 +18,7 @@ pub mod default_network;
 mod describe;
 mod door;
 mod elastic_ip;
+mod expire;
 pub mod explain;
 mod filter;
 mod find;
@@ -29,6 +30,7 @@ mod network_interface;
 mod network_interface_attribute;
 pub mod observe;
 mod owner;
+mod peering;
 mod permission;
 mod public_address;
 mod quota;
@@ -53,6 +55,7 @@ pub use elastic_ip::{
     allocate_address, associate_address, describe_addresses, describe_addresses_attribute, disassociate_address,
     release_address,
 };
+pub use expire::{Ages, Expired, expire};
 pub use find::{internet_gateway, network_interface, route_table, security_group, security_groups, subnet, vpc};
 pub use internet_gateway::{
     attach_internet_gateway, create_internet_gateway, delete_internet_gateway, describe_internet_gateways,
@@ -65,6 +68,10 @@ pub use network_interface::{
 };
 pub use network_interface_attribute::{describe_network_interface_attribute, modify_network_interface_attribute};
 pub use observe::observe_eni;
+pub use peering::{
+    accept_vpc_peering_connection, create_vpc_peering_connection, delete_vpc_peering_connection,
+    describe_vpc_peering_connections, modify_vpc_peering_connection_options, reject_vpc_peering_connection,
+};
 pub use quota::set_quotas;
 pub use route::{create_route, delete_route, replace_route};
 pub use route_table::{

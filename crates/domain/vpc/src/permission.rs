@@ -15,6 +15,7 @@ use berth_types::intent::{Direction, PortRange};
 use berth_types::{Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId};
 
 use super::find;
+use super::peering;
 use super::request::invalid;
 use super::tags;
 
@@ -92,10 +93,15 @@ pub(super) fn is_plain(c: char) -> bool {
 }
 
 /// Rules as permissions: peers with the same protocol and ports share one permission.
-pub(super) fn show_permissions(group: &SecurityGroup, direction: Direction, env: &Env) -> Vec<IpPermission> {
+pub(super) fn show_permissions(
+    snap: &Snapshot,
+    group: &SecurityGroup,
+    direction: Direction,
+    env: &Env,
+) -> Vec<IpPermission> {
     let mut permissions: Vec<IpPermission> = Vec::new();
     for rule in group.rules.values().filter(|rule| rule.matches.direction == direction) {
-        let mut one = show_permission(&rule.matches, &rule.description, env);
+        let mut one = show_permission(snap, group, &rule.matches, &rule.description, env);
         let same = |other: &&mut IpPermission| {
             (&other.ip_protocol, other.from_port, other.to_port) == (&one.ip_protocol, one.from_port, one.to_port)
         };
@@ -112,7 +118,13 @@ pub(super) fn show_permissions(group: &SecurityGroup, direction: Direction, env:
 }
 
 /// One rule as a permission.
-pub(super) fn show_permission(rule: &Matches, description: &Option<String>, env: &Env) -> IpPermission {
+pub(super) fn show_permission(
+    snap: &Snapshot,
+    group: &SecurityGroup,
+    rule: &Matches,
+    description: &Option<String>,
+    env: &Env,
+) -> IpPermission {
     let has_ports = matches!(rule.protocol, Some(TCP | UDP | ICMP | ICMPV6));
     let (from, to) = port_numbers(rule.ports);
     let (mut ranges, mut ipv6_ranges, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
@@ -123,12 +135,18 @@ pub(super) fn show_permission(rule: &Matches, description: &Option<String>, env:
         Peer::Cidr(cidr) => {
             ranges.push(IpRange { cidr_ip: Some(cidr.to_string()), description: description.clone() });
         }
-        Peer::Group(group) => pairs.push(UserIdGroupPair {
-            description: description.clone(),
-            group_id: Some(group.to_string()),
-            user_id: Some(env.account.clone()),
-            ..Default::default()
-        }),
+        Peer::Group(other) => {
+            let across = Across::of(snap, group, other);
+            pairs.push(UserIdGroupPair {
+                description: description.clone(),
+                group_id: Some(other.to_string()),
+                peering_status: across.status,
+                user_id: Some(env.account.clone()),
+                vpc_id: across.vpc,
+                vpc_peering_connection_id: across.peering,
+                ..Default::default()
+            });
+        }
     }
     IpPermission {
         from_port: Some(from).filter(|_| has_ports),
@@ -143,6 +161,7 @@ pub(super) fn show_permission(rule: &Matches, description: &Option<String>, env:
 
 /// A rule object for an answer.
 pub(super) fn show_rule(
+    snap: &Snapshot,
     group: &SecurityGroup,
     id: &SecurityGroupRuleId,
     rule: &SecurityGroupRule,
@@ -159,16 +178,52 @@ pub(super) fn show_rule(
         group_owner_id: Some(env.account.clone()),
         ip_protocol: Some(protocol_text(rule.matches.protocol)),
         is_egress: Some(rule.matches.direction == Direction::Egress),
-        referenced_group_info: other.map(|other| ReferencedSecurityGroup {
-            group_id: Some(other),
-            user_id: Some(env.account.clone()),
-            ..Default::default()
-        }),
+        referenced_group_info: other.map(|_| show_referenced(snap, group, rule, env)),
         security_group_rule_arn: Some(env.arn("ec2", format_args!("security-group-rule/{id}"))),
         security_group_rule_id: Some(id.to_string()),
         tags: tags::show(&rule.tags),
         to_port: Some(to),
         ..Default::default()
+    }
+}
+
+/// The group that a rule names.
+fn show_referenced(
+    snap: &Snapshot,
+    group: &SecurityGroup,
+    rule: &SecurityGroupRule,
+    env: &Env,
+) -> ReferencedSecurityGroup {
+    let Peer::Group(other) = &rule.matches.peer else { return ReferencedSecurityGroup::default() };
+    let across = Across::of(snap, group, other);
+    ReferencedSecurityGroup {
+        group_id: Some(other.to_string()),
+        peering_status: across.status,
+        user_id: Some(env.account.clone()),
+        vpc_id: across.vpc,
+        vpc_peering_connection_id: across.peering,
+    }
+}
+
+/// The members that a reference to a group of another VPC has besides the group.
+#[derive(Default)]
+struct Across {
+    vpc: Option<String>,
+    peering: Option<String>,
+    status: Option<String>,
+}
+
+impl Across {
+    fn of(snap: &Snapshot, group: &SecurityGroup, other: &SecurityGroupId) -> Self {
+        let Some(other) = snap.vpc().security_groups.get(other).filter(|other| other.vpc != group.vpc) else {
+            return Self::default();
+        };
+        let peering = peering::last_between(snap, &group.vpc, &other.vpc);
+        Self {
+            vpc: Some(other.vpc.to_string()),
+            peering: peering.map(|peering| peering.id.to_string()),
+            status: peering.map(|peering| peering::state_code(peering).to_owned()),
+        }
     }
 }
 
@@ -324,7 +379,10 @@ fn referenced(
     if pair.user_id.as_deref().is_some_and(|user| !user.is_empty() && user != env.account) {
         return Err(unknown(other.id.as_str()));
     }
-    if pair.vpc_peering_connection_id.as_deref().is_some_and(|id| !id.is_empty()) || other.vpc != group.vpc {
+    let asked = pair.vpc_peering_connection_id.as_deref().filter(|id| !id.is_empty());
+    let peering = peering::between(snap, &group.vpc, &other.vpc);
+    let is_reached = other.vpc == group.vpc || peering.is_some();
+    if !is_reached || asked.is_some_and(|asked| peering.map(AsRef::as_ref) != Some(asked)) {
         let words = "You have specified two resources that belong to different networks.";
         return Err(Refusal::new(Code::InvalidGroupNotFound, words));
     }

@@ -31,6 +31,8 @@ kinds! {
     network_interface: NetworkInterface;
     /// Internet gateways.
     internet_gateway: InternetGateway;
+    /// Peerings.
+    vpc_peering_connection: Peering;
     /// Network ACLs.
     network_acl: NetworkAcl;
     /// Route tables.

@@ -8,8 +8,9 @@ use berth_shapes::ec2::{self, CreateRouteRequest, CreateRouteResult, DeleteRoute
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::vpc::{RouteTable, RouteTarget};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
-use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId};
+use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId, PeeringId};
 
+use super::find::Ec2Id as _;
 use super::request::{cidr, invalid, missing, only, required};
 use super::{find, owner};
 
@@ -22,11 +23,25 @@ pub fn create_route(
     req: &CreateRouteRequest,
     _env: &Env,
 ) -> Result<Change<CreateRouteResult>, Refusal> {
-    only(req, &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId", "NetworkInterfaceId"])?;
+    only(
+        req,
+        &[
+            "RouteTableId",
+            "DestinationCidrBlock",
+            "GatewayId",
+            "NatGatewayId",
+            "NetworkInterfaceId",
+            "VpcPeeringConnectionId",
+        ],
+    )?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
     let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
-    let named =
-        Named { gateway: &req.gateway_id, nat_gateway: &req.nat_gateway_id, interface: &req.network_interface_id };
+    let named = Named {
+        gateway: &req.gateway_id,
+        nat_gateway: &req.nat_gateway_id,
+        interface: &req.network_interface_id,
+        peering: &req.vpc_peering_connection_id,
+    };
     let target = named.target(snap, &table)?;
     let done = CreateRouteResult { r#return: Some(true) };
     if is_local(snap, &table, destination) {
@@ -52,7 +67,15 @@ pub fn create_route(
 pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
     only(
         req,
-        &["RouteTableId", "DestinationCidrBlock", "GatewayId", "NatGatewayId", "NetworkInterfaceId", "LocalTarget"],
+        &[
+            "RouteTableId",
+            "DestinationCidrBlock",
+            "GatewayId",
+            "NatGatewayId",
+            "NetworkInterfaceId",
+            "VpcPeeringConnectionId",
+            "LocalTarget",
+        ],
     )?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
     let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
@@ -66,8 +89,12 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
         if !is_local && !table.routes.contains_key(&destination) {
             return Err(no_such_route(&table, destination));
         }
-        let named =
-            Named { gateway: &req.gateway_id, nat_gateway: &req.nat_gateway_id, interface: &req.network_interface_id };
+        let named = Named {
+            gateway: &req.gateway_id,
+            nat_gateway: &req.nat_gateway_id,
+            interface: &req.network_interface_id,
+            peering: &req.vpc_peering_connection_id,
+        };
         let target = named.target(snap, &table)?;
         check_inside(snap, &table, destination, &target)?;
         table.routes.insert(destination, target);
@@ -118,6 +145,7 @@ fn show_target(snap: &Snapshot, table: &RouteTable, target: &RouteTarget, env: &
     let mut route = ec2::Route { state: Some(state.to_owned()), ..Default::default() };
     match target {
         RouteTarget::InternetGateway(gateway) => route.gateway_id = Some(gateway.to_string()),
+        RouteTarget::Peering(peering) => route.vpc_peering_connection_id = Some(peering.to_string()),
         RouteTarget::NatGateway(gateway) => route.nat_gateway_id = Some(gateway.to_string()),
         RouteTarget::Eni(eni) => {
             route.network_interface_id = Some(eni.to_string());
@@ -136,13 +164,18 @@ struct Named<'a> {
     gateway: &'a Option<String>,
     nat_gateway: &'a Option<String>,
     interface: &'a Option<String>,
+    peering: &'a Option<String>,
 }
 
 impl Named<'_> {
     /// The target; exactly one must be named.
     fn target(&self, snap: &Snapshot, table: &RouteTable) -> Result<RouteTarget, Refusal> {
-        let named =
-            [(self.gateway, "gatewayId"), (self.nat_gateway, "natGatewayId"), (self.interface, "networkInterfaceId")];
+        let named = [
+            (self.gateway, "gatewayId"),
+            (self.nat_gateway, "natGatewayId"),
+            (self.interface, "networkInterfaceId"),
+            (self.peering, "vpcPeeringConnectionId"),
+        ];
         let given = named.map(|(id, parameter)| Some((id.as_deref().filter(|id| !id.is_empty())?, parameter)));
         let mut given = given.into_iter().flatten();
         let (id, parameter) = given.next().ok_or_else(|| missing("gatewayId"))?;
@@ -152,6 +185,7 @@ impl Named<'_> {
         }
         match parameter {
             "gatewayId" => to_gateway(snap, table, id),
+            "vpcPeeringConnectionId" => to_peering(snap, table, id),
             "natGatewayId" => to_nat_gateway(snap, table, id),
             _ => {
                 let eni = find::network_interface(snap, id)?;
@@ -174,6 +208,19 @@ fn to_gateway(snap: &Snapshot, table: &RouteTable, text: &str) -> Result<RouteTa
         return Err(invalid(words));
     }
     Ok(RouteTarget::InternetGateway(gateway.id.clone()))
+}
+
+/// A peering that is not active yet is a target too; the route is a blackhole until it is.
+fn to_peering(snap: &Snapshot, table: &RouteTable, text: &str) -> Result<RouteTarget, Refusal> {
+    let peering = find::peering(snap, text)?;
+    if !peering.is_live() {
+        return Err(PeeringId::not_found(text));
+    }
+    if peering.peer_of(&table.vpc).is_none() {
+        let words = format!("route table {} and peering connection {text} belong to different networks", table.id);
+        return Err(invalid(words));
+    }
+    Ok(RouteTarget::Peering(peering.id.clone()))
 }
 
 fn to_nat_gateway(snap: &Snapshot, table: &RouteTable, text: &str) -> Result<RouteTarget, Refusal> {

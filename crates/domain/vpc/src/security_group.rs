@@ -91,7 +91,8 @@ pub fn describe_security_groups(
         next_token: &req.next_token,
     };
     let groups = selection.records(&snap.vpc().security_groups, |id| find::security_group(snap, id))?;
-    let page = selection.page(&FILTERS, groups.into_iter().map(|group| (group.id.to_string(), show(group, env))))?;
+    let page =
+        selection.page(&FILTERS, groups.into_iter().map(|group| (group.id.to_string(), show(snap, group, env))))?;
     Ok(DescribeSecurityGroupsResult { security_groups: Some(page.items), next_token: page.next_token })
 }
 
@@ -204,13 +205,13 @@ fn numbers(permissions: &Option<Vec<IpPermission>>, number: fn(&IpPermission) ->
     permissions.iter().flatten().filter_map(number).map(|it| it.to_string()).collect()
 }
 
-fn show(group: &SecurityGroup, env: &Env) -> ec2::SecurityGroup {
+fn show(snap: &Snapshot, group: &SecurityGroup, env: &Env) -> ec2::SecurityGroup {
     ec2::SecurityGroup {
         description: Some(group.description.clone()),
         group_id: Some(group.id.to_string()),
         group_name: Some(group.name.clone()),
-        ip_permissions: Some(show_permissions(group, Direction::Ingress, env)),
-        ip_permissions_egress: Some(show_permissions(group, Direction::Egress, env)),
+        ip_permissions: Some(show_permissions(snap, group, Direction::Ingress, env)),
+        ip_permissions_egress: Some(show_permissions(snap, group, Direction::Egress, env)),
         owner_id: Some(env.account.clone()),
         security_group_arn: Some(arn(group, env)),
         tags: tags::show(&group.tags),

@@ -160,7 +160,7 @@ pub fn describe_security_group_rules(
         }
         rules.retain(|(id, ..)| asked.contains(id));
     }
-    let answers = rules.into_iter().map(|(id, group, rule)| (id.to_string(), show_rule(group, id, rule, env)));
+    let answers = rules.into_iter().map(|(id, group, rule)| (id.to_string(), show_rule(snap, group, id, rule, env)));
     let page = selection.page(&FILTERS, answers)?;
     Ok(DescribeSecurityGroupRulesResult { security_group_rules: Some(page.items), next_token: page.next_token })
 }
@@ -277,7 +277,7 @@ fn authorize(
     for AskedRule { matches, description } in asked {
         let id = SecurityGroupRuleId::from_bits(env.fresh_bits());
         let rule = SecurityGroupRule { matches, description, tags: tags.clone() };
-        shown.push(show_rule(&group, &id, &rule, env));
+        shown.push(show_rule(snap, &group, &id, &rule, env));
         group.rules.insert(id, rule);
     }
     let mut draft = Draft::of(snap);
@@ -307,7 +307,7 @@ fn revoke(
         for asked in understand(snap, &group, named.direction, &permissions, env)? {
             match holding(&group, &asked.matches) {
                 Some(id) => found.push(id),
-                None => unknown.push(show_permission(&asked.matches, &asked.description, env)),
+                None => unknown.push(show_permission(snap, &group, &asked.matches, &asked.description, env)),
             }
         }
     } else if named.names_permissions() {

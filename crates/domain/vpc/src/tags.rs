@@ -12,10 +12,10 @@ use berth_shapes::ec2::{
 };
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX, are_too_many, is_reserved};
-use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, RouteTable, SecurityGroup, Subnet, Vpc};
+use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot, Tags};
 use berth_types::{
-    ElasticIpId, EniId, InstanceId, InternetGatewayId, NetworkAclId, RouteTableId, SecurityGroupId,
+    ElasticIpId, EniId, InstanceId, InternetGatewayId, NetworkAclId, PeeringId, RouteTableId, SecurityGroupId,
     SecurityGroupRuleId, SubnetId, VpcId,
 };
 
@@ -36,10 +36,11 @@ pub(super) enum Kind {
     NetworkAcl,
     RouteTable,
     ElasticIp,
+    Peering,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str, &str); 9] = [
+    const ALL: [(Kind, &str, &str); 10] = [
         (Kind::Vpc, VpcId::PREFIX, "vpc"),
         (Kind::Subnet, SubnetId::PREFIX, "subnet"),
         (Kind::SecurityGroup, SecurityGroupId::PREFIX, "security-group"),
@@ -49,6 +50,7 @@ impl Kind {
         (Kind::NetworkAcl, NetworkAclId::PREFIX, "network-acl"),
         (Kind::RouteTable, RouteTableId::PREFIX, "route-table"),
         (Kind::ElasticIp, ElasticIpId::PREFIX, "elastic-ip"),
+        (Kind::Peering, PeeringId::PREFIX, "vpc-peering-connection"),
     ];
 
     /// AWS's name of the kind, also used in ARNs.
@@ -125,6 +127,7 @@ pub fn describe_tags(snap: &Snapshot, req: &DescribeTagsRequest, _env: &Env) -> 
     snap.vpc().network_acls.values().for_each(|it| of(Kind::NetworkAcl, it.id.as_str(), &it.tags));
     snap.vpc().route_tables.values().for_each(|it| of(Kind::RouteTable, it.id.as_str(), &it.tags));
     snap.vpc().elastic_ips.values().for_each(|it| of(Kind::ElasticIp, it.id.as_str(), &it.tags));
+    snap.vpc().peerings.values().for_each(|it| of(Kind::Peering, it.id.as_str(), &it.tags));
     tags.sort_by(|one, other| one.0.cmp(&other.0));
     let page = selection.page(&FILTERS, tags)?;
     Ok(DescribeTagsResult { tags: Some(page.items), next_token: page.next_token })
@@ -248,6 +251,7 @@ fn retag(draft: &mut Draft, id: &str, change: impl Fn(&mut Tags) -> Result<(), R
         Kind::NetworkAcl => put_retagged!(draft, find::network_acl(draft, id)?, NetworkAcl, change),
         Kind::ElasticIp => put_retagged!(draft, find::elastic_ip(draft, id)?, ElasticIp, change),
         Kind::RouteTable => put_retagged!(draft, find::route_table(draft, id)?, RouteTable, change),
+        Kind::Peering => put_retagged!(draft, find::peering(draft, id)?, Peering, change),
         Kind::SecurityGroupRule => {
             let rule_id: SecurityGroupRuleId = find::id(id)?;
             let group = draft.vpc().security_groups.values().find(|group| group.rules.contains_key(&rule_id));

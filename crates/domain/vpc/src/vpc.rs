@@ -20,7 +20,7 @@ use super::describe::Selection;
 use super::filter::{Filters, each, shown, text};
 use super::quota::Quota;
 use super::request::{invalid_value, missing, only, required};
-use super::{find, network_acl, request, security_group, tags};
+use super::{find, network_acl, peering, request, security_group, tags};
 
 /// Prefix lengths a VPC or a subnet can have.
 pub(super) const PREFIXES: std::ops::RangeInclusive<u8> = 16..=28;
@@ -67,6 +67,7 @@ pub fn delete_vpc(snap: &Snapshot, req: &DeleteVpcRequest, _env: &Env) -> Result
         snap.vpc().security_groups.values().filter(|group| group.vpc == vpc.id).collect(),
     );
     let is_empty = snap.vpc().subnets_of(&vpc.id).next().is_none()
+        && !peering::has_live(snap, &vpc.id)
         && snap.vpc().network_acls_of(&vpc.id).all(|acl| acl.is_default)
         && !snap.vpc().internet_gateways.values().any(|gateway| gateway.vpc.as_ref() == Some(&vpc.id))
         && tables.iter().all(|table| table.main_association.is_some())

@@ -48,6 +48,10 @@ pub fn associate_vpc_cidr_block(
         let words = format!("The CIDR '{text}' conflicts with another CIDR block of the network '{}'", vpc.id);
         return Err(Refusal::new(Code::CidrConflict, words));
     }
+    if is_at_peer(snap, &vpc, cidr) {
+        let words = format!("The CIDR '{text}' conflicts with a peer of the network '{}'", vpc.id);
+        return Err(Refusal::new(Code::CidrConflict, words));
+    }
     if is_routed(snap, &vpc, cidr) {
         let words = format!("The CIDR '{text}' conflicts with a route of the network '{}'", vpc.id);
         return Err(Refusal::new(Code::CidrConflict, words));
@@ -108,6 +112,12 @@ fn is_restricted(primary: Ipv4Cidr, added: Ipv4Cidr) -> bool {
     let kind = |cidr| PRIVATE.iter().position(|range| is_within(cidr, range));
     let is_other = kind(added).is_some_and(|added| kind(primary) != Some(added));
     is_other || (is_within(primary, APART.0) && is_within(added, APART.1))
+}
+
+/// True if the range overlaps one of a peer.
+fn is_at_peer(snap: &Snapshot, vpc: &Vpc, cidr: Ipv4Cidr) -> bool {
+    let peers = snap.vpc().index().peers_of(&vpc.id).filter_map(|peer| snap.vpc().vpcs.get(peer));
+    peers.into_iter().any(|peer| peer.cidrs().any(|theirs| theirs.overlaps(cidr)))
 }
 
 /// True if a route of the VPC leads all of the range, or a part as large, elsewhere.

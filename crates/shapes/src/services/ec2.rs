@@ -6,6 +6,13 @@
 use crate::structure::{inputs, structure};
 
 structure! {
+    AcceptVpcPeeringConnectionRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        vpc_peering_connection_id: String = "VpcPeeringConnectionId" xml("vpcPeeringConnectionId") required,
+    }
+    AcceptVpcPeeringConnectionResult {
+        vpc_peering_connection: VpcPeeringConnection = "VpcPeeringConnection" xml("vpcPeeringConnection"),
+    }
     AccountAttribute {
         attribute_name: String = "AttributeName" xml("attributeName"),
         attribute_values: Vec<AccountAttributeValue> = "AttributeValues" query("AttributeValueSet") xml("attributeValueSet") items("item"),
@@ -160,6 +167,7 @@ structure! {
     BlockPublicAccessStates {
         internet_gateway_block_mode: String = "InternetGatewayBlockMode" xml("internetGatewayBlockMode"),
     }
+    CidrBlock { cidr_block: String = "CidrBlock" xml("cidrBlock") }
     ConnectionTrackingConfiguration {
         tcp_established_timeout: i32 = "TcpEstablishedTimeout" xml("tcpEstablishedTimeout"),
         udp_stream_timeout: i32 = "UdpStreamTimeout" xml("udpStreamTimeout"),
@@ -224,6 +232,10 @@ structure! {
         client_token: String = "ClientToken" xml("clientToken"),
         network_interface: NetworkInterface = "NetworkInterface" xml("networkInterface"),
     }
+    CreatePeeringConnectionOptionsRequest {
+        allow_multipath_resilience: bool = "AllowMultipathResilience",
+        multipath_resilience_mode: String = "MultipathResilienceMode",
+    }
     CreateRouteRequest {
         carrier_gateway_id: String = "CarrierGatewayId",
         core_network_arn: String = "CoreNetworkArn",
@@ -287,6 +299,18 @@ structure! {
         resources: Vec<String> = "Resources" query("ResourceId") xml("ResourceId") items("item") required,
         tags: Vec<Tag> = "Tags" query("Tag") xml("Tag") items("item") required,
     }
+    CreateVpcPeeringConnectionRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        peer_owner_id: String = "PeerOwnerId" xml("peerOwnerId"),
+        peer_region: String = "PeerRegion",
+        peer_vpc_id: String = "PeerVpcId" xml("peerVpcId"),
+        requester_peering_connection_options: CreatePeeringConnectionOptionsRequest = "RequesterPeeringConnectionOptions",
+        tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
+        vpc_id: String = "VpcId" xml("vpcId") required,
+    }
+    CreateVpcPeeringConnectionResult {
+        vpc_peering_connection: VpcPeeringConnection = "VpcPeeringConnection" xml("vpcPeeringConnection"),
+    }
     CreateVpcRequest {
         amazon_provided_ipv6_cidr_block: bool = "AmazonProvidedIpv6CidrBlock" xml("amazonProvidedIpv6CidrBlock"),
         cidr_block: String = "CidrBlock",
@@ -344,6 +368,11 @@ structure! {
         resources: Vec<String> = "Resources" query("ResourceId") xml("resourceId") items("item") required,
         tags: Vec<Tag> = "Tags" query("Tag") xml("tag") items("item"),
     }
+    DeleteVpcPeeringConnectionRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        vpc_peering_connection_id: String = "VpcPeeringConnectionId" xml("vpcPeeringConnectionId") required,
+    }
+    DeleteVpcPeeringConnectionResult { r#return: bool = "Return" xml("return") }
     DeleteVpcRequest { dry_run: bool = "DryRun" xml("dryRun"), vpc_id: String = "VpcId" required }
     DescribeAccountAttributesRequest {
         attribute_names: Vec<String> = "AttributeNames" query("AttributeName") xml("attributeName") items("attributeName"),
@@ -502,6 +531,17 @@ structure! {
         enable_network_address_usage_metrics: AttributeBooleanValue = "EnableNetworkAddressUsageMetrics" xml("enableNetworkAddressUsageMetrics"),
         vpc_id: String = "VpcId" xml("vpcId"),
     }
+    DescribeVpcPeeringConnectionsRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+        vpc_peering_connection_ids: Vec<String> = "VpcPeeringConnectionIds" query("VpcPeeringConnectionId") xml("VpcPeeringConnectionId") items("item"),
+    }
+    DescribeVpcPeeringConnectionsResult {
+        next_token: String = "NextToken" xml("nextToken"),
+        vpc_peering_connections: Vec<VpcPeeringConnection> = "VpcPeeringConnections" query("VpcPeeringConnectionSet") xml("vpcPeeringConnectionSet") items("item"),
+    }
     DescribeVpcsRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
         filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
@@ -570,6 +610,7 @@ structure! {
     IpRange { cidr_ip: String = "CidrIp" xml("cidrIp"), description: String = "Description" xml("description") }
     Ipv4PrefixSpecification { ipv4_prefix: String = "Ipv4Prefix" xml("ipv4Prefix") }
     Ipv4PrefixSpecificationRequest { ipv4_prefix: String = "Ipv4Prefix" }
+    Ipv6CidrBlock { ipv6_cidr_block: String = "Ipv6CidrBlock" xml("ipv6CidrBlock") }
     Ipv6PrefixSpecification { ipv6_prefix: String = "Ipv6Prefix" xml("ipv6Prefix") }
     Ipv6PrefixSpecificationRequest { ipv6_prefix: String = "Ipv6Prefix" }
     Ipv6Range { cidr_ipv6: String = "CidrIpv6" xml("cidrIpv6"), description: String = "Description" xml("description") }
@@ -610,6 +651,16 @@ structure! {
         enable_dns_support: AttributeBooleanValue = "EnableDnsSupport",
         enable_network_address_usage_metrics: AttributeBooleanValue = "EnableNetworkAddressUsageMetrics",
         vpc_id: String = "VpcId" xml("vpcId") required,
+    }
+    ModifyVpcPeeringConnectionOptionsRequest {
+        accepter_peering_connection_options: PeeringConnectionOptionsRequest = "AccepterPeeringConnectionOptions",
+        dry_run: bool = "DryRun",
+        requester_peering_connection_options: PeeringConnectionOptionsRequest = "RequesterPeeringConnectionOptions",
+        vpc_peering_connection_id: String = "VpcPeeringConnectionId" required,
+    }
+    ModifyVpcPeeringConnectionOptionsResult {
+        accepter_peering_connection_options: PeeringConnectionOptions = "AccepterPeeringConnectionOptions" xml("accepterPeeringConnectionOptions"),
+        requester_peering_connection_options: PeeringConnectionOptions = "RequesterPeeringConnectionOptions" xml("requesterPeeringConnectionOptions"),
     }
     NetworkAcl {
         associations: Vec<NetworkAclAssociation> = "Associations" query("AssociationSet") xml("associationSet") items("item"),
@@ -718,6 +769,20 @@ structure! {
         managed: bool = "Managed" xml("managed"),
         principal: String = "Principal" xml("principal"),
     }
+    PeeringConnectionOptions {
+        allow_dns_resolution_from_remote_vpc: bool = "AllowDnsResolutionFromRemoteVpc" xml("allowDnsResolutionFromRemoteVpc"),
+        allow_egress_from_local_classic_link_to_remote_vpc: bool = "AllowEgressFromLocalClassicLinkToRemoteVpc" xml("allowEgressFromLocalClassicLinkToRemoteVpc"),
+        allow_egress_from_local_vpc_to_remote_classic_link: bool = "AllowEgressFromLocalVpcToRemoteClassicLink" xml("allowEgressFromLocalVpcToRemoteClassicLink"),
+        allow_multipath_resilience: bool = "AllowMultipathResilience" xml("allowMultipathResilience"),
+        multipath_resilience_mode: String = "MultipathResilienceMode" xml("multipathResilienceMode"),
+    }
+    PeeringConnectionOptionsRequest {
+        allow_dns_resolution_from_remote_vpc: bool = "AllowDnsResolutionFromRemoteVpc",
+        allow_egress_from_local_classic_link_to_remote_vpc: bool = "AllowEgressFromLocalClassicLinkToRemoteVpc",
+        allow_egress_from_local_vpc_to_remote_classic_link: bool = "AllowEgressFromLocalVpcToRemoteClassicLink",
+        allow_multipath_resilience: bool = "AllowMultipathResilience",
+        multipath_resilience_mode: String = "MultipathResilienceMode",
+    }
     PortRange { from: i32 = "From" xml("from"), to: i32 = "To" xml("to") }
     PrefixListId {
         description: String = "Description" xml("description"),
@@ -758,6 +823,11 @@ structure! {
         region_name: String = "RegionName" xml("regionName"),
     }
     RegionGeography { name: String = "Name" xml("name") }
+    RejectVpcPeeringConnectionRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        vpc_peering_connection_id: String = "VpcPeeringConnectionId" xml("vpcPeeringConnectionId") required,
+    }
+    RejectVpcPeeringConnectionResult { r#return: bool = "Return" xml("return") }
     ReleaseAddressRequest {
         allocation_id: String = "AllocationId",
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -1091,9 +1161,36 @@ structure! {
         ipv6_pool: String = "Ipv6Pool" xml("ipv6Pool"),
         network_border_group: String = "NetworkBorderGroup" xml("networkBorderGroup"),
     }
+    VpcPeeringConnection {
+        accepter_vpc_info: VpcPeeringConnectionVpcInfo = "AccepterVpcInfo" xml("accepterVpcInfo"),
+        expiration_time: crate::Timestamp = "ExpirationTime" xml("expirationTime"),
+        multipath_resilience_status: String = "MultipathResilienceStatus" xml("multipathResilienceStatus"),
+        requester_vpc_info: VpcPeeringConnectionVpcInfo = "RequesterVpcInfo" xml("requesterVpcInfo"),
+        status: VpcPeeringConnectionStateReason = "Status" xml("status"),
+        tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
+        vpc_peering_connection_id: String = "VpcPeeringConnectionId" xml("vpcPeeringConnectionId"),
+    }
+    VpcPeeringConnectionOptionsDescription {
+        allow_dns_resolution_from_remote_vpc: bool = "AllowDnsResolutionFromRemoteVpc" xml("allowDnsResolutionFromRemoteVpc"),
+        allow_egress_from_local_classic_link_to_remote_vpc: bool = "AllowEgressFromLocalClassicLinkToRemoteVpc" xml("allowEgressFromLocalClassicLinkToRemoteVpc"),
+        allow_egress_from_local_vpc_to_remote_classic_link: bool = "AllowEgressFromLocalVpcToRemoteClassicLink" xml("allowEgressFromLocalVpcToRemoteClassicLink"),
+        allow_multipath_resilience: bool = "AllowMultipathResilience" xml("allowMultipathResilience"),
+        multipath_resilience_mode: String = "MultipathResilienceMode" xml("multipathResilienceMode"),
+    }
+    VpcPeeringConnectionStateReason { code: String = "Code" xml("code"), message: String = "Message" xml("message") }
+    VpcPeeringConnectionVpcInfo {
+        cidr_block: String = "CidrBlock" xml("cidrBlock"),
+        cidr_block_set: Vec<CidrBlock> = "CidrBlockSet" xml("cidrBlockSet") items("item"),
+        ipv6_cidr_block_set: Vec<Ipv6CidrBlock> = "Ipv6CidrBlockSet" xml("ipv6CidrBlockSet") items("item"),
+        owner_id: String = "OwnerId" xml("ownerId"),
+        peering_options: VpcPeeringConnectionOptionsDescription = "PeeringOptions" xml("peeringOptions"),
+        region: String = "Region" xml("region"),
+        vpc_id: String = "VpcId" xml("vpcId"),
+    }
 }
 
 inputs! {
+    AcceptVpcPeeringConnectionRequest: Ec2AcceptVpcPeeringConnection -> AcceptVpcPeeringConnectionResult,
     AllocateAddressRequest: Ec2AllocateAddress -> AllocateAddressResult,
     AssociateAddressRequest: Ec2AssociateAddress -> AssociateAddressResult,
     AssociateRouteTableRequest: Ec2AssociateRouteTable -> AssociateRouteTableResult,
@@ -1112,6 +1209,7 @@ inputs! {
     CreateSubnetRequest: Ec2CreateSubnet -> CreateSubnetResult,
     CreateTagsRequest: Ec2CreateTags -> crate::NoOutput,
     CreateVpcRequest: Ec2CreateVpc -> CreateVpcResult,
+    CreateVpcPeeringConnectionRequest: Ec2CreateVpcPeeringConnection -> CreateVpcPeeringConnectionResult,
     DeleteInternetGatewayRequest: Ec2DeleteInternetGateway -> crate::NoOutput,
     DeleteNetworkAclRequest: Ec2DeleteNetworkAcl -> crate::NoOutput,
     DeleteNetworkAclEntryRequest: Ec2DeleteNetworkAclEntry -> crate::NoOutput,
@@ -1122,6 +1220,7 @@ inputs! {
     DeleteSubnetRequest: Ec2DeleteSubnet -> crate::NoOutput,
     DeleteTagsRequest: Ec2DeleteTags -> crate::NoOutput,
     DeleteVpcRequest: Ec2DeleteVpc -> crate::NoOutput,
+    DeleteVpcPeeringConnectionRequest: Ec2DeleteVpcPeeringConnection -> DeleteVpcPeeringConnectionResult,
     DescribeAccountAttributesRequest: Ec2DescribeAccountAttributes -> DescribeAccountAttributesResult,
     DescribeAddressesRequest: Ec2DescribeAddresses -> DescribeAddressesResult,
     DescribeAddressesAttributeRequest: Ec2DescribeAddressesAttribute -> DescribeAddressesAttributeResult,
@@ -1137,6 +1236,7 @@ inputs! {
     DescribeSubnetsRequest: Ec2DescribeSubnets -> DescribeSubnetsResult,
     DescribeTagsRequest: Ec2DescribeTags -> DescribeTagsResult,
     DescribeVpcAttributeRequest: Ec2DescribeVpcAttribute -> DescribeVpcAttributeResult,
+    DescribeVpcPeeringConnectionsRequest: Ec2DescribeVpcPeeringConnections -> DescribeVpcPeeringConnectionsResult,
     DescribeVpcsRequest: Ec2DescribeVpcs -> DescribeVpcsResult,
     DetachInternetGatewayRequest: Ec2DetachInternetGateway -> crate::NoOutput,
     DetachNetworkInterfaceRequest: Ec2DetachNetworkInterface -> crate::NoOutput,
@@ -1147,6 +1247,8 @@ inputs! {
     ModifySecurityGroupRulesRequest: Ec2ModifySecurityGroupRules -> ModifySecurityGroupRulesResult,
     ModifySubnetAttributeRequest: Ec2ModifySubnetAttribute -> crate::NoOutput,
     ModifyVpcAttributeRequest: Ec2ModifyVpcAttribute -> crate::NoOutput,
+    ModifyVpcPeeringConnectionOptionsRequest: Ec2ModifyVpcPeeringConnectionOptions -> ModifyVpcPeeringConnectionOptionsResult,
+    RejectVpcPeeringConnectionRequest: Ec2RejectVpcPeeringConnection -> RejectVpcPeeringConnectionResult,
     ReleaseAddressRequest: Ec2ReleaseAddress -> crate::NoOutput,
     ReplaceNetworkAclAssociationRequest: Ec2ReplaceNetworkAclAssociation -> ReplaceNetworkAclAssociationResult,
     ReplaceNetworkAclEntryRequest: Ec2ReplaceNetworkAclEntry -> crate::NoOutput,

@@ -68,7 +68,7 @@ macro_rules! intents {
 }
 
 intents! {
-    /// The VPCs that have an interface on this host.
+    /// The VPCs that have an interface on this host, and the peers of these.
     vpcs: Vni => VpcIntent,
     /// Every distinct set of groups used inside these VPCs, by number.
     group_sets: GroupSetId => GroupSetIntent,

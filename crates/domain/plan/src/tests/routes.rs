@@ -111,6 +111,28 @@ fn a_route_leads_to_an_interface_as_long_as_it_is_attached() {
 }
 
 #[test]
+fn a_host_knows_the_peers_of_its_vpcs() {
+    let mut world = prepared();
+    world.transcript(
+        r#"!CreateVpcPeeringConnection VpcId=vpc-1 PeerVpcId=vpc-2
+           !CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=10.1.0.0/16 VpcPeeringConnectionId=pcx-1
+           !RunTask taskDefinition=nginx launchType=FARGATE networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-3"]}}"#,
+    );
+    let counts = |world: &World| {
+        whole_of_both(world).map(|intent| {
+            let routes = intent.route_tables.values().flat_map(|table| table.routes.values());
+            let through = routes.filter(|route| matches!(route, RouteIntent::Peering { .. })).count();
+            (intent.vpcs.len(), intent.endpoints.len(), intent.security_groups.len(), intent.enis.len(), through)
+        })
+    };
+    assert_eq!(counts(&world), [(1, 1, 1, 1, 0), (1, 1, 1, 1, 0)]);
+    world.transcript("!AcceptVpcPeeringConnection VpcPeeringConnectionId=pcx-1");
+    assert_eq!(counts(&world), [(2, 2, 2, 1, 1), (2, 2, 2, 1, 1)]);
+    world.transcript("!DeleteVpcPeeringConnection VpcPeeringConnectionId=pcx-1");
+    assert_eq!(counts(&world), [(1, 1, 1, 1, 0), (1, 1, 1, 1, 0)]);
+}
+
+#[test]
 fn a_subnet_has_its_own_table_and_acl_or_those_of_the_vpc() {
     let mut world = prepared();
     world.transcript(
@@ -169,6 +191,14 @@ const STEPS: &[&str] = &[
     "task-1 interface ATTACHED",
     "task-1 interface GONE",
     "task-1 reports STOPPED",
+    "CreateVpcPeeringConnection VpcId=vpc-1 PeerVpcId=vpc-2",
+    "CreateVpcPeeringConnection VpcId=vpc-2 PeerVpcId=vpc-1",
+    "AcceptVpcPeeringConnection VpcPeeringConnectionId=pcx-1",
+    "AcceptVpcPeeringConnection VpcPeeringConnectionId=pcx-2",
+    "DeleteVpcPeeringConnection VpcPeeringConnectionId=pcx-1",
+    "CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=10.1.0.0/16 VpcPeeringConnectionId=pcx-1",
+    r#"RunTask taskDefinition=nginx launchType=FARGATE networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-3"]}}"#,
+    "StopTask task=task-2",
     "AssociateVpcCidrBlock VpcId=vpc-1 CidrBlock=10.7.0.0/16",
     "DisassociateVpcCidrBlock AssociationId=vpc-cidr-assoc-3",
 ];

@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use berth_types::{
-    ElasticIpId, EniId, GroupSetId, HostId, MacAddress, NatGatewayId, NetworkAclId, RouteTableId, SecurityGroupId,
-    SubnetId, TimestampMs, VpcId,
+    ElasticIpId, EniId, GroupSetId, HostId, MacAddress, NatGatewayId, NetworkAclId, PeeringId, RouteTableId,
+    SecurityGroupId, SubnetId, TimestampMs, VpcId,
 };
 use imbl::{OrdMap, OrdSet};
 
@@ -46,6 +46,12 @@ pub struct Index {
     pub vpc_network_acls: OrdSet<(VpcId, NetworkAclId)>,
     /// Route tables by the interfaces that their routes lead to.
     pub eni_routes: OrdSet<(EniId, RouteTableId)>,
+    /// Active peerings by VPC and peer, in both directions.
+    pub active_peerings: OrdSet<(VpcId, VpcId, PeeringId)>,
+    /// Peerings that nobody has accepted yet, by the time of the request.
+    pub pending_peerings: OrdSet<(TimestampMs, PeeringId)>,
+    /// Peerings that have ended, by the time of their end.
+    pub ended_peerings: OrdSet<(TimestampMs, PeeringId)>,
     /// Hardware addresses in use.
     pub macs: OrdSet<MacAddress>,
     /// Public addresses in use, as numbers.

@@ -2,13 +2,14 @@
 //! The kinds of records of EC2 networking, with their names in the store.
 
 use berth_types::{
-    ElasticIpId, EniId, GroupSetId, InternetGatewayId, NatGatewayId, NetworkAclId, RouteTableId, SecurityGroupId,
-    SubnetId, VpcId,
+    ElasticIpId, EniId, GroupSetId, InternetGatewayId, NatGatewayId, NetworkAclId, PeeringId, RouteTableId,
+    SecurityGroupId, SubnetId, VpcId,
 };
 
 use super::address::{ElasticIp, World};
 use super::index::Index;
 use super::nat_gateway::NatGateway;
+use super::peering::Peering;
 use super::quotas::Quotas;
 use super::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, SecurityGroup, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable};
@@ -39,6 +40,8 @@ records! { indexed by Index, lifted by as_stored;
     world: Single => World = "world" v 1;
     /// The quotas with which the server was started.
     quotas: Single => Quotas = "quotas" v 1;
+    /// Peerings of VPCs.
+    peerings: PeeringId => Peering = "peering" v 1;
     /// The mark that the default network was made.
     default_network: Single => DefaultNetwork = "default-network" v 1;
 }

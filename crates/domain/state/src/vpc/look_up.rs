@@ -67,6 +67,12 @@ impl Records {
                 .get(id)
                 .filter(|gateway| gateway.vpc == *vpc && gateway.state == NatGatewayState::Available)
                 .map(|_| RouteIntent::NatGateway(id.clone())),
+            RouteTarget::Peering(id) => self
+                .peerings
+                .get(id)
+                .filter(|peering| peering.is_active())
+                .and_then(|peering| self.vpcs.get(peering.peer_of(vpc)?))
+                .map(|peer| RouteIntent::Peering { id: id.clone(), vni: peer.vni }),
         };
         alive.unwrap_or(RouteIntent::Blackhole)
     }
@@ -76,7 +82,7 @@ impl Records {
         let is_live = |id| self.nat_gateways.get(id).is_some_and(|gateway| gateway.vpc == *vpc && gateway.is_live());
         match target {
             RouteTarget::NatGateway(id) => is_live(id),
-            RouteTarget::InternetGateway(_) | RouteTarget::Eni(_) => {
+            RouteTarget::InternetGateway(_) | RouteTarget::Eni(_) | RouteTarget::Peering(_) => {
                 self.route_intent(target, vpc) != RouteIntent::Blackhole
             }
         }

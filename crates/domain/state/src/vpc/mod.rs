@@ -7,6 +7,7 @@ mod ipv6;
 mod kinds;
 mod look_up;
 mod nat_gateway;
+mod peering;
 mod quotas;
 mod record;
 mod routing;
@@ -18,6 +19,7 @@ pub use kinds::{Record, RecordKey, Records};
 pub use nat_gateway::{
     NatConnectivity, NatElasticIp, NatGateway, NatGatewayAddress, NatGatewayFailure, NatGatewayState,
 };
+pub use peering::{Peering, PeeringEnd, PeeringState};
 pub use quotas::Quotas;
 pub use record::{
     AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches, Peer,

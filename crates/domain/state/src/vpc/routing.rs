@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use berth_types::intent::{AclEntryIntent, Direction, NetworkAclIntent, PortRange};
 use berth_types::{
-    EniId, InternetGatewayId, Ipv4Cidr, NatGatewayId, NetworkAclAssociationId, NetworkAclId, RouteTableAssociationId,
-    RouteTableId, SubnetId, Vni, VpcId,
+    EniId, InternetGatewayId, Ipv4Cidr, NatGatewayId, NetworkAclAssociationId, NetworkAclId, PeeringId,
+    RouteTableAssociationId, RouteTableId, SubnetId, Vni, VpcId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -146,6 +146,8 @@ pub enum RouteTarget {
     Eni(EniId),
     /// To a NAT gateway of the VPC.
     NatGateway(NatGatewayId),
+    /// Through a peering.
+    Peering(PeeringId),
 }
 
 impl Stored for NetworkAcl {

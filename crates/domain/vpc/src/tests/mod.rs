@@ -13,6 +13,7 @@ mod groups;
 mod interfaces;
 mod laws;
 mod networks;
+mod peerings;
 mod rules;
 mod seats;
 mod subnets;
