@@ -97,6 +97,10 @@ impl Reconcilers {
             let rule = |snap: &Snapshot, env: &Env| Ok(ecs::register_waiting_hosts(snap, env));
             is_stored &= self.commit("register-waiting-hosts", rule).await;
         }
+        if vpc::has_unsettled_nat_gateways(&snapshot) {
+            let rule = |snap: &Snapshot, env: &Env| Ok(vpc::settle_nat_gateways(snap, env));
+            is_stored &= self.commit("settle-nat-gateways", rule).await;
+        }
         let expired = agenda.ages.look(&snapshot, milliseconds(now - agenda.start));
         let vpc_expired = agenda.vpc_ages.look(&snapshot, milliseconds(now - agenda.start));
         let has_expired = !(expired.is_empty() && vpc_expired.is_empty());

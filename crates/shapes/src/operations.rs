@@ -135,6 +135,18 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2CreateNatGateway,
+        service: Service::Ec2,
+        name: "CreateNatGateway",
+        action: "ec2:CreateNatGateway",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2CreateNetworkAcl,
         service: Service::Ec2,
         name: "CreateNetworkAcl",
@@ -265,6 +277,18 @@ pub static OPERATIONS: &[Operation] = &[
         required_members: &["InternetGatewayId"],
         result_wrapper: "",
         has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2DeleteNatGateway,
+        service: Service::Ec2,
+        name: "DeleteNatGateway",
+        action: "ec2:DeleteNatGateway",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["NatGatewayId"],
+        result_wrapper: "",
+        has_output: true,
     },
     Operation {
         id: OperationId::Ec2DeleteNetworkAcl,
@@ -439,6 +463,18 @@ pub static OPERATIONS: &[Operation] = &[
         service: Service::Ec2,
         name: "DescribeInternetGateways",
         action: "ec2:DescribeInternetGateways",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeNatGateways,
+        service: Service::Ec2,
+        name: "DescribeNatGateways",
+        action: "ec2:DescribeNatGateways",
         also: &[],
         since: "0.1",
         rate: "ec2-read",
@@ -1362,6 +1398,7 @@ macro_rules! for_each_operation {
         (Ec2AuthorizeSecurityGroupIngress, ec2, AuthorizeSecurityGroupIngressRequest)
         (Ec2CreateDefaultVpc, ec2, CreateDefaultVpcRequest)
         (Ec2CreateInternetGateway, ec2, CreateInternetGatewayRequest)
+        (Ec2CreateNatGateway, ec2, CreateNatGatewayRequest)
         (Ec2CreateNetworkAcl, ec2, CreateNetworkAclRequest)
         (Ec2CreateNetworkAclEntry, ec2, CreateNetworkAclEntryRequest)
         (Ec2CreateNetworkInterface, ec2, CreateNetworkInterfaceRequest)
@@ -1373,6 +1410,7 @@ macro_rules! for_each_operation {
         (Ec2CreateVpc, ec2, CreateVpcRequest)
         (Ec2CreateVpcPeeringConnection, ec2, CreateVpcPeeringConnectionRequest)
         (Ec2DeleteInternetGateway, ec2, DeleteInternetGatewayRequest)
+        (Ec2DeleteNatGateway, ec2, DeleteNatGatewayRequest)
         (Ec2DeleteNetworkAcl, ec2, DeleteNetworkAclRequest)
         (Ec2DeleteNetworkAclEntry, ec2, DeleteNetworkAclEntryRequest)
         (Ec2DeleteNetworkInterface, ec2, DeleteNetworkInterfaceRequest)
@@ -1388,6 +1426,7 @@ macro_rules! for_each_operation {
         (Ec2DescribeAddressesAttribute, ec2, DescribeAddressesAttributeRequest)
         (Ec2DescribeAvailabilityZones, ec2, DescribeAvailabilityZonesRequest)
         (Ec2DescribeInternetGateways, ec2, DescribeInternetGatewaysRequest)
+        (Ec2DescribeNatGateways, ec2, DescribeNatGatewaysRequest)
         (Ec2DescribeNetworkAcls, ec2, DescribeNetworkAclsRequest)
         (Ec2DescribeNetworkInterfaceAttribute, ec2, DescribeNetworkInterfaceAttributeRequest)
         (Ec2DescribeNetworkInterfaces, ec2, DescribeNetworkInterfacesRequest)

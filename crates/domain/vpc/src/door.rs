@@ -39,6 +39,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2CreateInternetGateway => {
             Door::write(crate::create_internet_gateway, &[resources::internet_gateway])
         }
+        OperationId::Ec2CreateNatGateway => {
+            Door::write(crate::create_nat_gateway, &[resources::natgateway, resources::subnet, resources::elastic_ip])
+        }
         OperationId::Ec2CreateNetworkAcl => {
             Door::write(crate::create_network_acl, &[resources::network_acl, resources::vpc])
         }
@@ -65,6 +68,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DeleteInternetGateway => {
             Door::write(crate::delete_internet_gateway, &[resources::internet_gateway])
         }
+        OperationId::Ec2DeleteNatGateway => Door::write(crate::delete_nat_gateway, &[resources::natgateway]),
         OperationId::Ec2DeleteNetworkAcl => Door::write(crate::delete_network_acl, &[resources::network_acl]),
         OperationId::Ec2DeleteNetworkAclEntry => {
             Door::write(crate::delete_network_acl_entry, &[resources::network_acl])
@@ -86,6 +90,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DescribeAddressesAttribute => Door::read(crate::describe_addresses_attribute, &[]),
         OperationId::Ec2DescribeAvailabilityZones => Door::read(crate::describe_availability_zones, &[]),
         OperationId::Ec2DescribeInternetGateways => Door::read(crate::describe_internet_gateways, &[]),
+        OperationId::Ec2DescribeNatGateways => Door::read(crate::describe_nat_gateways, &[]),
         OperationId::Ec2DescribeNetworkAcls => Door::read(crate::describe_network_acls, &[]),
         OperationId::Ec2DescribeNetworkInterfaceAttribute => {
             Door::read(crate::describe_network_interface_attribute, &[])

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use berth_shapes::Ec2ErrorCode as Code;
-use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc};
+use berth_state::vpc::{
+    ElasticIp, Eni, InternetGateway, NatGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc,
+};
 use berth_state::{Refusal, Snapshot};
 use berth_types::ids::InvalidId;
 use berth_types::{
-    ElasticIpAssociationId, ElasticIpId, EniAttachmentId, EniId, InstanceId, InternetGatewayId,
+    ElasticIpAssociationId, ElasticIpId, EniAttachmentId, EniId, InstanceId, InternetGatewayId, NatGatewayId,
     NetworkAclAssociationId, NetworkAclId, PeeringId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
     SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
 };
@@ -52,6 +54,7 @@ ids! {
     InstanceId: Some(Code::InvalidInstanceIdMalformed), InvalidInstanceIdNotFound "The instance ID '{}' does not exist";
     ElasticIpId: None, InvalidAllocationIdNotFound "The allocation ID '{}' does not exist";
     ElasticIpAssociationId: None, InvalidAssociationIdNotFound "The association ID '{}' does not exist";
+    NatGatewayId: Some(Code::NatGatewayMalformed), NatGatewayNotFound "The Nat Gateway {} was not found";
     InternetGatewayId: Some(Code::InvalidInternetGatewayIdMalformed), InvalidInternetGatewayIdNotFound "The internetGateway ID '{}' does not exist";
     NetworkAclId: Some(Code::InvalidNetworkAclIdMalformed), InvalidNetworkAclIdNotFound "The networkAcl ID '{}' does not exist";
     NetworkAclAssociationId: Some(Code::InvalidAssociationIdMalformed), InvalidAssociationIdNotFound "The association ID '{}' does not exist";
@@ -88,6 +91,8 @@ look_ups! {
     network_interface: EniId => enis, Eni;
     /// The elastic IP address with this allocation id.
     elastic_ip: ElasticIpId => elastic_ips, ElasticIp;
+    /// The NAT gateway with this id.
+    nat_gateway: NatGatewayId => nat_gateways, NatGateway;
     /// The internet gateway with this id.
     internet_gateway: InternetGatewayId => internet_gateways, InternetGateway;
     /// The network ACL with this id.
@@ -146,6 +151,11 @@ pub(super) fn main_route_table<'a>(snap: &'a Snapshot, vpc: &VpcId) -> Option<&'
 /// The region's default VPC.
 pub(super) fn default_vpc(snap: &Snapshot) -> Option<&Arc<Vpc>> {
     snap.vpc().vpcs.values().find(|vpc| vpc.is_default)
+}
+
+/// Refusal of a NAT gateway that does not exist any more.
+pub(super) fn no_nat_gateway(text: &str) -> Refusal {
+    NatGatewayId::not_found(text)
 }
 
 /// Refusal of two resources that must be in one VPC and are not.

@@ -13,7 +13,9 @@ use berth_shapes::Ec2ErrorCode as Code;
 use berth_state::ecs::Host;
 use berth_state::vpc::{AttachmentStatus, Eni, EniAttachment, EniOwner, GroupSet, RecordKey, Subnet};
 use berth_state::{Draft, Env, Refusal, Snapshot, numbers::Numbers};
-use berth_types::{EniAttachmentId, EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, SecurityGroupId, VpcId};
+use berth_types::{
+    EniAttachmentId, EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, NatGatewayId, SecurityGroupId, VpcId,
+};
 
 use super::{find, public_address};
 
@@ -60,7 +62,23 @@ pub fn create_attached(
     Ok(eni)
 }
 
-/// The record of a new interface, not yet stored; its set of groups is stored.
+/// Makes the interface of a NAT gateway, which carries no groups and forwards.
+pub(super) fn create_for_nat_gateway(
+    draft: &mut Draft,
+    subnet: &Subnet,
+    address: Option<Ipv4Addr>,
+    gateway: &NatGatewayId,
+    env: &Env,
+) -> Result<Arc<Eni>, Refusal> {
+    let description = format!("Interface for NAT Gateway {gateway}");
+    let owner = EniOwner::NatGateway(gateway.clone());
+    let eni = with_groups(draft, subnet, Vec::new(), address, owner, &description, env)?;
+    let eni = Arc::new(Eni { source_dest_check: false, ..eni });
+    draft.put(eni.clone());
+    Ok(eni)
+}
+
+/// The record of a new interface, not yet stored; its set of groups is stored. No groups means the default group.
 fn new(
     draft: &mut Draft,
     subnet: &Subnet,
@@ -71,6 +89,19 @@ fn new(
     env: &Env,
 ) -> Result<Eni, Refusal> {
     let groups = find::security_groups(draft, &subnet.vpc, groups)?;
+    with_groups(draft, subnet, groups, address, owner, description, env)
+}
+
+/// The same with exactly these groups.
+fn with_groups(
+    draft: &mut Draft,
+    subnet: &Subnet,
+    groups: Vec<SecurityGroupId>,
+    address: Option<Ipv4Addr>,
+    owner: EniOwner,
+    description: &str,
+    env: &Env,
+) -> Result<Eni, Refusal> {
     let address = match address {
         Some(address) => asked_address(draft, subnet, address)?,
         None => lowest_free_address(draft, subnet)?,

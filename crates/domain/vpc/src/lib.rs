@@ -5,6 +5,7 @@
 //! crates:
 //!
 //! * [`interface`]: the life of a network interface: create, attach, attached, detach, delete.
+//! * [`settle_nat_gateways`]: the states of NAT gateways that follow without a call.
 //! * [`explain`]: the ends of a packet for `berth explain`.
 //! * [`seat`]: interfaces of `berth shell`; [`observe`]: reports of hosts on interfaces.
 //! * [`vpc`], [`subnet`], [`security_group`], ...: look-ups with AWS's refusal; [`default_network`]: the first start.
@@ -24,6 +25,7 @@ mod filter;
 mod find;
 pub mod interface;
 mod internet_gateway;
+mod nat_gateway;
 mod network_acl;
 mod network_acl_entry;
 mod network_interface;
@@ -60,6 +62,9 @@ pub use find::{internet_gateway, network_interface, route_table, security_group,
 pub use internet_gateway::{
     attach_internet_gateway, create_internet_gateway, delete_internet_gateway, describe_internet_gateways,
     detach_internet_gateway,
+};
+pub use nat_gateway::{
+    create_nat_gateway, delete_nat_gateway, describe_nat_gateways, has_unsettled_nat_gateways, settle_nat_gateways,
 };
 pub use network_acl::{create_network_acl, delete_network_acl, describe_network_acls, replace_network_acl_association};
 pub use network_acl_entry::{create_network_acl_entry, delete_network_acl_entry, replace_network_acl_entry};

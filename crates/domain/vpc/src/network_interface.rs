@@ -15,8 +15,8 @@ use berth_shapes::ec2::{
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput, Timestamp};
 use berth_state::vpc::{AttachmentStatus, Eni, EniAttachment, EniOwner};
 use berth_state::{Change, ClientToken, Draft, Env, Refusal, Snapshot};
-use berth_types::EniAttachmentId;
 use berth_types::intent::{Holder, Standalone};
+use berth_types::{EniAttachmentId, NatGatewayId};
 
 use super::describe::Selection;
 use super::filter::{Filters, each, shown, text};
@@ -27,7 +27,10 @@ use super::zone::zone_id;
 use super::{interface, public_address, tags};
 
 /// Prefix of attachment ids of interfaces that belong to a service.
-const FARGATE_ATTACHMENT: &str = "ela-attach";
+const MANAGED_ATTACHMENT: &str = "ela-attach";
+
+/// Owner that AWS shows of the instance behind an interface of a NAT gateway.
+const SERVICE_OWNER: &str = "amazon-aws";
 
 /// Maximum length of a description in characters.
 const DESCRIPTION_CHARS_MAX: usize = 255;
@@ -101,7 +104,7 @@ pub fn delete_network_interface(
 ) -> Result<Change<NoOutput>, Refusal> {
     only(req, &["NetworkInterfaceId"])?;
     let eni = find::network_interface(snap, required(&req.network_interface_id, "networkInterfaceId")?)?;
-    if eni.attachment.is_some() {
+    if eni.attachment.is_some() || matches!(eni.owner, EniOwner::NatGateway(_)) {
         return Err(interface::in_use(&eni.id));
     }
     not_of_a_task(eni)?;
@@ -131,7 +134,7 @@ pub(super) fn not_of_a_task(eni: &Eni) -> Result<(), Refusal> {
         EniOwner::User => Ok(()),
         EniOwner::Standalone(Standalone { holder: Holder::Shell, .. }) => Ok(()),
         EniOwner::FargateTask(_) | EniOwner::NatGateway(_) => {
-            let words = format!("You are not allowed to manage '{FARGATE_ATTACHMENT}' attachments.");
+            let words = format!("You are not allowed to manage '{MANAGED_ATTACHMENT}' attachments.");
             Err(Refusal::new(Code::OperationNotPermitted, words))
         }
         EniOwner::Ec2Task(task) => {
@@ -160,7 +163,10 @@ pub(super) fn show_groups(snap: &Snapshot, eni: &Eni) -> Vec<GroupIdentifier> {
 }
 
 /// The attachment of an interface for an answer.
-pub(super) fn show_attachment(eni: &Eni, env: &Env) -> Option<NetworkInterfaceAttachment> {
+pub(super) fn show_attachment(snap: &Snapshot, eni: &Eni, env: &Env) -> Option<NetworkInterfaceAttachment> {
+    if let EniOwner::NatGateway(gateway) = &eni.owner {
+        return show_gateway_attachment(snap, eni, gateway);
+    }
     let attachment = eni.attachment.as_ref()?;
     let by_owner = by_owner(&eni.owner);
     Some(NetworkInterfaceAttachment {
@@ -179,6 +185,21 @@ pub(super) fn show_attachment(eni: &Eni, env: &Env) -> Option<NetworkInterfaceAt
             }
             .to_owned(),
         ),
+        ..Default::default()
+    })
+}
+
+/// The attachment of the interface of a NAT gateway, which belongs to no instance.
+fn show_gateway_attachment(snap: &Snapshot, eni: &Eni, gateway: &NatGatewayId) -> Option<NetworkInterfaceAttachment> {
+    let gateway = snap.vpc().nat_gateways.get(gateway)?;
+    Some(NetworkInterfaceAttachment {
+        attach_time: Some(Timestamp(eni.created_at.0)),
+        attachment_id: Some(managed_attachment_id(&gateway.attachment)),
+        delete_on_termination: Some(false),
+        device_index: Some(1),
+        instance_owner_id: Some(SERVICE_OWNER.to_owned()),
+        network_card_index: Some(0),
+        status: Some("attached".to_owned()),
         ..Default::default()
     })
 }
@@ -238,7 +259,7 @@ fn show(snap: &Snapshot, eni: &Eni, env: &Env) -> ec2::NetworkInterface {
     };
     ec2::NetworkInterface {
         association,
-        attachment: show_attachment(eni, env),
+        attachment: show_attachment(snap, eni, env),
         availability_zone_id: zone.as_deref().and_then(|zone| zone_id(&env.region, zone)),
         availability_zone: zone,
         description: Some(eni.description.clone()),
@@ -264,6 +285,7 @@ fn show(snap: &Snapshot, eni: &Eni, env: &Env) -> ec2::NetworkInterface {
 
 fn status(eni: &Eni) -> &'static str {
     match eni.attachment.as_ref().map(|attachment| attachment.status) {
+        None if matches!(eni.owner, EniOwner::NatGateway(_)) => "in-use",
         None => "available",
         Some(AttachmentStatus::Attaching) => "attaching",
         Some(AttachmentStatus::Attached) => "in-use",
@@ -272,10 +294,13 @@ fn status(eni: &Eni) -> &'static str {
 }
 
 fn shown_attachment_id(eni: &Eni, attachment: &EniAttachment) -> String {
-    match attachment.id.as_str().strip_prefix(EniAttachmentId::PREFIX) {
-        Some(rest) if by_owner(&eni.owner).requester_managed => format!("{FARGATE_ATTACHMENT}{rest}"),
-        Some(_) | None => attachment.id.to_string(),
-    }
+    let is_managed = by_owner(&eni.owner).requester_managed;
+    if is_managed { managed_attachment_id(&attachment.id) } else { attachment.id.to_string() }
+}
+
+fn managed_attachment_id(id: &EniAttachmentId) -> String {
+    let rest = id.as_str().strip_prefix(EniAttachmentId::PREFIX).unwrap_or_default();
+    format!("{MANAGED_ATTACHMENT}{rest}")
 }
 
 fn attachment(eni: &ec2::NetworkInterface, value: fn(&NetworkInterfaceAttachment) -> Option<String>) -> Vec<String> {
@@ -310,10 +335,15 @@ fn asked_address(req: &CreateNetworkInterfaceRequest) -> Result<Option<Ipv4Addr>
 }
 
 fn attached_as<'a>(snap: &'a Snapshot, text: &str) -> Result<&'a Eni, Refusal> {
-    if !text.starts_with(FARGATE_ATTACHMENT) {
+    if !text.starts_with(MANAGED_ATTACHMENT) {
         find::id::<EniAttachmentId>(text)?;
     }
-    let is_it =
-        |eni: &&Eni| eni.attachment.as_ref().is_some_and(|attachment| shown_attachment_id(eni, attachment) == text);
+    let is_it = |eni: &&Eni| match &eni.owner {
+        EniOwner::NatGateway(gateway) => {
+            let gateway = snap.vpc().nat_gateways.get(gateway);
+            gateway.is_some_and(|gateway| managed_attachment_id(&gateway.attachment) == text)
+        }
+        _ => eni.attachment.as_ref().is_some_and(|attachment| shown_attachment_id(eni, attachment) == text),
+    };
     snap.vpc().enis.values().map(AsRef::as_ref).find(is_it).ok_or_else(|| EniAttachmentId::not_found(text))
 }

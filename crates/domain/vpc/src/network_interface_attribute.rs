@@ -61,7 +61,7 @@ pub fn describe_network_interface_attribute(
         "sourceDestCheck" => {
             result.source_dest_check = Some(AttributeBooleanValue { value: Some(eni.source_dest_check) });
         }
-        "attachment" => result.attachment = show_attachment(eni, env),
+        "attachment" => result.attachment = show_attachment(snap, eni, env),
         "associatePublicIpAddress" => {
             result.associate_public_ip_address = Some(eni.public_address.is_some());
         }

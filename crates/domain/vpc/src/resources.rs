@@ -37,6 +37,8 @@ kinds! {
     network_acl: NetworkAcl;
     /// Route tables.
     route_table: RouteTable;
+    /// NAT gateways.
+    natgateway: NatGateway;
     /// Elastic IP addresses.
     elastic_ip: ElasticIp;
 }

@@ -12,11 +12,13 @@ use berth_shapes::ec2::{
 };
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX, are_too_many, is_reserved};
-use berth_state::vpc::{ElasticIp, Eni, InternetGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc};
+use berth_state::vpc::{
+    ElasticIp, Eni, InternetGateway, NatGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc,
+};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot, Tags};
 use berth_types::{
-    ElasticIpId, EniId, InstanceId, InternetGatewayId, NetworkAclId, PeeringId, RouteTableId, SecurityGroupId,
-    SecurityGroupRuleId, SubnetId, VpcId,
+    ElasticIpId, EniId, InstanceId, InternetGatewayId, NatGatewayId, NetworkAclId, PeeringId, RouteTableId,
+    SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
 };
 
 use super::describe::Selection;
@@ -36,11 +38,12 @@ pub(super) enum Kind {
     NetworkAcl,
     RouteTable,
     ElasticIp,
+    NatGateway,
     Peering,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str, &str); 10] = [
+    const ALL: [(Kind, &str, &str); 11] = [
         (Kind::Vpc, VpcId::PREFIX, "vpc"),
         (Kind::Subnet, SubnetId::PREFIX, "subnet"),
         (Kind::SecurityGroup, SecurityGroupId::PREFIX, "security-group"),
@@ -51,6 +54,7 @@ impl Kind {
         (Kind::RouteTable, RouteTableId::PREFIX, "route-table"),
         (Kind::ElasticIp, ElasticIpId::PREFIX, "elastic-ip"),
         (Kind::Peering, PeeringId::PREFIX, "vpc-peering-connection"),
+        (Kind::NatGateway, NatGatewayId::PREFIX, "natgateway"),
     ];
 
     /// AWS's name of the kind, also used in ARNs.
@@ -128,6 +132,7 @@ pub fn describe_tags(snap: &Snapshot, req: &DescribeTagsRequest, _env: &Env) -> 
     snap.vpc().route_tables.values().for_each(|it| of(Kind::RouteTable, it.id.as_str(), &it.tags));
     snap.vpc().elastic_ips.values().for_each(|it| of(Kind::ElasticIp, it.id.as_str(), &it.tags));
     snap.vpc().peerings.values().for_each(|it| of(Kind::Peering, it.id.as_str(), &it.tags));
+    snap.vpc().nat_gateways.values().for_each(|it| of(Kind::NatGateway, it.id.as_str(), &it.tags));
     tags.sort_by(|one, other| one.0.cmp(&other.0));
     let page = selection.page(&FILTERS, tags)?;
     Ok(DescribeTagsResult { tags: Some(page.items), next_token: page.next_token })
@@ -249,6 +254,7 @@ fn retag(draft: &mut Draft, id: &str, change: impl Fn(&mut Tags) -> Result<(), R
         Kind::NetworkInterface => put_retagged!(draft, find::network_interface(draft, id)?, Eni, change),
         Kind::InternetGateway => put_retagged!(draft, find::internet_gateway(draft, id)?, InternetGateway, change),
         Kind::NetworkAcl => put_retagged!(draft, find::network_acl(draft, id)?, NetworkAcl, change),
+        Kind::NatGateway => put_retagged!(draft, find::nat_gateway(draft, id)?, NatGateway, change),
         Kind::ElasticIp => put_retagged!(draft, find::elastic_ip(draft, id)?, ElasticIp, change),
         Kind::RouteTable => put_retagged!(draft, find::route_table(draft, id)?, RouteTable, change),
         Kind::Peering => put_retagged!(draft, find::peering(draft, id)?, Peering, change),

@@ -161,6 +161,11 @@ structure! {
         zone_name: String = "ZoneName" xml("zoneName"),
         zone_type: String = "ZoneType" xml("zoneType"),
     }
+    AvailabilityZoneAddress {
+        allocation_ids: Vec<String> = "AllocationIds" query("AllocationId") xml("AllocationId") items("AllocationId"),
+        availability_zone: String = "AvailabilityZone",
+        availability_zone_id: String = "AvailabilityZoneId",
+    }
     AvailabilityZoneGeography { name: String = "Name" xml("name") }
     AvailabilityZoneMessage { message: String = "Message" xml("message") }
     AvailabilityZoneSubGeography { name: String = "Name" xml("name") }
@@ -185,6 +190,25 @@ structure! {
         tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
     }
     CreateInternetGatewayResult { internet_gateway: InternetGateway = "InternetGateway" xml("internetGateway") }
+    CreateNatGatewayRequest {
+        allocation_id: String = "AllocationId",
+        availability_mode: String = "AvailabilityMode",
+        availability_zone_addresses: Vec<AvailabilityZoneAddress> = "AvailabilityZoneAddresses" query("AvailabilityZoneAddress") xml("AvailabilityZoneAddress") items("AvailabilityZoneAddress"),
+        client_token: String = "ClientToken",
+        connectivity_type: String = "ConnectivityType",
+        dry_run: bool = "DryRun",
+        private_ip_address: String = "PrivateIpAddress",
+        secondary_allocation_ids: Vec<String> = "SecondaryAllocationIds" query("SecondaryAllocationId") xml("SecondaryAllocationId") items("AllocationId"),
+        secondary_private_ip_address_count: i32 = "SecondaryPrivateIpAddressCount",
+        secondary_private_ip_addresses: Vec<String> = "SecondaryPrivateIpAddresses" query("SecondaryPrivateIpAddress") xml("SecondaryPrivateIpAddress") items("item"),
+        subnet_id: String = "SubnetId",
+        tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
+        vpc_id: String = "VpcId",
+    }
+    CreateNatGatewayResult {
+        client_token: String = "ClientToken" xml("clientToken"),
+        nat_gateway: NatGateway = "NatGateway" xml("natGateway"),
+    }
     CreateNetworkAclEntryRequest {
         cidr_block: String = "CidrBlock" xml("cidrBlock"),
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -331,6 +355,8 @@ structure! {
         dry_run: bool = "DryRun" xml("dryRun"),
         internet_gateway_id: String = "InternetGatewayId" xml("internetGatewayId") required,
     }
+    DeleteNatGatewayRequest { dry_run: bool = "DryRun", nat_gateway_id: String = "NatGatewayId" required }
+    DeleteNatGatewayResult { nat_gateway_id: String = "NatGatewayId" xml("natGatewayId") }
     DeleteNetworkAclEntryRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
         egress: bool = "Egress" xml("egress") required,
@@ -420,6 +446,17 @@ structure! {
     }
     DescribeInternetGatewaysResult {
         internet_gateways: Vec<InternetGateway> = "InternetGateways" query("InternetGatewaySet") xml("internetGatewaySet") items("item"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeNatGatewaysRequest {
+        dry_run: bool = "DryRun",
+        filter: Vec<Filter> = "Filter" items("Filter"),
+        max_results: i32 = "MaxResults",
+        nat_gateway_ids: Vec<String> = "NatGatewayIds" query("NatGatewayId") xml("NatGatewayId") items("item"),
+        next_token: String = "NextToken",
+    }
+    DescribeNatGatewaysResult {
+        nat_gateways: Vec<NatGateway> = "NatGateways" query("NatGatewaySet") xml("natGatewaySet") items("item"),
         next_token: String = "NextToken" xml("nextToken"),
     }
     DescribeNetworkAclsRequest {
@@ -662,6 +699,46 @@ structure! {
         accepter_peering_connection_options: PeeringConnectionOptions = "AccepterPeeringConnectionOptions" xml("accepterPeeringConnectionOptions"),
         requester_peering_connection_options: PeeringConnectionOptions = "RequesterPeeringConnectionOptions" xml("requesterPeeringConnectionOptions"),
     }
+    NatGateway {
+        attached_appliances: Vec<NatGatewayAttachedAppliance> = "AttachedAppliances" query("AttachedApplianceSet") xml("attachedApplianceSet") items("item"),
+        auto_provision_zones: String = "AutoProvisionZones" xml("autoProvisionZones"),
+        auto_scaling_ips: String = "AutoScalingIps" xml("autoScalingIps"),
+        availability_mode: String = "AvailabilityMode" xml("availabilityMode"),
+        connectivity_type: String = "ConnectivityType" xml("connectivityType"),
+        create_time: crate::Timestamp = "CreateTime" xml("createTime"),
+        delete_time: crate::Timestamp = "DeleteTime" xml("deleteTime"),
+        failure_code: String = "FailureCode" xml("failureCode"),
+        failure_message: String = "FailureMessage" xml("failureMessage"),
+        nat_gateway_addresses: Vec<NatGatewayAddress> = "NatGatewayAddresses" query("NatGatewayAddressSet") xml("natGatewayAddressSet") items("item"),
+        nat_gateway_id: String = "NatGatewayId" xml("natGatewayId"),
+        provisioned_bandwidth: ProvisionedBandwidth = "ProvisionedBandwidth" xml("provisionedBandwidth"),
+        route_table_id: String = "RouteTableId" xml("routeTableId"),
+        state: String = "State" xml("state"),
+        subnet_id: String = "SubnetId" xml("subnetId"),
+        tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
+        vpc_id: String = "VpcId" xml("vpcId"),
+    }
+    NatGatewayAddress {
+        allocation_id: String = "AllocationId" xml("allocationId"),
+        association_id: String = "AssociationId" xml("associationId"),
+        availability_zone: String = "AvailabilityZone" xml("availabilityZone"),
+        availability_zone_id: String = "AvailabilityZoneId" xml("availabilityZoneId"),
+        failure_message: String = "FailureMessage" xml("failureMessage"),
+        is_primary: bool = "IsPrimary" xml("isPrimary"),
+        network_interface_id: String = "NetworkInterfaceId" xml("networkInterfaceId"),
+        private_ip: String = "PrivateIp" xml("privateIp"),
+        public_ip: String = "PublicIp" xml("publicIp"),
+        status: String = "Status" xml("status"),
+    }
+    NatGatewayAttachedAppliance {
+        appliance_arn: String = "ApplianceArn" xml("applianceArn"),
+        attachment_state: String = "AttachmentState" xml("attachmentState"),
+        failure_code: String = "FailureCode" xml("failureCode"),
+        failure_message: String = "FailureMessage" xml("failureMessage"),
+        modification_state: String = "ModificationState" xml("modificationState"),
+        r#type: String = "Type" xml("type"),
+        vpc_endpoint_id: String = "VpcEndpointId" xml("vpcEndpointId"),
+    }
     NetworkAcl {
         associations: Vec<NetworkAclAssociation> = "Associations" query("AssociationSet") xml("associationSet") items("item"),
         entries: Vec<NetworkAclEntry> = "Entries" query("EntrySet") xml("entrySet") items("item"),
@@ -798,6 +875,13 @@ structure! {
         private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
     }
     PropagatingVgw { gateway_id: String = "GatewayId" xml("gatewayId") }
+    ProvisionedBandwidth {
+        provision_time: crate::Timestamp = "ProvisionTime" xml("provisionTime"),
+        provisioned: String = "Provisioned" xml("provisioned"),
+        request_time: crate::Timestamp = "RequestTime" xml("requestTime"),
+        requested: String = "Requested" xml("requested"),
+        status: String = "Status" xml("status"),
+    }
     PtrUpdateStatus {
         reason: String = "Reason" xml("reason"),
         status: String = "Status" xml("status"),
@@ -1200,6 +1284,7 @@ inputs! {
     AuthorizeSecurityGroupIngressRequest: Ec2AuthorizeSecurityGroupIngress -> AuthorizeSecurityGroupIngressResult,
     CreateDefaultVpcRequest: Ec2CreateDefaultVpc -> CreateDefaultVpcResult,
     CreateInternetGatewayRequest: Ec2CreateInternetGateway -> CreateInternetGatewayResult,
+    CreateNatGatewayRequest: Ec2CreateNatGateway -> CreateNatGatewayResult,
     CreateNetworkAclRequest: Ec2CreateNetworkAcl -> CreateNetworkAclResult,
     CreateNetworkAclEntryRequest: Ec2CreateNetworkAclEntry -> crate::NoOutput,
     CreateNetworkInterfaceRequest: Ec2CreateNetworkInterface -> CreateNetworkInterfaceResult,
@@ -1211,6 +1296,7 @@ inputs! {
     CreateVpcRequest: Ec2CreateVpc -> CreateVpcResult,
     CreateVpcPeeringConnectionRequest: Ec2CreateVpcPeeringConnection -> CreateVpcPeeringConnectionResult,
     DeleteInternetGatewayRequest: Ec2DeleteInternetGateway -> crate::NoOutput,
+    DeleteNatGatewayRequest: Ec2DeleteNatGateway -> DeleteNatGatewayResult,
     DeleteNetworkAclRequest: Ec2DeleteNetworkAcl -> crate::NoOutput,
     DeleteNetworkAclEntryRequest: Ec2DeleteNetworkAclEntry -> crate::NoOutput,
     DeleteNetworkInterfaceRequest: Ec2DeleteNetworkInterface -> crate::NoOutput,
@@ -1226,6 +1312,7 @@ inputs! {
     DescribeAddressesAttributeRequest: Ec2DescribeAddressesAttribute -> DescribeAddressesAttributeResult,
     DescribeAvailabilityZonesRequest: Ec2DescribeAvailabilityZones -> DescribeAvailabilityZonesResult,
     DescribeInternetGatewaysRequest: Ec2DescribeInternetGateways -> DescribeInternetGatewaysResult,
+    DescribeNatGatewaysRequest: Ec2DescribeNatGateways -> DescribeNatGatewaysResult,
     DescribeNetworkAclsRequest: Ec2DescribeNetworkAcls -> DescribeNetworkAclsResult,
     DescribeNetworkInterfaceAttributeRequest: Ec2DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult,
     DescribeNetworkInterfacesRequest: Ec2DescribeNetworkInterfaces -> DescribeNetworkInterfacesResult,

@@ -12,6 +12,7 @@ mod gateways;
 mod groups;
 mod interfaces;
 mod laws;
+mod nat_gateways;
 mod networks;
 mod peerings;
 mod rules;
