@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use berth_control::Transport;
-use berth_node::ImageLimits;
+use berth_node::{ImageLimits, Uplink};
 use berth_types::Ipv4Cidr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -206,6 +206,23 @@ pub struct NodeOptions {
     /// Tasks of launch type EC2 cannot reach the instance metadata address 169.254.169.254; those of Fargate never can
     #[arg(long, env = "BERTH_BLOCK_IMDS")]
     pub block_imds: bool,
+    /// Packets of tasks may leave the machine, with an address of the machine, by this device, or by every one that leads
+    /// outside if none is named. Without this option tasks reach the machine and the namespaces it routes to
+    #[arg(long, env = "BERTH_UPLINK", value_name = "DEVICE", num_args = 0..=1, default_missing_value = ANY_DEVICE)]
+    pub uplink: Option<String>,
+}
+
+/// `--uplink` without a device.
+const ANY_DEVICE: &str = "*";
+
+impl NodeOptions {
+    /// The uplink in the form the node takes.
+    pub fn uplink(&self) -> Option<Uplink> {
+        self.uplink.as_deref().map(|device| match device {
+            ANY_DEVICE => Uplink::Any,
+            device => Uplink::Device(device.to_owned()),
+        })
+    }
 }
 
 /// Limits of one image.
@@ -516,6 +533,7 @@ Examples:
   berth up --cluster web                       the host joins the cluster `web` (create it with aws ecs create-cluster)
   berth up --mirror docker.io=http://127.0.0.1:5000
                                                pull Docker Hub's images from a mirror
+  berth up --uplink                            tasks with a way to the internet gateway reach what this machine reaches
   berth up --hosts 3                           three simulated hosts, to see placement, draining and the loss of a host
   berth up --tls --listen 0.0.0.0:4566         HTTPS for other machines; give them DATA/ca/certificate.pem
   berth up --throttle aws,ecs-cluster-resource-modify=10/2

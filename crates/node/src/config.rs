@@ -91,6 +91,15 @@ impl PullBehavior {
     }
 }
 
+/// How packets of tasks leave the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uplink {
+    /// By every device that leads outside.
+    Any,
+    /// By this device alone.
+    Device(String),
+}
+
 /// How images are pulled and cleaned up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageSettings {
@@ -215,6 +224,8 @@ pub struct NodeConfig {
     pub registries_on: Option<Handle>,
     /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do.
     pub block_imds: bool,
+    /// How packets of tasks leave the machine; not at all when absent.
+    pub uplink: Option<Uplink>,
     /// Notified when the first intent of a server has been programmed: from then on tasks can run here.
     pub ready: Option<Arc<Notify>>,
     /// The point at which a test makes the process die.

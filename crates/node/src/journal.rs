@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The journal of the node's work: written before each effect, so that a node killed at any line knows what to finish.
 //!
-//! Tables of JSON records: tasks, network namespaces (with their owner), standalone interfaces, places of containers and their bridge.
+//! Tables of JSON records: tasks, network namespaces (with their owner), standalone interfaces, places of containers
+//! and their bridge, the wall around the way to the world.
 //! A record does not say that a thing exists on the machine; it says that the thing may exist and must be looked for.
 
 use std::ops::ControlFlow;
@@ -32,6 +33,8 @@ pub(crate) const STANDALONE: Table = TableDefinition::new("seats");
 pub(crate) const PLACES: Table = TableDefinition::new("places");
 /// The instance's bridge, if it has one.
 pub(crate) const BRIDGE: Table = TableDefinition::new("bridge");
+/// The wall around the way to the world, if there is one.
+pub(crate) const WORLD: Table = TableDefinition::new("world");
 
 /// The journal. Cheap to clone.
 #[derive(Clone)]
@@ -48,7 +51,7 @@ impl Journal {
             .map_err(|cause| Fault::JournalFile { path: path.to_owned(), cause: Box::new(cause) })?;
         let journal = Self { file: Arc::new(file) };
         journal.edit("prepare", |edit| {
-            [TASKS, NAMESPACES, STANDALONE, PLACES, BRIDGE]
+            [TASKS, NAMESPACES, STANDALONE, PLACES, BRIDGE, WORLD]
                 .into_iter()
                 .try_for_each(|table| edit.open_table(table).map(drop))?;
             Ok(ControlFlow::Continue(Ok(())))

@@ -30,6 +30,7 @@ mod log_driver;
 mod modes;
 mod namespaces;
 mod network;
+mod nft;
 mod node;
 mod pause;
 mod reports;
@@ -37,10 +38,11 @@ mod samples;
 mod shim;
 mod step;
 mod teardown;
+mod world;
 
 pub use config::{
     ImageLimits, ImageSettings, LogSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, Patience, PullBehavior,
-    TASK_PIDS, containerd_socket, journal_file, task_pids_limit,
+    TASK_PIDS, Uplink, containerd_socket, journal_file, task_pids_limit,
 };
 pub use containerd::supervise::private_containerd;
 pub use doctor::{Check, doctor};

@@ -168,7 +168,7 @@ pub(crate) async fn obey(
         loop {
             let Some(wanted) = intents.borrow_and_update().clone() else { break };
             let (generation, intent) = wanted.intent;
-            let programmed = host.network.program(intent.clone()).await;
+            let programmed = program(&host, intent.clone()).await;
             if programmed.is_ok() {
                 host.reports.programmed(generation);
             }
@@ -189,6 +189,16 @@ pub(crate) async fn obey(
             }
         }
     }
+}
+
+/// Programs the data path, and opens the way to the world inside its wall. Without a wall the way stays closed.
+async fn program(host: &NodeHost, mut intent: Arc<HostIntent>) -> Result<(), Fault> {
+    if let Err(fault) = host.world.wall(&intent).await {
+        tracing::error!(%fault, "the way to the world stays closed: there is no wall around it");
+        Arc::make_mut(&mut intent).worlds.clear();
+    }
+    host.network.program(intent.clone()).await?;
+    host.world.settle(&intent).await
 }
 
 /// ECS attributes of this host.

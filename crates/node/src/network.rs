@@ -4,7 +4,7 @@
 //! Everything that touches the fabric's maps goes through the thread, in order: an intent is programmed before what it
 //! needs is plugged. Namespaces and plugins hold no shared state and run on threads for blocking work.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 
 use berth_fabric::cni::{bridge, describe, eni, exec};
 use berth_fabric::kernel::Namespace;
-use berth_fabric::{Fabric, FabricConfig, Inner, Swept, ports};
+use berth_fabric::{Fabric, FabricConfig, Fault as DataPathFault, Inner, Swept, ports};
 use berth_types::intent::{EniIntent, HostIntent};
 use berth_types::{EniId, FaultPoints, HostId, MacAddress};
 use ipnet::{IpNet, Ipv4Net};
@@ -114,10 +114,18 @@ impl NodeNetwork {
         result.map_err(Fault::network(step, &on))
     }
 
-    /// Programs the data path according to the intent.
+    /// Programs the data path according to the intent, without a world that the host has no room for.
     pub async fn program(&self, intent: Arc<HostIntent>) -> Result<(), Fault> {
         let on = "the data path".to_owned();
-        self.on_fabric("program", on, move |fabric| Ok(fabric.program(&intent).map(drop)?)).await
+        let program = move |fabric: &mut Fabric| match fabric.program(&intent) {
+            Err(fault @ (DataPathFault::PoolInUse { .. } | DataPathFault::WorldNameTaken { .. })) => {
+                tracing::error!(%fault, "the way to the world stays closed");
+                let intent = HostIntent { worlds: BTreeMap::new(), ..HostIntent::clone(&intent) };
+                Ok(fabric.program(&intent).map(drop)?)
+            }
+            done => Ok(done.map(drop)?),
+        };
+        self.on_fabric("program", on, program).await
     }
 
     /// Leads connections to an address and port of the host to a socket that listens elsewhere.

@@ -12,7 +12,7 @@ use crate::container::mounts;
 use crate::containerd::Containerd;
 use crate::containerd::supervise::Private;
 use crate::fault::all_of;
-use crate::{Fault, NodeConfig, folders, identity, modes, network};
+use crate::{Fault, NodeConfig, folders, identity, modes, network, world};
 
 /// Ends every task container of the instance and removes all it has on the machine. The node must not run any more.
 /// Continues after a failure and returns all of them at the end.
@@ -67,6 +67,7 @@ fn clean(config: &NodeConfig, cgroups: &Cgroups, is_private: bool) -> Result<(),
     // Before the journal goes, which knows the bridge.
     let unbridged = modes::destroy(config);
     let networked = identity.and_then(|identity| network::destroy(config, identity.host));
+    let unwalled = world::destroy(config);
     let uncaged = cgroups.remove_instance(&config.instance);
     let state = config.run_dir.join("containerd");
     let unmounted = match is_private {
@@ -78,7 +79,7 @@ fn clean(config: &NodeConfig, cgroups: &Cgroups, is_private: bool) -> Result<(),
     let emptied = unmount_below(&tasks).and_then(|()| folders::remove_folder(&tasks));
     let unnamed = folders::remove_folder(&config.netns_dir());
     let unpiped = folders::remove_folder(&config.exec_dir());
-    all_of([unbridged, networked, uncaged, unmounted, forgotten, emptied, unnamed, unpiped])
+    all_of([unbridged, networked, unwalled, uncaged, unmounted, forgotten, emptied, unnamed, unpiped])
 }
 
 /// Mounts of containers whose shim died with them still mounted.

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::Ends;
-use crate::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
+use crate::{EniId, HostId, Ipv4Cidr, SecurityGroupId, SubnetId, VpcId};
 
 /// What the command line asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ pub struct Status {
     pub enis: usize,
     /// VPCs.
     pub vpcs: usize,
+    /// Pool of public addresses; earlier versions have none.
+    #[serde(default)]
+    pub public_pool: Option<Ipv4Cidr>,
 }
 
 /// One host in `Status`.

@@ -4,9 +4,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use berth_types::Ipv4Cidr;
+use berth_types::intent::WorldIntent;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::command::node;
 use crate::installation::Installation;
 use crate::{admin, hosts, show};
 
@@ -38,6 +41,7 @@ pub fn run(installation: &Installation, format: Format) -> Result<ExitCode> {
             rows.push(Row { check: finding.name, ok, warning, found: finding.what, cure: finding.cure.to_owned() });
         }
     }
+    rows.extend(public_pool(installation));
     rows.extend(several_hosts(installation));
     let cells: Vec<Vec<String>> = rows
         .iter()
@@ -52,6 +56,20 @@ pub fn run(installation: &Installation, format: Format) -> Result<ExitCode> {
         .collect();
     show::print(format, &rows, &["CHECK", "", "FOUND", "CURE"], &cells)?;
     Ok(if rows.iter().all(|row| row.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Simulated hosts have nothing but Berth's devices, so only this machine is looked at.
+fn public_pool(installation: &Installation) -> Option<Row> {
+    let (address, prefix) = WorldIntent::DEFAULT_POOL;
+    let told = admin::status(installation).ok().and_then(|status| status.public_pool);
+    let pool = told.or_else(|| Ipv4Cidr::containing(address, prefix))?;
+    let row =
+        |ok, found: String, cure: &str| Row { check: "public pool", ok, warning: false, found, cure: cure.to_owned() };
+    match berth_fabric::world::clash(pool, &installation.instance) {
+        Ok(None) => Some(row(true, format!("{pool} is free"), "")),
+        Ok(Some(found)) => Some(row(false, format!("{pool} overlaps {found}"), node::pool_cure())),
+        Err(fault) => Some(row(false, fault.to_string(), "run `berth doctor` as root")),
+    }
 }
 
 /// Several hosts are no fault, but packets do not cross between them yet.

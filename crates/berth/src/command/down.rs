@@ -120,6 +120,7 @@ fn plain_options() -> NodeOptions {
         task_pids_limit: "none".to_owned(),
         log_refused_calls: false,
         block_imds: false,
+        uplink: None,
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use berth_fabric::kernel::Namespace;
-use berth_node::{ImageSettings, LogSettings, Mirror, NodeConfig, Patience, PullBehavior};
+use berth_fabric::kernel::{Namespace, Netlink};
+use berth_node::{ImageSettings, LogSettings, Mirror, NodeConfig, Patience, PullBehavior, Uplink};
 use berth_types::link::Capacity;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -62,6 +62,20 @@ pub fn run(installation: &Installation, args: &NodeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Fails if the device of an uplink is not here.
+pub fn check_uplink(uplink: &Uplink) -> Result<()> {
+    let Uplink::Device(name) = uplink else { return Ok(()) };
+    match Netlink::open()?.link_by_name(name)? {
+        Some(_) => Ok(()),
+        None => bail!("--uplink names {name}, which is no device here; `ip link` lists the devices"),
+    }
+}
+
+/// What to do about a pool of public addresses that is in use.
+pub fn pool_cure() -> &'static str {
+    "remove that, or choose another pool: `berth up --public-pool CIDR`"
+}
+
 /// A runtime that stays in the namespace this program was started in, with every thread it starts.
 fn start_outside() -> Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -106,6 +120,7 @@ pub fn config(installation: &Installation, options: &NodeOptions, region: &str) 
         availability_zone: None,
         registries_on: None,
         block_imds: options.block_imds,
+        uplink: options.uplink(),
         ready: None,
         fault_points: Default::default(),
     })

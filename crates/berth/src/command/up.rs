@@ -31,6 +31,7 @@ const DETACHED: &str = "BERTH_DETACHED";
 pub fn run(installation: &Installation, args: &UpArgs) -> Result<ExitCode> {
     berth_control::check_listen(args.server.listen, &args.server.transport(), args.server.admin_listen())?;
     refuse_second(installation, args)?;
+    refuse_uplink(args)?;
     installation.create()?;
     if std::env::var_os(DETACHED).is_none() {
         tell_of_others(installation, args.hosts)?;
@@ -50,6 +51,29 @@ fn refuse_second(installation: &Installation, args: &UpArgs) -> Result<()> {
         1 => claim::check(installation),
         // Each has a namespace of its own.
         _ => hosts_of(installation, args).iter().try_for_each(|host| claim::check_name(&host.installation)),
+    }
+}
+
+/// Fails if packets of tasks could not leave as `--uplink` says.
+fn refuse_uplink(args: &UpArgs) -> Result<()> {
+    match args.node.uplink() {
+        Some(_) if args.hosts > 1 => {
+            bail!("--uplink needs a host that is this machine: simulated ones (--hosts) have no way out of it")
+        }
+        Some(uplink) => node::check_uplink(&uplink),
+        None => Ok(()),
+    }
+}
+
+/// Fails if this machine uses addresses of the server's pool of public addresses. Simulated hosts have nothing but
+/// Berth's devices.
+fn refuse_pool(installation: &Installation, nodes: &[Supervised]) -> Result<()> {
+    let Some(pool) = admin::status(installation)?.public_pool.filter(|_| nodes.len() == 1) else { return Ok(()) };
+    match berth_fabric::world::clash(pool, &installation.instance)? {
+        Some(found) => {
+            bail!("the pool {pool} of public addresses overlaps {found}; {}", node::pool_cure())
+        }
+        None => Ok(()),
     }
 }
 
@@ -178,7 +202,7 @@ async fn keep(installation: &Installation, server: &mut Supervised, nodes: &mut 
     });
 
     tokio::select! {
-        started = start_in_order(server, nodes, began) => started?,
+        started = start_in_order(installation, server, nodes, began) => started?,
         () = &mut stop => return Ok(()),
     }
     if std::env::var_os(DETACHED).is_none() {
@@ -238,8 +262,14 @@ fn child_log(installation: &Installation, role: Role) -> Option<PathBuf> {
 }
 
 /// The server is ready before the nodes start.
-async fn start_in_order(server: &mut Supervised, nodes: &mut [Supervised], began: Instant) -> Result<()> {
+async fn start_in_order(
+    installation: &Installation,
+    server: &mut Supervised,
+    nodes: &mut [Supervised],
+    began: Instant,
+) -> Result<()> {
     start(server, began).await?;
+    refuse_pool(installation, nodes)?;
     try_join_all(nodes.iter_mut().map(|node| start(node, began))).await?;
     Ok(())
 }
@@ -337,6 +367,7 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     option("--stopped-logs-max-age", Some(node.stopped_logs_max_age.to_string()));
     option("--stopped-logs-max-size", Some(node.stopped_logs_max_size.to_string()));
     option("--free-space-min", Some(node.free_space_min.to_string()));
+    option("--uplink", node.uplink.clone());
     option("--containerd", node.containerd.as_ref().map(|path| path.display().to_string()));
     option("--oci-runtime", node.oci_runtime.clone());
     option("--cpu", node.cpu.map(|units| units.to_string()));
@@ -398,7 +429,7 @@ mod tests {
         --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 \
         --image-layers-max 14 --image-gib-max 15 --image-unpacked-gib-max 16 --stopped-logs-max-age 18 \
         --stopped-logs-max-size 19 --free-space-min 20 --containerd /s --oci-runtime runc \
-        --cpu 14 --memory 15 --enis 16 --cni /c --prepared-namespaces 17 --block-imds";
+        --cpu 14 --memory 15 --enis 16 --cni /c --prepared-namespaces 17 --block-imds --uplink lan0";
 
     fn installation() -> Installation {
         Installation { data: "/d".into(), run: "/r".into(), instance: "lab".into() }

@@ -62,6 +62,7 @@ fn status(link: &Link) -> Status {
         tasks: live_tasks(&snap, None),
         enis: snap.vpc().enis.len(),
         vpcs: snap.vpc().vpcs.len(),
+        public_pool: snap.vpc().world.values().next().map(|world| world.pool),
     }
 }
 

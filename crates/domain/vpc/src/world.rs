@@ -3,17 +3,13 @@
 //!
 //! The first address of the pool is the host's own and the last /26 is for regional endpoints.
 
-use std::net::Ipv4Addr;
-
 use berth_state::records::Single;
 use berth_state::vpc::World;
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::Ipv4Cidr;
+use berth_types::intent::WorldIntent;
 
 use super::request::invalid;
-
-/// The pool of an installation that names none: a range for tests of networks, which no machine of the internet has.
-const DEFAULT_POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 20);
 
 /// Shortest prefix of a pool.
 const PREFIX_MIN: u8 = 8;
@@ -27,7 +23,7 @@ const RESERVED: [&str; 4] = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.
 /// The pool cannot be used, or addresses of the present one are in use.
 pub fn ensure_world(snap: &Snapshot, pool: Option<Ipv4Cidr>, env: &Env) -> Result<Change<()>, Refusal> {
     let present = snap.vpc().world.get(&Single);
-    let default = || Ipv4Cidr::containing(DEFAULT_POOL.0, DEFAULT_POOL.1);
+    let default = || Ipv4Cidr::containing(WorldIntent::DEFAULT_POOL.0, WorldIntent::DEFAULT_POOL.1);
     let Some(pool) = pool.or_else(|| present.map_or_else(default, |world| Some(world.pool))) else {
         return Ok(Change::none(()));
     };

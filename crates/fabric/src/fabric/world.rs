@@ -109,7 +109,11 @@ impl Fabric {
         }
         self.world = None;
         self.netlink.delete_link(DEVICE)?;
-        remove_host_device(&mut Netlink::open()?, &self.config.instance)?;
+        // A device of another maker with that name does not matter now.
+        match remove_host_device(&mut Netlink::open()?, &self.config.instance) {
+            Ok(()) | Err(Fault::WorldNameTaken { .. }) => {}
+            Err(fault) => return Err(fault),
+        }
         self.is_world_known = true;
         Ok(())
     }

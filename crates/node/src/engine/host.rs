@@ -18,6 +18,7 @@ use crate::namespaces::Namespaces;
 use crate::network::NodeNetwork;
 use crate::reports::Reports;
 use crate::samples::Samples;
+use crate::world::HostWorld;
 use crate::{Fault, NodeConfig, log_driver};
 
 /// The shared parts of a node.
@@ -30,6 +31,7 @@ pub(crate) struct NodeHost {
     pub namespaces: Arc<Namespaces>,
     pub network: Arc<NodeNetwork>,
     pub places: NetworkPlaces,
+    pub world: HostWorld,
     pub cgroups: Cgroups,
     pub reports: Reports,
     pub directory: Directory,
@@ -54,6 +56,7 @@ impl NodeHost {
     pub fn new(parts: Parts) -> Self {
         let registry = Registry::new(parts.config.mirrors.clone(), parts.config.registries_on.clone());
         let images = Images::new(parts.containerd.clone(), registry, parts.config.images.clone());
+        let world = HostWorld::new(&parts.config, parts.journal.clone());
         Self {
             config: parts.config,
             containerd: parts.containerd,
@@ -63,6 +66,7 @@ impl NodeHost {
             namespaces: Arc::new(parts.namespaces),
             network: Arc::new(parts.network),
             places: parts.places,
+            world,
             cgroups: parts.cgroups,
             reports: Reports::default(),
             directory: Directory::default(),

@@ -25,6 +25,8 @@ pub(super) struct Look {
     pub links: BTreeSet<String>,
     /// `net.ipv4.ip_forward` as it is.
     pub ip_forward: String,
+    /// Devices that forward.
+    pub forwarding: Vec<String>,
     /// Ports it takes for connections of its own, out of which containers get theirs.
     pub ephemeral: RangeInclusive<u16>,
     /// Ports with a listener.
@@ -38,7 +40,8 @@ pub(super) fn bridge(look: &Look) -> Option<Bridge> {
     let narrow = (0..16).map(|third| Ipv4Net::new_assert(Ipv4Addr::new(192, 168, third * 16, 0), 20));
     let is_free = |range: &Ipv4Net| !look.routes.iter().any(|route| route.contains(range) || range.contains(route));
     let network = wide.chain(narrow).find(is_free)?;
-    Some(Bridge { name, network, ip_forward: look.ip_forward.clone() })
+    let forwarding = if look.ip_forward == "0" { look.forwarding.clone() } else { Vec::new() };
+    Some(Bridge { name, network, ip_forward: look.ip_forward.clone(), forwarding })
 }
 
 /// Where each container of a task is to be. `others` are the places that are given already.
@@ -191,6 +194,7 @@ mod tests {
             routes: Vec::new(),
             links: BTreeSet::from(["lo".to_owned()]),
             ip_forward: "0".to_owned(),
+            forwarding: Vec::new(),
             ephemeral: 32768..=32777,
             listening: BTreeSet::new(),
         }

@@ -3,10 +3,8 @@
 //! instance's table of nftables. It decides nothing; every step can be repeated. All calls block.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use berth_fabric::cni::describe;
 use berth_fabric::kernel::netlink::{Route, VethPair};
@@ -19,8 +17,8 @@ use serde_json::Value;
 
 use super::choice::{self, Look};
 use super::place::{Bridge, NetworkPlace};
-use crate::Fault;
 use crate::fault::NetworkFault;
+use crate::{Fault, nft, world};
 
 /// A container's interface on the bridge, inside.
 const INNER_IF: &str = "eth0";
@@ -48,9 +46,14 @@ pub(super) fn look() -> Result<Look, Fault> {
         let tables =
             SOCKET_TABLES.map(|(path, protocol)| (std::fs::read_to_string(path).unwrap_or_default(), protocol));
         let listening = tables.iter().flat_map(|(text, protocol)| choice::listening(text, *protocol)).collect();
+        let links = host.links()?.into_iter().map(|link| link.name).collect::<BTreeSet<String>>();
+        let forwards = |link: &&String| {
+            sysctl::read(&here, &format!("net/ipv4/conf/{link}/forwarding")).is_ok_and(|setting| setting == "1")
+        };
         Ok(Look {
             routes: routes.collect(),
-            links: host.links()?.into_iter().map(|link| link.name).collect::<BTreeSet<String>>(),
+            forwarding: links.iter().filter(forwards).cloned().collect(),
+            links,
             ip_forward: sysctl::read(&here, IP_FORWARD)?,
             ephemeral: choice::ephemeral(&sysctl::read(&here, "net.ipv4.ip_local_port_range").unwrap_or_default()),
             listening,
@@ -82,7 +85,8 @@ pub(super) fn make_bridge(bridge: &Bridge, instance: &str) -> Result<(), Fault> 
 }
 
 /// Removes the bridge with what is left on it; the host forwards as it did before, unless another instance needs it.
-pub(super) fn remove_bridge(bridge: &Bridge, table: &Value) -> Result<(), Fault> {
+/// Devices that forwarded before, or are to forward for another reason (`others`), go on to.
+pub(super) fn remove_bridge(bridge: &Bridge, table: &Value, others: &[String]) -> Result<(), Fault> {
     let removed = || -> Result<(), KernelFault> {
         let mut host = Netlink::open()?;
         let links = host.links()?;
@@ -99,7 +103,9 @@ pub(super) fn remove_bridge(bridge: &Bridge, table: &Value) -> Result<(), Fault>
         sysctl::write(&Namespace::of_current_thread()?, IP_FORWARD, &bridge.ip_forward)
     };
     // The rules that protect the bridge are removed last.
-    removed().map_err(Fault::network("remove bridge", &bridge.name)).and_then(|()| apply(table))
+    removed().map_err(Fault::network("remove bridge", &bridge.name))?;
+    bridge.forwarding.iter().chain(others).try_for_each(|device| world::forward(device, "1"))?;
+    nft::apply(table)
 }
 
 /// Removes a link of the host, if it exists.
@@ -215,31 +221,6 @@ pub(super) fn keep_host(path: &Path) -> Result<(), Fault> {
 /// Unmounts the host's namespace from the path.
 pub(super) fn forget_host(path: &Path) -> Result<(), Fault> {
     Namespace::delete(path).map_err(Fault::network("let go of", path.display().to_string()))
-}
-
-/// Applies a ruleset as one transaction.
-pub(super) fn apply(ruleset: &Value) -> Result<(), Fault> {
-    let on = "the nftables ruleset";
-    let run = || -> std::io::Result<std::process::Output> {
-        let mut nft = Command::new("nft")
-            .args(["-j", "-f", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = nft.stdin.take() {
-            input.write_all(ruleset.to_string().as_bytes())?;
-        }
-        nft.wait_with_output()
-    };
-    let done = run().map_err(NetworkFault::NoNft).map_err(Fault::network("apply", on))?;
-    match done.status.success() {
-        true => Ok(()),
-        false => {
-            let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
-            Err(Fault::network("apply", on)(NetworkFault::Rules(said)))
-        }
-    }
 }
 
 /// Disables IPv6 on a link. A kernel without IPv6 lacks the setting; the error is ignored.

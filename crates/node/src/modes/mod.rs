@@ -29,7 +29,7 @@ use crate::container::files::network_dir;
 use crate::container::names;
 use crate::fault::all_of;
 use crate::journal::{self, Journal};
-use crate::{Fault, NodeConfig, Step, step};
+use crate::{Fault, NodeConfig, Step, nft, step, world};
 use place::Bridge;
 
 pub(crate) use place::{NetworkPlace, PlaceFault};
@@ -61,7 +61,7 @@ impl Journaled {
 /// Removes a bridge of the instance that is in no journal, with the instance's table. Blocks.
 pub(crate) fn remove_stray_bridge(name: &str, instance: &str) -> Result<(), Fault> {
     kernel::remove_link(name)?;
-    kernel::apply(&rules::removal(&rules::table(instance)))
+    nft::apply(&rules::removal(&rules::table(instance)))
 }
 
 /// Removes the outer end of a pair that is in no journal. Blocks.
@@ -125,7 +125,7 @@ impl NetworkPlaces {
                 blocking("network worker", move || {
                     let guarded = places.iter().map(|place| kernel::guard_place(place, &guard)).collect::<Vec<_>>();
                     kernel::make_bridge(&bridge, &instance)?;
-                    kernel::apply(&rules)?;
+                    nft::apply(&rules)?;
                     all_of(guarded)
                 })
                 .await
@@ -162,7 +162,7 @@ impl NetworkPlaces {
             }
             if let (Some(bridge), Some(rules)) = (&bridge, &rules) {
                 // The walls come before what is behind them.
-                kernel::apply(rules)?;
+                nft::apply(rules)?;
                 step::pass(&points, Step::RulesApplied);
                 kernel::make_bridge(bridge, &instance)?;
                 step::pass(&points, Step::BridgeMade);
@@ -222,20 +222,21 @@ impl NetworkPlaces {
         let was = |mode: NetworkMode| gone.iter().any(|place| place.mode == mode);
         let (was_bridged, was_on_host) = (was(NetworkMode::Bridge), was(NetworkMode::Host));
         let bridge = state.bridge.clone().filter(|_| was_bridged || !is_bridge_left);
-        let rules = bridge.as_ref().map(|bridge| rules::ruleset(&self.table, bridge, rest.into_iter()));
+        let rules = bridge.as_ref().map(|bridge| rules::ruleset(&self.instance, bridge, rest.into_iter()));
         let (netns_dir, table, removed) = (self.netns_dir.clone(), self.table.clone(), gone.clone());
         let (points, guard) = (self.fault_points.clone(), self.guard.clone());
+        let others = world::forwarding(&self.journal, &self.instance)?;
         blocking("network worker", move || {
             let mut done = Vec::new();
             if let (Some(rules), true) = (&rules, is_bridge_left) {
-                done.push(kernel::apply(rules));
+                done.push(nft::apply(rules));
             }
             for place in &removed {
                 done.push(kernel::remove_place(place, &netns_dir, &guard));
                 step::pass(&points, Step::PlaceRemoved);
             }
             if let (Some(bridge), false) = (&bridge, is_bridge_left) {
-                done.push(kernel::remove_bridge(bridge, &rules::removal(&table)));
+                done.push(kernel::remove_bridge(bridge, &rules::removal(&table), &others));
                 step::pass(&points, Step::BridgeRemoved);
             }
             if was_on_host && !is_host_left {
@@ -258,7 +259,7 @@ impl NetworkPlaces {
     }
 
     fn rules(&self, bridge: &Bridge, state: &State) -> serde_json::Value {
-        rules::ruleset(&self.table, bridge, state.places.values())
+        rules::ruleset(&self.instance, bridge, state.places.values())
     }
 
     /// Names that come with a runtime id.
@@ -324,5 +325,5 @@ pub(crate) fn destroy(config: &NodeConfig) -> Result<(), Fault> {
     let journal = Journal::open(&config.journal_file())?;
     let removal = rules::removal(&rules::table(&config.instance));
     let bridges = journal.all::<Bridge>(journal::BRIDGE)?;
-    all_of(bridges.iter().map(|(_, bridge)| kernel::remove_bridge(bridge, &removal)))
+    all_of(bridges.iter().map(|(_, bridge)| kernel::remove_bridge(bridge, &removal, &[])))
 }

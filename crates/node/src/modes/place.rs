@@ -45,6 +45,9 @@ pub(super) struct Bridge {
     pub network: Ipv4Net,
     /// `net.ipv4.ip_forward` as it was before.
     pub ip_forward: String,
+    /// Devices that forwarded although that said no; unknown to earlier versions.
+    #[serde(default)]
+    pub forwarding: Vec<String>,
 }
 
 impl Bridge {

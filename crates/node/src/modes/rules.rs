@@ -5,6 +5,7 @@
 use std::net::Ipv4Addr;
 
 use berth_fabric::cni::bridge::BRIDGE_DEFAULT;
+use berth_fabric::world::host_device;
 use berth_types::mode::{NetworkBinding, Protocol};
 use serde_json::{Value, json};
 
@@ -23,7 +24,8 @@ pub(super) fn removal(table: &str) -> Value {
 }
 
 /// What the table must hold, whatever it holds now.
-pub(super) fn ruleset<'a>(table: &str, bridge: &Bridge, places: impl Iterator<Item = &'a NetworkPlace>) -> Value {
+pub(super) fn ruleset<'a>(instance: &str, bridge: &Bridge, places: impl Iterator<Item = &'a NetworkPlace>) -> Value {
+    let table = table(instance);
     let published: Vec<Value> = places
         .filter_map(|place| Some((place.address?, &place.bindings)))
         .flat_map(|(address, bindings)| bindings.iter().flat_map(move |binding| publish(address, binding)))
@@ -35,7 +37,7 @@ pub(super) fn ruleset<'a>(table: &str, bridge: &Bridge, places: impl Iterator<It
         ("publish", "nat", "prerouting", -100, "accept", [from_outside(), published.clone()].concat()),
         ("publish-local", "nat", "output", -100, "accept", [unless_local(), published].concat()),
         ("leave", "nat", "postrouting", 100, "accept", leave(bridge)),
-        ("cross", "filter", "forward", 0, others, cross(bridge)),
+        ("cross", "filter", "forward", 0, others, cross(bridge, &host_device(instance))),
     ];
     let named = json!({"family": "inet", "name": table});
     let mut steps = vec![json!({"add": {"table": named}})];
@@ -103,7 +105,8 @@ fn leave(bridge: &Bridge) -> Vec<Value> {
     ]
 }
 
-fn cross(bridge: &Bridge) -> Vec<Value> {
+/// Other tables judge the packets of the world that are not for the bridge.
+fn cross(bridge: &Bridge, world: &str) -> Vec<Value> {
     let (from, to) = (is("==", meta("iifname"), json!(bridge.name)), is("==", meta("oifname"), json!(bridge.name)));
     let answers = json!({"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}});
     vec![
@@ -113,6 +116,8 @@ fn cross(bridge: &Bridge) -> Vec<Value> {
         json!([to, answers, {"accept": null}]),
         json!([to, translated(), {"accept": null}]),
         json!([to, {"drop": null}]),
+        json!([is("==", meta("iifname"), json!(world)), {"accept": null}]),
+        json!([is("==", meta("oifname"), json!(world)), {"accept": null}]),
     ]
 }
 
@@ -170,9 +175,13 @@ mod tests {
                 binding(40000, 90, Some(91), Protocol::Tcp),
             ],
         };
-        let bridge =
-            Bridge { name: "berth0".to_owned(), network: "172.17.0.0/16".parse().unwrap(), ip_forward: "0".to_owned() };
-        let value = ruleset("berth-x", &bridge, [&place].into_iter());
+        let bridge = Bridge {
+            name: "berth0".to_owned(),
+            network: "172.17.0.0/16".parse().unwrap(),
+            ip_forward: "0".to_owned(),
+            forwarding: Vec::new(),
+        };
+        let value = ruleset("x", &bridge, [&place].into_iter());
         let steps = value["nftables"].as_array().unwrap();
         let line = |step: &Value| match (&step["add"]["rule"], &step["add"]["chain"]) {
             (Value::Null, Value::Null) => step.to_string(),
@@ -212,7 +221,9 @@ mod tests {
             cross iifname == berth0; {accept:null}
             cross oifname == berth0; state in [established,related]; {accept:null}
             cross oifname == berth0; status in dnat; {accept:null}
-            cross oifname == berth0; {drop:null}"#]]
+            cross oifname == berth0; {drop:null}
+            cross iifname == world-fd0c5087; {accept:null}
+            cross oifname == world-fd0c5087; {accept:null}"#]]
         .assert_eq(&text.join("\n").replace('"', ""));
     }
 

@@ -376,6 +376,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         availability_zone: None,
         registries_on: None,
         block_imds: false,
+        uplink: None,
         ready: None,
         fault_points: FaultPoints::default(),
     }

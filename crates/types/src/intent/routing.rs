@@ -102,3 +102,8 @@ pub struct WorldIntent {
     /// The host's own address in the pool, the source of its packets to public addresses.
     pub host_address: Ipv4Addr,
 }
+
+impl WorldIntent {
+    /// The pool of an installation that names none: a range for tests of networks, which no machine of the internet has.
+    pub const DEFAULT_POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 20);
+}

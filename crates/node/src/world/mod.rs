@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The host around the way to the world: a wall of nftables, without which the way is never open, and the uplink.
+//!
+//! Tasks reach the host and the namespaces it routes to; only with an uplink do their packets leave the machine, with an
+//! address of the machine. A device leads outside unless it is a pair or a bridge; of those, the ones of a default route
+//! and bridges with another port lead outside as well. The host's forwarding is switched on for an uplink alone; what was
+//! set before is in the journal first, and is set again when the uplink or the world goes. `rules` decides (pure).
+//! Not here: the devices of the way (`berth_fabric::world`) and what a task may send (the data path).
+
+mod rules;
+
+use std::collections::BTreeMap;
+
+use berth_fabric::kernel::{Fault as KernelFault, Namespace, Netlink, sysctl};
+use berth_fabric::world::host_device;
+use berth_types::Ipv4Cidr;
+use berth_types::intent::HostIntent;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use crate::blocking::blocking;
+use crate::fault::all_of;
+use crate::journal::{self, Journal};
+use crate::{Fault, NodeConfig, Uplink, nft};
+use rules::Wall;
+
+/// Key of the only record of its table.
+const KEY: &str = "world";
+/// A shorter prefix is part of a default route.
+const DEFAULT_PREFIX_MAX: u8 = 7;
+
+/// The wall as the journal keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Walled {
+    /// Devices on which forwarding is switched on for the uplink, with the earlier setting.
+    forwarding: BTreeMap<String, String>,
+    /// Forwarding is switched on for the host's end of the way, too.
+    #[serde(default)]
+    has_uplink: bool,
+}
+
+/// The way to the world, seen from the host.
+pub(crate) struct HostWorld {
+    instance: String,
+    uplink: Option<Uplink>,
+    journal: Journal,
+    state: Mutex<State>,
+}
+
+/// What this process has done.
+#[derive(Default)]
+struct State {
+    /// The pool around which it has made the wall.
+    walled: Option<Ipv4Cidr>,
+    /// The way is open, and forwards if it must.
+    is_settled: bool,
+}
+
+/// The devices of the host.
+#[derive(Debug, Default)]
+struct Seen {
+    names: Vec<String>,
+    /// Those that lead outside.
+    outside: Vec<String>,
+    /// Those that lead outside although they are pairs or bridges.
+    disguised: Vec<String>,
+    forwarding: BTreeMap<String, String>,
+}
+
+impl HostWorld {
+    pub fn new(config: &NodeConfig, journal: Journal) -> Self {
+        Self { instance: config.instance.clone(), uplink: config.uplink.clone(), journal, state: Mutex::default() }
+    }
+
+    /// Makes the wall before the way is opened. The way must stay closed after a failure.
+    pub async fn wall(&self, intent: &HostIntent) -> Result<(), Fault> {
+        let Some(&pool) = intent.worlds.keys().next() else { return Ok(()) };
+        let mut state = self.state.lock().await;
+        if state.walled == Some(pool) {
+            return Ok(());
+        }
+        let own = host_device(&self.instance);
+        let of_own = own.clone();
+        let seen = blocking("network worker", move || look(&of_own)).await?;
+        let before = self.record()?.unwrap_or_default();
+        let (wall, record) = decide(&own, self.uplink.as_ref(), &seen, &before)?;
+        let kept = Walled { forwarding: merged(&before, &record), has_uplink: before.has_uplink || record.has_uplink };
+        self.journal.put(journal::WORLD, KEY, &kept).await?;
+        let table = rules::table(&self.instance);
+        let next = record.clone();
+        blocking("network worker", move || {
+            nft::apply(&rules::ruleset(&table, pool, &wall))?;
+            next.forwarding.keys().try_for_each(|device| forward(device, "1"))?;
+            let gone = before.forwarding.iter().filter(|(device, _)| !next.forwarding.contains_key(*device));
+            all_of(gone.map(|(device, was)| forward(device, was)))
+        })
+        .await?;
+        self.journal.put(journal::WORLD, KEY, &Walled { has_uplink: kept.has_uplink, ..record }).await?;
+        *state = State { walled: Some(pool), is_settled: false };
+        Ok(())
+    }
+
+    /// Completes the uplink once the way is open, and removes the wall once there is none.
+    pub async fn settle(&self, intent: &HostIntent) -> Result<(), Fault> {
+        let mut state = self.state.lock().await;
+        if intent.worlds.is_empty() {
+            let Some(record) = self.record()? else { return Ok(()) };
+            let instance = self.instance.clone();
+            blocking("network worker", move || take_down(&instance, &record)).await?;
+            *state = State::default();
+            return self.journal.remove(journal::WORLD, KEY).await;
+        }
+        if state.is_settled || state.walled.is_none() {
+            return Ok(());
+        }
+        let Some(record) = self.record()? else { return Ok(()) };
+        let (device, is_on) = (host_device(&self.instance), self.uplink.is_some());
+        if is_on {
+            blocking("network worker", move || forward(&device, "1")).await?;
+        } else if record.has_uplink {
+            blocking("network worker", move || forward_as_others(&device)).await?;
+            self.journal.put(journal::WORLD, KEY, &Walled { has_uplink: false, ..record }).await?;
+        }
+        state.is_settled = true;
+        Ok(())
+    }
+
+    fn record(&self) -> Result<Option<Walled>, Fault> {
+        recorded(&self.journal)
+    }
+}
+
+/// Devices on which forwarding is on for an uplink.
+pub(crate) fn forwarding(journal: &Journal, instance: &str) -> Result<Vec<String>, Fault> {
+    let Some(record) = recorded(journal)? else { return Ok(Vec::new()) };
+    Ok(record.forwarding.into_keys().chain(record.has_uplink.then(|| host_device(instance))).collect())
+}
+
+/// Removes the wall of an instance whose way to the world is gone. Blocks.
+pub(crate) fn destroy(config: &NodeConfig) -> Result<(), Fault> {
+    if !config.journal_file().exists() {
+        return Ok(());
+    }
+    let journal = Journal::open(&config.journal_file())?;
+    recorded(&journal)?.map_or(Ok(()), |record| take_down(&config.instance, &record))
+}
+
+fn recorded(journal: &Journal) -> Result<Option<Walled>, Fault> {
+    Ok(journal.all::<Walled>(journal::WORLD)?.into_iter().next().map(|(_, record)| record))
+}
+
+fn take_down(instance: &str, record: &Walled) -> Result<(), Fault> {
+    let restored = record.forwarding.iter().map(|(device, was)| forward(device, was)).collect::<Vec<_>>();
+    all_of(restored.into_iter().chain([nft::apply(&rules::removal(&rules::table(instance)))]))
+}
+
+/// The wall for the devices of the host, and what is to be kept of it. Pure.
+fn decide(own: &str, uplink: Option<&Uplink>, seen: &Seen, before: &Walled) -> Result<(Wall, Walled), Fault> {
+    let uplinks = match uplink {
+        None => Vec::new(),
+        Some(Uplink::Any) => seen.outside.clone(),
+        Some(Uplink::Device(name)) if seen.names.contains(name) && name != own => vec![name.clone()],
+        Some(Uplink::Device(name)) => {
+            return Err(Fault::Setting(format!("no device {name} for --uplink; `ip link` lists the devices")));
+        }
+    };
+    let earlier = |device: &String| before.forwarding.get(device).or_else(|| seen.forwarding.get(device)).cloned();
+    let switched = uplinks.iter().filter_map(|device| Some((device.clone(), earlier(device)?)));
+    let forwarding: BTreeMap<String, String> = switched.filter(|(_, was)| was != "1").collect();
+    let wall = Wall {
+        device: own.to_owned(),
+        outside: seen.disguised.clone(),
+        uplinks,
+        is_open: uplink == Some(&Uplink::Any),
+        switched_on: forwarding.keys().cloned().collect(),
+    };
+    Ok((wall, Walled { forwarding, has_uplink: uplink.is_some() }))
+}
+
+fn merged(before: &Walled, next: &Walled) -> BTreeMap<String, String> {
+    next.forwarding.iter().chain(&before.forwarding).map(|(device, was)| (device.clone(), was.clone())).collect()
+}
+
+fn look(own: &str) -> Result<Seen, Fault> {
+    let seen = || -> Result<Seen, KernelFault> {
+        let mut host = Netlink::open()?;
+        let here = Namespace::of_current_thread()?;
+        let (links, routes) = (host.links()?, host.routes()?);
+        let is_default = |dst: IpNet| matches!(dst, IpNet::V4(dst) if dst.prefix_len() <= DEFAULT_PREFIX_MAX);
+        let mut seen = Seen::default();
+        for link in links.iter().filter(|link| link.name != "lo" && link.name != own) {
+            let kind = link.kind.as_deref();
+            let has_route = routes.iter().any(|route| is_default(route.dst) && route.oif == Some(link.index));
+            let mut ports = links.iter().filter(|port| port.bridge == Some(link.index));
+            let has_way_out = kind == Some("bridge") && ports.any(|port| port.kind.as_deref() != Some("veth"));
+            seen.names.push(link.name.clone());
+            let is_inside_kind = matches!(kind, Some("veth" | "bridge"));
+            if is_inside_kind && (has_route || has_way_out) {
+                seen.disguised.push(link.name.clone());
+            }
+            if has_route || has_way_out || (!is_inside_kind && link.is_up && !host.addresses(link.index)?.is_empty()) {
+                seen.outside.push(link.name.clone());
+            }
+            let setting = sysctl::read(&here, &forwarding_key(&link.name))?;
+            seen.forwarding.insert(link.name.clone(), setting);
+        }
+        Ok(seen)
+    };
+    seen().map_err(Fault::network("look at", "the host's devices"))
+}
+
+fn forwarding_key(device: &str) -> String {
+    format!("net/ipv4/conf/{device}/forwarding")
+}
+
+/// Sets the forwarding of a device. One that is gone needs none.
+pub(crate) fn forward(device: &str, value: &str) -> Result<(), Fault> {
+    let written = || match sysctl::write(&Namespace::of_current_thread()?, &forwarding_key(device), value) {
+        Err(fault) if fault.is_errno(libc::ENOENT) => Ok(()),
+        done => done,
+    };
+    written().map_err(Fault::network("set the forwarding of", device))
+}
+
+/// Sets the forwarding of a device as a new device would have it.
+fn forward_as_others(device: &str) -> Result<(), Fault> {
+    let read = || sysctl::read(&Namespace::of_current_thread()?, "net/ipv4/conf/default/forwarding");
+    forward(device, &read().map_err(Fault::network("read the forwarding of", device))?)
+}
+
+#[cfg(test)]
+mod tests;

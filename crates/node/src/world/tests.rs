@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+
+use super::*;
+
+/// A host with a network card, a pair that leads outside (as in a container) and one to a namespace.
+fn host(default_route_on: &str) -> Seen {
+    let names = ["card", "eth0", "space"].map(str::to_owned).to_vec();
+    let outside = names.iter().filter(|name| *name == "card" || *name == default_route_on).cloned().collect();
+    let disguised = names.iter().filter(|name| *name == default_route_on && *name != "card").cloned().collect();
+    let forwarding = BTreeMap::from([("card".to_owned(), "0".to_owned()), ("eth0".to_owned(), "1".to_owned())]);
+    Seen { names, outside, disguised, forwarding }
+}
+
+fn check(uplink: Option<Uplink>, seen: &Seen, expected: &Expect) {
+    let (wall, _) = decide("world-0", uplink.as_ref(), seen, &Walled::default()).unwrap();
+    let value = rules::ruleset("berth-x-world", "198.18.0.0/20".parse().unwrap(), &wall);
+    let text: Vec<String> = value["nftables"].as_array().unwrap().iter().filter_map(line).collect();
+    expected.assert_eq(&(text.join("\n") + "\n"));
+}
+
+/// A rule in fewer words.
+fn line(step: &Value) -> Option<String> {
+    let rule = step["add"]["rule"].as_object()?;
+    let words = rule["expr"].as_array().unwrap().iter().map(|part| match part.get("match") {
+        Some(found) => {
+            format!("{} {} {}", value(&found["left"]), found["op"].as_str().unwrap(), value(&found["right"]))
+        }
+        None => part.as_object().unwrap().keys().next().unwrap().clone(),
+    });
+    Some(format!("{}: {}", rule["chain"].as_str().unwrap(), words.collect::<Vec<_>>().join(", ")))
+}
+
+fn value(value: &Value) -> String {
+    match value {
+        Value::Object(object) if object.contains_key("prefix") => {
+            format!("{}/{}", object["prefix"]["addr"].as_str().unwrap(), object["prefix"]["len"])
+        }
+        Value::Object(object) => object.values().map(self::value).collect::<Vec<_>>().join(" "),
+        Value::Array(array) => format!("{{{}}}", array.iter().map(self::value).collect::<Vec<_>>().join(" ")),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn without_an_uplink_only_namespaces_of_the_machine_are_reached() {
+    check(
+        None,
+        &host("eth0"),
+        &expect![[r#"
+        guard: iifname == world-0, nfproto == ipv6, drop
+        guard: iifname == world-0, saddr ip != 198.18.0.0/20, drop
+        guard: iifname == world-0, daddr ip == {127.0.0.0/8 169.254.0.0/16}, drop
+        cross: iifname == world-0, oifname == {eth0}, drop
+        cross: iifname == world-0, oifkind == {veth bridge}, accept
+        cross: iifname == world-0, drop
+        cross: oifname == world-0, iifname == {eth0}, drop
+        cross: oifname == world-0, iifkind == {veth bridge}, accept
+        cross: oifname == world-0, drop
+    "#]],
+    );
+}
+
+#[test]
+fn an_uplink_of_one_device_translates_and_admits_answers_there_alone() {
+    check(
+        Some(Uplink::Device("card".to_owned())),
+        &host("eth0"),
+        &expect![[r#"
+        guard: iifname == world-0, nfproto == ipv6, drop
+        guard: iifname == world-0, saddr ip != 198.18.0.0/20, drop
+        guard: iifname == world-0, daddr ip == {127.0.0.0/8 169.254.0.0/16}, drop
+        cross: iifname == world-0, oifname == {eth0}, drop
+        cross: iifname == world-0, oifkind == {veth bridge}, accept
+        cross: iifname == world-0, oifname == {card}, accept
+        cross: iifname == world-0, drop
+        cross: oifname == world-0, state in {established related}, accept
+        cross: oifname == world-0, iifname == {eth0}, drop
+        cross: oifname == world-0, iifkind == {veth bridge}, accept
+        cross: oifname == world-0, drop
+        cross: iifname == {card}, state in {established related}, accept
+        cross: iifname == {card}, status in dnat, accept
+        cross: iifname == {card}, drop
+        leave: saddr ip == 198.18.0.0/20, oifname == {card}, masquerade
+    "#]],
+    );
+}
+
+#[test]
+fn an_open_uplink_admits_every_device() {
+    check(
+        Some(Uplink::Any),
+        &host("card"),
+        &expect![[r#"
+        guard: iifname == world-0, nfproto == ipv6, drop
+        guard: iifname == world-0, saddr ip != 198.18.0.0/20, drop
+        guard: iifname == world-0, daddr ip == {127.0.0.0/8 169.254.0.0/16}, drop
+        cross: iifname == world-0, oifkind == {veth bridge}, accept
+        cross: iifname == world-0, accept
+        cross: iifname == world-0, drop
+        cross: oifname == world-0, state in {established related}, accept
+        cross: oifname == world-0, iifkind == {veth bridge}, accept
+        cross: oifname == world-0, drop
+        cross: iifname == {card}, state in {established related}, accept
+        cross: iifname == {card}, status in dnat, accept
+        cross: iifname == {card}, drop
+        leave: saddr ip == 198.18.0.0/20, oifname == {card}, masquerade
+        leave: saddr ip == 198.18.0.0/20, oifkind == {veth bridge}, return
+        leave: saddr ip == 198.18.0.0/20, oifname != lo, masquerade
+    "#]],
+    );
+}
+
+#[test]
+fn forwarding_is_switched_on_where_it_was_off_and_remembered() {
+    let decided = |uplink: &str, before: &Walled| {
+        decide("world-0", Some(&Uplink::Device(uplink.to_owned())), &host("eth0"), before).map(|(_, walled)| walled)
+    };
+    let was = |device: &str| BTreeMap::from([(device.to_owned(), "0".to_owned())]);
+    let first = decided("card", &Walled::default()).unwrap();
+    assert_eq!(first, Walled { forwarding: was("card"), has_uplink: true });
+    // The next process sees the setting that the first one made.
+    let mut later = host("eth0");
+    later.forwarding.insert("card".to_owned(), "1".to_owned());
+    let uplink = Uplink::Device("card".to_owned());
+    assert_eq!(decide("world-0", Some(&uplink), &later, &first).unwrap().1, first);
+    assert_eq!(decided("eth0", &first).unwrap().forwarding, BTreeMap::new());
+    let gone = decided("nowhere", &first).unwrap_err().to_string();
+    assert!(gone.contains("no device nowhere for --uplink"), "{gone}");
+}
