@@ -166,44 +166,82 @@ taken:
 	return NOT_DROPPED;
 }
 
-INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c, const struct endpoint *to)
+INLINE __u16 decision_for(const struct flow *f, bool from_high)
 {
-	f->seen_ns = c->now_ns;
-	f->epoch = c->epoch;
-	f->owner = c->slot;
+	return from_high ? f->decision[1] : f->decision[0];
+}
+
+/* Notes the decision on packets of one end. */
+INLINE void decide(struct flow *f, const struct crossing *c, __u16 decision)
+{
 	if (c->from_high) {
-		f->ifindex[1] = skb->ifindex;
-		f->slot[1] = c->slot;
-		f->ifindex[0] = to->ifindex;
-		f->slot[0] = to->slot;
+		f->decision[1] = decision;
+		f->epoch_high = c->epoch;
 	} else {
-		f->ifindex[0] = skb->ifindex;
-		f->slot[0] = c->slot;
-		f->ifindex[1] = to->ifindex;
-		f->slot[1] = to->slot;
+		f->decision[0] = decision;
+		f->epoch = c->epoch;
 	}
 }
 
-/* Stores an admitted flow in place of an older one with the same key. False: the reason is in c->reason. */
-INLINE bool insert_flow(struct __sk_buff *skb, struct crossing *c, struct endpoint *to, __u32 admitted)
+INLINE __u64 decided_at(const struct flow *f, bool from_high)
 {
-	struct flow *old = map_lookup(&flows, &c->key);
-	struct flow f = {};
+	return from_high ? f->epoch_high : f->epoch;
+}
+
+INLINE void describe_flow(struct flow *f, struct __sk_buff *skb, const struct crossing *c)
+{
+	f->seen_ns = c->now_ns;
+	f->owner = c->from_world ? c->to_slot : c->slot;
+	if (c->from_high) {
+		f->ifindex[1] = skb->ifindex;
+		f->slot[1] = c->slot;
+		f->ifindex[0] = c->to_ifindex;
+		f->slot[0] = c->to_slot;
+	} else {
+		f->ifindex[0] = skb->ifindex;
+		f->slot[0] = c->slot;
+		f->ifindex[1] = c->to_ifindex;
+		f->slot[1] = c->to_slot;
+	}
+}
+
+/* The way of an admitted packet. */
+INLINE __u8 flow_way(const struct crossing *c)
+{
+	if (c->way.kind == ROUTE_WORLD)
+		return WAY_WORLD;
+	return c->way.kind == ROUTE_NAT ? WAY_NAT : WAY_DELIVER;
+}
+
+/* Finds a row for the flow of the packet: that of an older one with the same key, or another. Sets c->reason. */
+INLINE __u32 row_for(struct crossing *c, __u32 payer)
+{
+	struct flow_key key = c->key;
+	struct flow *old = map_lookup(&flows, &key);
 	__u32 row = 0;
 
 	c->reason = NOT_DROPPED;
-	if (old && old->owner == c->slot)
-		row = old->ring_index;
-	else
-		c->reason = claim_row(c->slot, &c->key, c->now_ns, &row);
-	if (c->reason != NOT_DROPPED)
+	if (old && old->owner == payer)
+		return old->ring_index;
+	c->reason = claim_row(payer, &key, c->now_ns, &row);
+	return row;
+}
+
+/* Stores an admitted flow in place of an older one with the same key. */
+GLOBAL int store_flow(struct __sk_buff *skb, struct crossing *c, __u32 admitted, __u32 row)
+{
+	struct flow f = {};
+	struct flow_key key;
+
+	if (!c)
 		return false;
-	describe_flow(&f, skb, c, to);
+	key = c->key;
+	describe_flow(&f, skb, c);
+	decide(&f, c, decision_of(flow_way(c), false, 0));
 	f.ring_index = row;
 	f.state = flow_step(admitted | (c->from_high ? FLOW_FROM_HIGH : 0), c->from_high, c->packet.proto,
 			    c->packet.tcp_flags);
-	c->reason = DROP_flow_table_full;
-	return !map_update(&flows, &c->key, &f, UPDATE_ANY);
+	return !map_update(&flows, &key, &f, UPDATE_ANY);
 }
 
 /* Updates time and state. Bits are only ever set, so two processors cannot undo each other. */
@@ -235,40 +273,49 @@ INLINE bool is_denial(int answer)
 	return answer == GATE_DENIES || answer == GATE_HAS_NO_RULES;
 }
 
-/*
- * Policy or membership changed since the last decision on the flow. Tracked ends keep their decision, untracked ones
- * are evaluated again and cut when the rule is gone. False: the flow is no longer between these interfaces.
- */
-NOINLINE int judge_again(struct crossing *c, struct flow *f)
+/* Untracked ends are evaluated again, and cut when the rule is gone. */
+NOINLINE int ask_untracked(struct crossing *c, struct flow *f)
 {
-	struct endpoint *to = find_receiver(c);
-	__u32 state = f->state, kept;
-	struct ends ends;
+	__u32 state = f->state, kept = state & ~(__u32)FLOW_CUT;
+	struct ends ends = ends_of(c);
 	int mine, theirs;
 
-	if (!to || to->ifindex != device_of(f, !c->from_high))
-		return false;
-	if (state & (FLOW_UNTRACKED_LOW | FLOW_UNTRACKED_HIGH)) {
-		ends = ends_of(c, to);
-		mine = ask_again(c, &ends, EGRESS, state);
-		theirs = ask_again(c, &ends, INGRESS, state);
-		kept = state & ~(__u32)FLOW_CUT;
-		if (is_denial(mine) || is_denial(theirs))
-			f->state = state | FLOW_CUT;
-		else {
-			if (mine == GATE_ADMITS)
-				kept &= ~untracked_bit(c->from_high);
-			if (theirs == GATE_ADMITS)
-				kept &= ~untracked_bit(!c->from_high);
-			f->state = kept;
-		}
+	mine = ask_again(c, &ends, EGRESS, state);
+	theirs = ask_again(c, &ends, INGRESS, state);
+	if (is_denial(mine) || is_denial(theirs)) {
+		f->state = state | FLOW_CUT;
+		return 0;
 	}
-	f->epoch = c->epoch;
+	if (mine == GATE_ADMITS)
+		kept &= ~untracked_bit(c->from_high);
+	if (theirs == GATE_ADMITS)
+		kept &= ~untracked_bit(!c->from_high);
+	f->state = kept;
+	return 0;
+}
+
+/*
+ * Policy, membership, routes or ACLs changed since the last decision on packets of this end. Tracked ends keep the
+ * decision of their groups; way and ACLs, which are found again, decide anew. False: the flow is no longer between these
+ * devices. A flow whose route is gone stays, and continues when the route is back.
+ */
+INLINE bool judge_again(struct crossing *c, struct flow *f)
+{
+	bool is_lost = c->blocked != NOT_DROPPED && !ends_at_interface(c) && !c->to_ifindex;
+
+	if (!is_lost && c->to_ifindex != device_of(f, !c->from_high))
+		return false;
+	if (!is_lost && f->state & (FLOW_UNTRACKED_LOW | FLOW_UNTRACKED_HIGH))
+		ask_untracked(c, f);
+	decide(f, c, decision_of(flow_way(c), c->blocked != NOT_DROPPED, c->blocked));
 	return true;
 }
 
-/* True if the packet is an ICMP error about a live flow of its receiver in this VPC. */
-GLOBAL int related_to_flow(struct __sk_buff *skb, const struct packet *p, __u32 vni, __u64 now_ns)
+/*
+ * True if the packet is an ICMP error about a live flow of its receiver in this VPC: of the other end or, from the
+ * world, of any router.
+ */
+GLOBAL int related_to_flow(struct __sk_buff *skb, const struct packet *p, __u32 vni, __u64 now_ns, __u32 from_world)
 {
 	struct packet inner = {};
 	struct ipv4 ip = {};
@@ -282,7 +329,7 @@ GLOBAL int related_to_flow(struct __sk_buff *skb, const struct packet *p, __u32 
 	at = p->header_bytes + L4_BYTES;
 	if (skb_load(skb, at, &ip, sizeof(ip)) || take_ipv4(&inner, &ip) != NOT_DROPPED || inner.fragment)
 		return false;
-	if (inner.src != p->dst || inner.dst != p->src)
+	if (inner.src != p->dst || (!from_world && inner.dst != p->src))
 		return false;
 	if (has_l4(&inner)) {
 		if (skb_load(skb, at + inner.header_bytes - ETHERNET_BYTES, &l4, sizeof(l4)))

@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * The two gates between interfaces: the sender's security groups (egress) and the receiver's (ingress). Each decides
+ * The two gates of interfaces: the sender's security groups (egress) and the receiver's (ingress). Each decides
  * independently, by the rules of its group set, and identifies the other end by address and by group set.
  */
 #ifndef BERTH_GATES_H
 #define BERTH_GATES_H
 
-#include "answers.h"
-
-/* One packet in transit; filled once, read by every later step. */
-struct crossing {
-	struct packet packet;
-	struct flow_key key;
-	struct eni *eni;
-	__u64 epoch;
-	__u64 now_ns;
-	__u16 slot;
-	__u16 reason; /* drop reason of the last failed step */
-	__u8 to_mac[6] __attribute__((aligned(4))); /* as in the frame */
-	__u8 from_high;
-	__u8 side; /* the valid side of policies and endpoints */
-};
+#include "ways.h"
 
 enum { GATE_DENIES, GATE_ADMITS, GATE_ADMITS_UNTRACKED, GATE_HAS_NO_RULES };
 
@@ -82,50 +68,34 @@ GLOBAL int ask(const struct question *q)
 	return ruleset ? ask_policy(q, policy, ruleset) : GATE_HAS_NO_RULES;
 }
 
-INLINE __u32 group_set_of(const struct endpoint *endpoint, __u32 side)
-{
-	return side ? endpoint->group_set[1] : endpoint->group_set[0];
-}
-
-/* The receiving endpoint, if it can be reached from here. */
-INLINE struct endpoint *find_receiver(struct crossing *c)
-{
-	struct endpoint_key key = { .vni = c->eni->vni, .address = c->packet.dst };
-	struct endpoint *to = map_lookup(&endpoints, &key);
-
-	if (to && to->ifindex)
-		return to;
-	if (to)
-		c->reason = to->flags & ENDPOINT_OTHER_HOST ? DROP_other_host : DROP_not_plugged;
-	else
-		c->reason = in_vpc(key.vni, key.address) ? DROP_no_endpoint : DROP_no_route;
-	return (void *)0;
-}
-
 /* The group set of the sending interface; 0 until it is programmed. */
 INLINE __u32 own_group_set(const struct crossing *c)
 {
-	struct endpoint_key key = { .vni = c->eni->vni, .address = c->eni->address };
-	struct endpoint *own = map_lookup(&endpoints, &key);
+	struct endpoint_key key = { .vni = c->vni, .address = c->own };
+	struct endpoint *own;
 
+	if (c->from_world)
+		return 0;
+	own = map_lookup(&endpoints, &key);
 	return own ? group_set_of(own, c->side) : 0;
 }
 
-/* A sender counts as a member of its groups only with its own address. */
-INLINE struct ends ends_of(const struct crossing *c, const struct endpoint *to)
+/* An interface counts as a member of its groups only with its own address. */
+INLINE struct ends ends_of(const struct crossing *c)
 {
 	__u32 own = own_group_set(c);
 
 	return (struct ends){
 		.sender = own,
-		.sender_as_peer = c->packet.src == c->eni->address ? own : 0,
-		.receiver = group_set_of(to, c->side),
+		.sender_as_peer = c->packet.src == c->own ? own : 0,
+		.receiver = c->to_group_set,
+		.receiver_as_peer = c->packet.dst == c->way.address ? c->to_group_set : 0,
 		.side = c->side,
 	};
 }
 
 /* Evaluates one gate for a first packet. Returns the flow bits of that end; sets c->reason on denial. */
-NOINLINE int judge(struct crossing *c, const struct ends *ends, __u32 gate)
+INLINE __u32 judge(struct crossing *c, const struct ends *ends, __u32 gate)
 {
 	struct question q = {};
 	bool high = gate == EGRESS ? c->from_high : !c->from_high;
@@ -141,19 +111,26 @@ NOINLINE int judge(struct crossing *c, const struct ends *ends, __u32 gate)
 }
 
 /*
- * Evaluates both gates for a packet without a flow, each in the direction of the packet. This includes TCP segments
- * in the middle of a connection, so that no flags bypass the rules. Returns the flow bits, or sets c->reason.
+ * Evaluates a packet without a flow: the sender's groups, the obstacles on the way, the receiver's groups, each in the
+ * direction of the packet. This includes TCP segments in the middle of a connection, so that no flags bypass the rules.
+ * Groups do not apply to a packet that is related to a flow. Returns the flow bits; sets c->reason on denial.
  */
-INLINE __u32 judge_both(struct crossing *c, const struct endpoint *to)
+GLOBAL int judge_first(struct crossing *c, __u32 is_related)
 {
-	struct ends ends = ends_of(c, to);
-	__u32 bits;
+	struct ends ends;
+	__u32 bits = 0;
 
-	c->reason = NOT_DROPPED;
-	bits = judge(c, &ends, EGRESS);
-	if (c->reason != NOT_DROPPED)
+	if (!c)
 		return 0;
-	return bits | judge(c, &ends, INGRESS);
+	ends = ends_of(c);
+	c->reason = NOT_DROPPED;
+	if (!is_related && !c->from_world)
+		bits = judge(c, &ends, EGRESS);
+	if (c->reason == NOT_DROPPED)
+		c->reason = c->blocked;
+	if (!is_related && c->to_slot && c->reason == NOT_DROPPED)
+		bits |= judge(c, &ends, INGRESS);
+	return bits;
 }
 
 #endif

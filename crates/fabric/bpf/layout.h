@@ -42,7 +42,8 @@ struct eni {
 	__u8 mac[6];
 	__u8 pad[2];
 	__u8 id[24]; /* EniId as text, for programs that list interfaces */
-	__u8 rest[8];
+	__u16 subnet; /* row of `subnets` */
+	__u8 rest[6];
 };
 #define ENI_ROWS 8192
 enum { ENI_SOURCE_DEST_CHECK = 1 };
@@ -62,9 +63,86 @@ struct endpoint {
 	__u16 flags;
 	__u16 group_set[2];
 	__u8 mac[6];
-	__u8 pad[2];
+	__u16 subnet; /* row of `subnets` */
+	__u8 rest[12];
 };
-enum { ENDPOINT_OTHER_HOST = 1 };
+enum { ENDPOINT_OTHER_HOST = 1, ENDPOINT_FORWARDS = 2 /* its source/destination check is off */ };
+
+/*
+ * A subnet. Row 0 is every subnet of which nothing is known: it has the local routes of `vpc_cidrs`, and no ACL. Route
+ * table and ACLs have two sides as policies have; ACLs by side and direction as seen from the subnet, EGRESS: out of
+ * it. Number 0 stands for no route table and for no ACL, which admits everything.
+ */
+struct subnet {
+	__u32 vni;
+	__be32 network, mask;
+	__u32 route_table[2];
+	__u32 acl[2][2];
+	__u8 rest[12];
+};
+#define SUBNETS_MAX 16384
+
+struct route_key {
+	__u32 prefix_bits;
+	__u32 table;
+	__be32 destination;
+};
+
+/* Target of a route. */
+struct route {
+	__u32 kind;
+	__u32 vni;       /* of the addresses behind it */
+	__u32 number;    /* NAT gateway, or peering as it stands in flow keys */
+	__be32 address;  /* of an interface */
+	__u8 rest[8];
+};
+enum route_kind {
+	ROUTE_NONE,
+	ROUTE_LOCAL,
+	ROUTE_BLACKHOLE,
+	ROUTE_WORLD,
+	ROUTE_NAT,
+	ROUTE_INTERFACE,
+	ROUTE_PEERING,
+};
+
+/* The entries of an ACL in one direction, the lowest bit first. */
+#define ACL_ENTRIES_MAX 64
+struct acl_row {
+	__u64 entries; /* that match the key */
+	__u64 admit;   /* of all entries, those that admit */
+};
+
+/* A public address and the private one it stands for, in both directions. */
+struct public_owner {
+	__u32 vni;
+	__be32 address;
+	__u32 kind;
+	__u8 rest[12];
+};
+enum { OWNER_INTERFACE = 1, OWNER_NAT = 2 };
+
+/* A NAT gateway. */
+#define NAT_ADDRESSES_MAX 8
+struct nat {
+	__u32 vni;
+	__u32 flags;
+	__u32 subnet;
+	__u32 count;
+	__be32 address[NAT_ADDRESSES_MAX];
+	__u8 rest[16];
+};
+#define NATS_MAX 4096
+enum { NAT_HERE = 1 };
+
+/* The way out of the fabric to the host. */
+struct world {
+	__u32 ifindex; /* 0: there is none */
+	__be32 pool, mask, host;
+	__u8 mac[6];      /* of the fabric's end */
+	__u8 peer_mac[6]; /* of the host's end */
+	__u8 rest[36];
+};
 
 /* The rulesets of a group set, by side and direction; 0 is no ruleset, which admits nothing. */
 struct policy {
@@ -103,15 +181,23 @@ struct flow_key {
 	__u32 vni_proto;
 };
 
-/* One entry serves both directions and, between two interfaces of one host, both ends. Index 0: low, 1: high. */
+/*
+ * One entry serves both directions and, between two interfaces of one host, both ends. Index 0: low, 1: high. The
+ * packets of each end are decided on their own: by the routes and ACLs between it and the other end.
+ */
 struct flow {
 	__u64 seen_ns;
-	__u64 epoch; /* control.epoch at the last decision */
+	__u64 epoch; /* control.epoch at the last decision on packets of the low end */
 	__u32 ifindex[2];
 	__u16 slot[2];
 	__u32 state;
 	__u32 owner; /* slot that pays for it: the sender of the first packet */
 	__u32 ring_index;
+	__u64 epoch_high; /* the same for packets of the high end */
+	__u16 decision[2]; /* decision_of(): 0 for packets that pass to the other end's device */
+	__be32 nat_address; /* the other leg of a translated connection: see nat.h */
+	__be16 nat_port;
+	__u8 rest[6];
 };
 
 /* The rows that record which flows an interface pays for: {slot, index} -> flow key. */
@@ -154,7 +240,7 @@ struct fragment {
 	__u8 icmp_type, icmp_code;
 };
 
-#define DROP_REASONS_MAX 32
+#define DROP_REASONS_MAX 64
 
 struct counters {
 	__u64 packets_out, bytes_out, packets_in, bytes_in; /* seen from the interface */
@@ -165,22 +251,32 @@ struct counters {
 struct control {
 	__u64 epoch;
 	__u64 tick_ns; /* length of a jiffy, so that reading the clock is one multiplication */
+	__u64 nat_idle_ns;   /* a translated connection without packets ends after this time */
+	__u64 nat_closed_ns; /* the port of a closed one stays reserved for this time */
+	__u8 rest[32];
 };
 
 _Static_assert(sizeof(struct bitmap) == 128, "layout");
 _Static_assert(sizeof(struct packet) == 24, "layout");
 _Static_assert(sizeof(struct eni) == 64, "layout");
-_Static_assert(sizeof(struct endpoint) == 20, "layout");
+_Static_assert(sizeof(struct endpoint) == 32, "layout");
 _Static_assert(sizeof(struct policy) == 24, "layout");
 _Static_assert(sizeof(struct address_key) == 12, "layout");
 _Static_assert(sizeof(struct port_key) == 12, "layout");
 _Static_assert(sizeof(struct flow_key) == 16, "layout");
-_Static_assert(sizeof(struct flow) == 40, "layout");
+_Static_assert(sizeof(struct flow) == 64, "layout");
 _Static_assert(sizeof(struct ring) == 16, "layout");
 _Static_assert(sizeof(struct returned) == 12, "layout");
 _Static_assert(sizeof(struct shares) == 8, "layout");
 _Static_assert(sizeof(struct fragment) == 20, "layout");
-_Static_assert(sizeof(struct counters) == 288, "layout");
-_Static_assert(sizeof(struct control) == 16, "layout");
+_Static_assert(sizeof(struct counters) == 544, "layout");
+_Static_assert(sizeof(struct control) == 64, "layout");
+_Static_assert(sizeof(struct subnet) == 48, "layout");
+_Static_assert(sizeof(struct route_key) == 12, "layout");
+_Static_assert(sizeof(struct route) == 24, "layout");
+_Static_assert(sizeof(struct acl_row) == 16, "layout");
+_Static_assert(sizeof(struct public_owner) == 24, "layout");
+_Static_assert(sizeof(struct nat) == 64, "layout");
+_Static_assert(sizeof(struct world) == 64, "layout");
 
 #endif

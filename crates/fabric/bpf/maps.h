@@ -83,6 +83,83 @@ struct {
 	type(value, __u32);
 } vpc_cidrs SECTION(".maps");
 
+/* Written by the node; it refuses an intent with more subnets. */
+struct {
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, SUBNETS_MAX);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct subnet);
+} subnets SECTION(".maps");
+
+/* Route tables. Written by the node; full: the change is refused and the old tables stay. */
+struct {
+	uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	uint(max_entries, 1 << 18);
+	uint(map_flags, BPF_F_NO_PREALLOC);
+	uint(pinning, PIN_BY_NAME);
+	type(key, struct route_key);
+	type(value, struct route);
+} routes SECTION(".maps");
+
+/* Entries of network ACLs by the other end's address; as above. */
+struct {
+	uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	uint(max_entries, 1 << 18);
+	uint(map_flags, BPF_F_NO_PREALLOC);
+	uint(pinning, PIN_BY_NAME);
+	type(key, struct address_key);
+	type(value, struct acl_row);
+} acl_addresses SECTION(".maps");
+
+/* Entries of network ACLs by protocol and port; as above. */
+struct {
+	uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	uint(max_entries, 1 << 18);
+	uint(map_flags, BPF_F_NO_PREALLOC);
+	uint(pinning, PIN_BY_NAME);
+	type(key, struct port_key);
+	type(value, struct acl_row);
+} acl_ports SECTION(".maps");
+
+/* The public address of a private one. Written by the node; full: the change is refused. */
+struct {
+	uint(type, BPF_MAP_TYPE_HASH);
+	uint(max_entries, 1 << 16);
+	uint(map_flags, BPF_F_NO_PREALLOC);
+	uint(pinning, PIN_BY_NAME);
+	type(key, struct endpoint_key);
+	type(value, struct public_owner);
+} publics SECTION(".maps");
+
+/* The private address of a public one, as above. */
+struct {
+	uint(type, BPF_MAP_TYPE_HASH);
+	uint(max_entries, 1 << 16);
+	uint(map_flags, BPF_F_NO_PREALLOC);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct public_owner);
+} privates SECTION(".maps");
+
+/* Written by the node; it refuses an intent with more NAT gateways. */
+struct {
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, NATS_MAX);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct nat);
+} nats SECTION(".maps");
+
+/* Written by the node. */
+struct {
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, 1);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct world);
+} worlds SECTION(".maps");
+
 /*
  * Entries are created only here; dead ones are removed here and by the node. The map has room for every row of the
  * ring, which reports when it is full.

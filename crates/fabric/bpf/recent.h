@@ -19,7 +19,7 @@ struct recent {
 	__u16 slot[2];
 	__u32 state;
 	__u8 mac[2][6];
-	__u8 rest[4]; /* one cache line */
+	__u32 ends; /* bit 0: packets of the low end are delivered, bit 1: of the high end; one cache line */
 };
 _Static_assert(sizeof(struct recent) == 64, "one cache line");
 
@@ -46,6 +46,8 @@ INLINE bool recent_holds(const struct recent *r, const struct crossing *c, __u32
 	    r->key.port_low != c->key.port_low || r->key.port_high != c->key.port_high ||
 	    r->key.vni_proto != c->key.vni_proto)
 		return false;
+	if (!(r->ends & (c->from_high ? 2 : 1)))
+		return false;
 	if ((c->from_high ? r->ifindex[1] : r->ifindex[0]) != ifindex)
 		return false;
 	if (c->packet.proto == PROTO_TCP && tcp_opens(c->packet.tcp_flags))
@@ -60,11 +62,18 @@ INLINE void put_mac(__u8 *to, const __u8 *from)
 	*(__u16 *)(to + 4) = *(const __u16 *)(from + 4);
 }
 
+/* 1 if packets of this end are delivered as long as the policy stays. */
+INLINE __u32 delivered_end(const struct flow *f, __u64 epoch, bool high)
+{
+	return decided_at(f, high) == epoch && !decision_for(f, high);
+}
+
 /*
  * Copies a record after a packet. Never of a connection that begins to close: the next one with the same key must not
  * be mistaken for it.
  */
-INLINE void remember_flow(struct recent *r, const struct crossing *c, const struct flow *f, const struct eni *to)
+INLINE void remember_flow(struct recent *r, const struct crossing *c, const struct flow *f, const struct eni *from,
+			  const struct eni *to)
 {
 	if (f->state & (FLOW_FIN_LOW | FLOW_FIN_HIGH | FLOW_RST | FLOW_CUT)) {
 		r->seen_ns = 0;
@@ -77,9 +86,10 @@ INLINE void remember_flow(struct recent *r, const struct crossing *c, const stru
 	r->ifindex[1] = f->ifindex[1];
 	r->slot[0] = f->slot[0];
 	r->slot[1] = f->slot[1];
-	put_mac(r->mac[c->from_high ? 1 : 0], c->eni->mac);
+	put_mac(r->mac[c->from_high ? 1 : 0], from->mac);
 	put_mac(r->mac[c->from_high ? 0 : 1], to->mac);
 	r->state = f->state;
+	r->ends = delivered_end(f, c->epoch, false) | delivered_end(f, c->epoch, true) << 1;
 }
 
 #endif

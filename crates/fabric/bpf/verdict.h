@@ -42,7 +42,28 @@ enum {
 	FLOW_CUT = 1 << 5,            /* untracked, and the rule that admitted it is gone */
 	FLOW_UNTRACKED_LOW = 1 << 8,  /* the low end admits its packets by rule, not by state */
 	FLOW_UNTRACKED_HIGH = 1 << 9,
+	FLOW_TRANSLATED = 1 << 10,    /* the leg between a NAT gateway's address and the other end: see nat.h */
 };
+
+/* What happens to the packets of one end of an admitted flow, instead of delivery to the device of the other end. */
+enum flow_way { WAY_DELIVER, WAY_WORLD, WAY_NAT };
+
+/* The value of flow.decision: the way, and the reason if it is blocked. 0 is undisturbed delivery. */
+INLINE __u16 decision_of(__u8 way, bool blocked, __u8 reason)
+{
+	return way | (blocked ? (reason + 1) << 8 : 0);
+}
+
+INLINE __u8 way_of(__u16 decision)
+{
+	return decision & 0xff;
+}
+
+/* The reason of a blocked way, or -1. */
+INLINE int reason_of(__u16 decision)
+{
+	return (int)(decision >> 8) - 1;
+}
 
 /* Meaning of an ICMP message for the flow table. */
 enum icmp_kind { ICMP_REQUEST, ICMP_REPLY, ICMP_ERROR, ICMP_OTHER };
@@ -58,6 +79,20 @@ INLINE bool overlap(const struct bitmap *peer, const struct bitmap *port)
 	for (int i = 0; i < BITMAP_WORDS; i++)
 		any |= peer->word[i] & port->word[i];
 	return any != 0;
+}
+
+/*
+ * True if the first entry of an ACL that matches both the other end and the port admits. Entries are bits in the order
+ * of their numbers; no match denies.
+ */
+INLINE bool first_match_admits(const struct acl_row *address, const struct acl_row *port)
+{
+	__u64 match;
+
+	if (!address || !port)
+		return false;
+	match = address->entries & port->entries;
+	return match & -match & port->admit;
 }
 
 /* The bit of policy.open for "rules of this direction admit the whole protocol from and to anywhere". */
@@ -106,7 +141,7 @@ INLINE bool tcp_opens(__u8 flags)
 
 /*
  * One key for both directions. Ports of ICMP are the identifier and the request type with the requesting end, so that
- * a reply belongs to that end and cannot carry a request of its own.
+ * a reply belongs to that end and cannot carry a request of its own. The code is a part too: ACLs look at it.
  */
 INLINE struct flow_key flow_key_of(const struct packet *p, __u32 vni)
 {
@@ -123,7 +158,7 @@ INLINE struct flow_key flow_key_of(const struct packet *p, __u32 vni)
 		bool asked_by_high = from_high != (icmp_kind(p->icmp_type) == ICMP_REPLY);
 
 		key.port_low = p->icmp_id;
-		key.port_high = (__u16)(icmp_request_of(p->icmp_type) << 8) | asked_by_high;
+		key.port_high = (__u16)(icmp_request_of(p->icmp_type) << 8) | (p->icmp_code & 0x7f) << 1 | asked_by_high;
 	}
 	return key;
 }
@@ -225,6 +260,7 @@ struct ends {
 	__u32 sender;
 	__u32 sender_as_peer; /* 0 if the sender uses an address that is not its interface's */
 	__u32 receiver;
+	__u32 receiver_as_peer; /* 0 if the destination is not the receiving interface's address */
 	__u32 side;
 };
 
@@ -249,7 +285,7 @@ INLINE void question_of(struct question *q, const struct packet *p, const struct
 	q->side = ends->side;
 	q->direction = gate;
 	q->group_set = gate == EGRESS ? ends->sender : ends->receiver;
-	q->peer_group_set = gate == EGRESS ? ends->receiver : ends->sender_as_peer;
+	q->peer_group_set = gate == EGRESS ? ends->receiver_as_peer : ends->sender_as_peer;
 	q->peer = gate == EGRESS ? p->dst : p->src;
 	name_port(q, p, false);
 }

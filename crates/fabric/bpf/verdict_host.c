@@ -54,9 +54,14 @@ bool host_flow_carries(const struct flow *f, const struct packet *p, __u32 ifind
 	return flow_carries(f, p, ifindex, now_ns);
 }
 
+bool host_first_match_admits(const struct acl_row *address, const struct acl_row *port)
+{
+	return first_match_admits(address, port);
+}
+
 void host_question_of(struct question *q, const struct packet *p, const struct ends *ends, __u8 gate)
 {
 	question_of(q, p, ends, gate);
 }
 
-_Static_assert(sizeof(struct question) == 20 && sizeof(struct ends) == 16, "as in src/verdict.rs");
+_Static_assert(sizeof(struct question) == 20 && sizeof(struct ends) == 20, "as in src/verdict.rs");

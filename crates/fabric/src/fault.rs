@@ -7,7 +7,7 @@ use aya::maps::MapError;
 use aya::programs::ProgramError;
 use berth_types::{EniId, Ipv4Cidr};
 
-use crate::compile::TooManyRules;
+use crate::compile::{TooManyEntries, TooManyRules};
 use crate::kernel;
 
 /// A step of the fabric failed.
@@ -20,6 +20,17 @@ pub enum Fault {
     /// The security groups do not fit the data path.
     #[error(transparent)]
     TooManyRules(#[from] TooManyRules),
+    /// A network ACL does not fit the data path.
+    #[error(transparent)]
+    TooManyEntries(#[from] TooManyEntries),
+    /// The VPCs of this host have more subnets or NAT gateways than the data path can hold.
+    #[error("this host can hold {limit} {what}; place tasks of fewer VPCs on it")]
+    TooMany {
+        /// Their name.
+        what: &'static str,
+        /// The limit.
+        limit: u32,
+    },
     /// A map operation.
     #[error("could not {step} eBPF map {map}; `bpftool map show` lists maps and their limits")]
     Map {

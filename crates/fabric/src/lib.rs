@@ -26,6 +26,6 @@ pub mod oracle;
 pub mod verdict;
 
 pub use drop_reason::DropReason;
-pub use fabric::{Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial, World, world};
+pub use fabric::{Durations, Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial, World, world};
 pub use fault::Fault;
 pub use stats::{EniStats, read_flow_table, read_stats};

@@ -257,10 +257,11 @@ pub(crate) mod tests {
                 flags: 0,
                 group_set: [set.0; 2],
                 mac: [2, 0, 0, 0, 0, n],
-                pad: [0; 2],
+                subnet: 0,
+                rest: [0; 12],
             };
             let endpoints = self.endpoints.iter().map(|(&n, &set)| (key_of(n), endpoint(n, set))).collect();
-            Wanted { policies, endpoints, cidrs: Default::default(), enis: Default::default() }
+            Wanted { policies, endpoints, cidrs: Default::default(), enis: Default::default(), ways: Default::default() }
         }
 
         pub(crate) fn admits(&self, q: &Crossing) -> bool {

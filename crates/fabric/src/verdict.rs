@@ -68,6 +68,8 @@ pub struct GroupSets {
     pub sender_as_peer: u32,
     /// Of the receiver.
     pub receiver: u32,
+    /// The receiver's group set for the sender's rules.
+    pub receiver_as_peer: u32,
     /// Side of the policies.
     pub side: u32,
 }
@@ -77,7 +79,7 @@ pub const GATES: [u8; 2] = [0, 1];
 /// `FLOW_FROM_HIGH`.
 pub const FROM_HIGH: u32 = 1;
 
-const _: () = assert!(size_of::<Packet>() == 24 && size_of::<GateQuestion>() == 20 && size_of::<GroupSets>() == 16);
+const _: () = assert!(size_of::<Packet>() == 24 && size_of::<GateQuestion>() == 20 && size_of::<GroupSets>() == 20);
 
 unsafe extern "C" {
     fn host_overlap(peer: *const Bitmap, port: *const Bitmap) -> bool;

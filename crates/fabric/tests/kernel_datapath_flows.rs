@@ -29,7 +29,7 @@ const REPLACEMENTS: u32 = 8;
 const FLOOR: u32 = 8;
 const SHARED: u32 = 600;
 /// `struct flow_key` and `struct flow` of `bpf/layout.h`.
-type Flows = HashMap<MapData, [u8; 16], [u8; 40]>;
+type Flows = HashMap<MapData, [u8; 16], [u8; 64]>;
 
 /// `web` may send anything, `db` admits TCP 5432 and UDP 53 from it. Every connection of `web` has the same port.
 fn pair() -> Lab {

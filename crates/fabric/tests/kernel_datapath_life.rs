@@ -149,7 +149,7 @@ fn interfaces_and_flows_of_the_layout_before_are_taken_over() {
     let mut live = lab.connection("web", "db", 5432);
     live.talk();
     let pins = lab.fabric().pins();
-    let earlier = pins.with_file_name("v2");
+    let earlier = pins.with_file_name("v3");
     lab.stop();
     lab::earlier::turn_back(&pins, &earlier);
     // A process that died during its takeover.

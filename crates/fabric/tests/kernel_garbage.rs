@@ -49,7 +49,7 @@ fn flows_of_interfaces_that_are_gone_and_stray_pins_are_removed_and_nothing_else
     assert!(alive > 0);
 
     // Slot 4000 has no interface: one flow of it, one flow that only ends there, its ring.
-    let mut flows: HashMap<_, [u8; 16], [u8; 40]> = open(&pins.join("flows"), Map::HashMap);
+    let mut flows: HashMap<_, [u8; 16], [u8; 64]> = open(&pins.join("flows"), Map::HashMap);
     let mut flow = |low: u8, slots: [u16; 2], owner: u32| {
         let (mut key, mut value) = ([0; 16], [0; 40]);
         key[0] = low;

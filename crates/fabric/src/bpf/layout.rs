@@ -11,7 +11,7 @@ use aya::Pod;
 use berth_types::{EniId, Ipv4Cidr};
 
 /// Changes with the meaning or size of anything in `bpf/layout.h`; another version never shares maps with this one.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// `struct eni`.
 #[repr(C)]
@@ -27,7 +27,8 @@ pub struct Eni {
     pub mac: [u8; 6],
     pub pad: [u8; 2],
     pub id: [u8; 24],
-    pub rest: [u8; 8],
+    pub subnet: u16,
+    pub rest: [u8; 6],
 }
 
 /// Rows for interfaces; the lowest bits of the device's index choose one.
@@ -52,10 +53,103 @@ pub struct Endpoint {
     pub flags: u16,
     pub group_set: [u16; 2],
     pub mac: [u8; 6],
-    pub pad: [u8; 2],
+    pub subnet: u16,
+    pub rest: [u8; 12],
 }
 
 pub const ENDPOINT_OTHER_HOST: u16 = 1;
+pub const ENDPOINT_FORWARDS: u16 = 2;
+
+/// `struct subnet`. ACLs by side, then out of the subnet and into it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subnet {
+    pub vni: u32,
+    pub network: [u8; 4],
+    pub mask: [u8; 4],
+    pub route_table: [u32; 2],
+    pub acl: [[u32; 2]; 2],
+    pub rest: [u8; 12],
+}
+
+/// Rows for subnets; the first one stands for unknown subnets.
+pub const SUBNETS: u16 = 16384;
+
+/// `struct route`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    pub kind: u32,
+    pub vni: u32,
+    pub number: u32,
+    pub address: [u8; 4],
+    pub rest: [u8; 8],
+}
+
+pub const ROUTE_LOCAL: u32 = 1;
+pub const ROUTE_BLACKHOLE: u32 = 2;
+pub const ROUTE_WORLD: u32 = 3;
+pub const ROUTE_NAT: u32 = 4;
+pub const ROUTE_INTERFACE: u32 = 5;
+pub const ROUTE_PEERING: u32 = 6;
+
+/// `struct acl_row`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AclRow {
+    pub entries: u64,
+    pub admit: u64,
+}
+
+/// `struct public_owner`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublicOwner {
+    pub vni: u32,
+    pub address: [u8; 4],
+    pub kind: u32,
+    pub rest: [u8; 12],
+}
+
+pub const OWNER_INTERFACE: u32 = 1;
+pub const OWNER_NAT: u32 = 2;
+
+/// Addresses of a NAT gateway.
+pub const NAT_ADDRESSES: usize = 8;
+/// Rows for NAT gateways.
+pub const NATS: u32 = 4096;
+pub const NAT_HERE: u32 = 1;
+
+/// `struct nat`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Nat {
+    pub vni: u32,
+    pub flags: u32,
+    pub subnet: u32,
+    pub count: u32,
+    pub address: [[u8; 4]; NAT_ADDRESSES],
+    pub rest: [u8; 16],
+}
+
+/// `struct world`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorldPort {
+    pub ifindex: u32,
+    pub pool: [u8; 4],
+    pub mask: [u8; 4],
+    pub host: [u8; 4],
+    pub mac: [u8; 6],
+    pub peer_mac: [u8; 6],
+    pub rest: [u8; 36],
+}
+
+impl WorldPort {
+    /// No way to the world.
+    pub const NONE: Self =
+        Self { ifindex: 0, pool: [0; 4], mask: [0; 4], host: [0; 4], mac: [0; 6], peer_mac: [0; 6], rest: [0; 36] };
+}
 
 /// `struct policy`. Rulesets by side, then egress and ingress.
 #[repr(C)]
@@ -86,7 +180,7 @@ pub struct FlowKey {
 
 /// `struct flow`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Flow {
     pub seen_ns: u64,
     pub epoch: u64,
@@ -95,6 +189,11 @@ pub struct Flow {
     pub state: u32,
     pub owner: u32,
     pub ring_index: u32,
+    pub epoch_high: u64,
+    pub decision: [u16; 2],
+    pub nat_address: [u8; 4],
+    pub nat_port: [u8; 2],
+    pub rest: [u8; 6],
 }
 
 /// `struct ring_key`.
@@ -141,10 +240,13 @@ pub struct Shares {
 pub struct Control {
     pub epoch: u64,
     pub tick_ns: u64,
+    pub nat_idle_ns: u64,
+    pub nat_closed_ns: u64,
+    pub rest: [u64; 4],
 }
 
 /// Number of drop reasons the counters have room for.
-pub const DROP_REASONS_MAX: usize = 32;
+pub const DROP_REASONS_MAX: usize = 64;
 
 /// `struct counters`.
 #[repr(C)]
@@ -168,18 +270,24 @@ pub type Row = [u64; crate::compile::RULES_MAX / 64];
 const _: () = {
     assert!(size_of::<Eni>() == 64);
     assert!(size_of::<EndpointKey>() == 8);
-    assert!(size_of::<Endpoint>() == 20);
+    assert!(size_of::<Endpoint>() == 32);
     assert!(size_of::<Policy>() == 24);
     assert!(size_of::<MemberKey>() == 8);
     assert!(size_of::<FlowKey>() == 16);
-    assert!(size_of::<Flow>() == 40);
+    assert!(size_of::<Flow>() == 64);
     assert!(size_of::<RingKey>() == 8);
     assert!(size_of::<Ring>() == 16);
     assert!(size_of::<Returned>() == 12);
     assert!(size_of::<Shares>() == 8);
-    assert!(size_of::<Counters>() == 288);
-    assert!(size_of::<Control>() == 16);
+    assert!(size_of::<Counters>() == 544);
+    assert!(size_of::<Control>() == 64);
     assert!(size_of::<Row>() == 128);
+    assert!(size_of::<Subnet>() == 48);
+    assert!(size_of::<Route>() == 24);
+    assert!(size_of::<AclRow>() == 16);
+    assert!(size_of::<PublicOwner>() == 24);
+    assert!(size_of::<Nat>() == 64);
+    assert!(size_of::<WorldPort>() == 64);
     assert!(crate::DropReason::ALL.len() <= DROP_REASONS_MAX);
 };
 
@@ -190,6 +298,7 @@ macro_rules! plain_bytes {
     };
 }
 plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Returned Shares Counters Control);
+plain_bytes!(Subnet Route AclRow PublicOwner Nat WorldPort);
 
 impl Eni {
     /// The row of a device.

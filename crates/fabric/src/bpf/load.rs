@@ -15,63 +15,76 @@ use crate::fault::Fault;
 /// Compiled by build.rs from `bpf/fabric.bpf.c`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/fabric.bpf.o"));
 
-const PROGRAM: &str = "fabric_port";
-/// Pin of a program that has not replaced the earlier one yet.
-const FRESH: &str = "fabric_port_new";
+/// The program of interfaces and the one of the edge to the world.
+const PROGRAMS: [&str; 2] = ["fabric_port", "fabric_world"];
+/// Ends the pin of a program that has not replaced the earlier one yet.
+const FRESH: &str = "new";
 
 /// Pin of this build's program: its name and the build, so that the pin's name identifies it.
-fn pin_name() -> String {
-    format!("{PROGRAM}_{}", include_str!(concat!(env!("OUT_DIR"), "/fabric.build")))
+fn pin_name(program: &str) -> String {
+    format!("{program}_{}", include_str!(concat!(env!("OUT_DIR"), "/fabric.build")))
 }
 
-/// The program of this build, and whether devices may still have another one.
+fn fresh_name(program: &str) -> String {
+    format!("{program}_{FRESH}")
+}
+
+/// The programs of this build, and whether devices may still have others.
 pub struct Loaded {
-    pub program: SchedClassifier,
+    pub port: SchedClassifier,
+    pub world: SchedClassifier,
     pub is_new: bool,
     /// Names of all pins of this build.
     pub pins: BTreeSet<String>,
 }
 
-/// Loads the program with the maps pinned in `directory`, creating missing ones. A new program must be settled.
+/// Loads the programs with the maps pinned in `directory`, creating missing ones. New programs must be settled.
 ///
 /// A complete set of pins of this build is kept: verification is most of a start.
 pub fn load(directory: &Path) -> Result<Loaded, Fault> {
     let found = pins::list(directory)?;
     let mut object = open(directory)?;
-    let pins = object.maps().map(|(name, _)| name.to_owned()).chain([pin_name()]).collect();
+    let pins = object.maps().map(|(name, _)| name.to_owned()).chain(PROGRAMS.map(pin_name)).collect();
     let has_made_maps = pins::list(directory)?.len() > found.len();
-    if found.contains(&pin_name()) && !has_made_maps {
-        let program = SchedClassifier::from_pin(directory.join(pin_name())).map_err(Fault::program("open"))?;
-        return Ok(Loaded { program, is_new: false, pins });
-    }
-    let fresh = directory.join(FRESH);
+    let is_new = has_made_maps || !PROGRAMS.iter().all(|program| found.contains(&pin_name(program)));
+    let [port, world] = PROGRAMS.map(|program| match is_new {
+        true => pin_fresh(&mut object, directory, program),
+        false => SchedClassifier::from_pin(directory.join(pin_name(program))).map_err(Fault::program("open")),
+    });
+    Ok(Loaded { port: port?, world: world?, is_new, pins })
+}
+
+fn pin_fresh(object: &mut Ebpf, directory: &Path, program: &str) -> Result<SchedClassifier, Fault> {
+    let fresh = directory.join(fresh_name(program));
     match fs::remove_file(&fresh) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Fault::pins("remove", &fresh, e)),
         Ok(()) | Err(_) => {}
     }
-    let program = verified(&mut object)?;
+    let program = verified(object, program)?;
     program.pin(&fresh).map_err(|source| Fault::Pin { path: fresh.clone(), source })?;
-    let program = SchedClassifier::from_pin(&fresh).map_err(Fault::program("open"))?;
-    Ok(Loaded { program, is_new: true, pins })
+    SchedClassifier::from_pin(&fresh).map_err(Fault::program("open"))
 }
 
-/// Names a new program as this build's, once every device has it: if the process dies before, the program stays new.
+/// Names new programs as this build's, once every device has them: if the process dies before, they stay new.
 pub fn settle(directory: &Path) -> Result<(), Fault> {
-    let (fresh, pin) = (directory.join(FRESH), directory.join(pin_name()));
-    fs::rename(&fresh, &pin).map_err(|e| Fault::pins("rename into place", &fresh, e))?;
-    for other in pins::list(directory)?.iter().filter(|name| name.starts_with(PROGRAM) && **name != pin_name()) {
-        pins::remove_one(&directory.join(other))?;
+    for program in PROGRAMS {
+        let (fresh, pin) = (directory.join(fresh_name(program)), directory.join(pin_name(program)));
+        fs::rename(&fresh, &pin).map_err(|e| Fault::pins("rename into place", &fresh, e))?;
+        let others = pins::list(directory)?;
+        for other in others.iter().filter(|name| name.starts_with(program) && **name != pin_name(program)) {
+            pins::remove_one(&directory.join(other))?;
+        }
     }
     Ok(())
 }
 
-/// Loads the program with private maps.
+/// Loads the programs with private maps, and returns that of interfaces.
 pub fn try_load() -> Result<SchedClassifier, Fault> {
     pins::mount()?;
     let directory = pins::scratch()?;
     let tried = load(&directory);
     pins::remove(&directory)?;
-    Ok(tried?.program)
+    Ok(tried?.port)
 }
 
 /// Creates the missing maps in `directory`.
@@ -87,8 +100,8 @@ fn open(directory: &Path) -> Result<Ebpf, Fault> {
     loader.load(OBJECT).map_err(Fault::load)
 }
 
-fn verified(object: &mut Ebpf) -> Result<&mut SchedClassifier, Fault> {
-    let program = object.program_mut(PROGRAM).ok_or(Fault::NoProgram)?;
+fn verified<'a>(object: &'a mut Ebpf, program: &str) -> Result<&'a mut SchedClassifier, Fault> {
+    let program = object.program_mut(program).ok_or(Fault::NoProgram)?;
     let program: &mut SchedClassifier = program.try_into().map_err(Fault::program("read"))?;
     program.load().map_err(Fault::program("load"))?;
     Ok(program)

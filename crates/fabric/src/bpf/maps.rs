@@ -10,9 +10,10 @@ use berth_types::EniId;
 use berth_types::report::FlowTable;
 
 use super::batch;
+use super::durations::Durations;
 use super::layout::{
-    Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Policy, Returned, Ring, RingKey, Row,
-    SLOTS, Shares, tick_ns,
+    AclRow, Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Nat, Policy, PublicOwner, Returned,
+    Ring, RingKey, Route, Row, SLOTS, Shares, Subnet, WorldPort, tick_ns,
 };
 use crate::fault::Fault;
 
@@ -35,6 +36,14 @@ pub struct Maps {
     pub rule_ports: LpmTrie<MapData, PortData, Row>,
     pub rule_members: HashMap<MapData, MemberKey, Row>,
     pub vpc_cidrs: LpmTrie<MapData, CidrData, u32>,
+    subnets: Array<MapData, Subnet>,
+    pub routes: LpmTrie<MapData, AddressData, Route>,
+    pub acl_addresses: LpmTrie<MapData, AddressData, AclRow>,
+    pub acl_ports: LpmTrie<MapData, PortData, AclRow>,
+    pub publics: HashMap<MapData, EndpointKey, PublicOwner>,
+    pub privates: HashMap<MapData, [u8; 4], PublicOwner>,
+    nats: Array<MapData, Nat>,
+    worlds: Array<MapData, WorldPort>,
     pub flows: HashMap<MapData, FlowKey, Flow>,
     pub flow_ring: HashMap<MapData, RingKey, FlowKey>,
     pub rings: Array<MapData, Ring>,
@@ -66,6 +75,14 @@ impl Maps {
             rule_ports: open!(directory, LpmTrie, "rule_ports"),
             rule_members: open!(directory, HashMap, "rule_members"),
             vpc_cidrs: open!(directory, LpmTrie, "vpc_cidrs"),
+            subnets: open!(directory, Array, "subnets"),
+            routes: open!(directory, LpmTrie, "routes"),
+            acl_addresses: open!(directory, LpmTrie, "acl_addresses"),
+            acl_ports: open!(directory, LpmTrie, "acl_ports"),
+            publics: open!(directory, HashMap, "publics"),
+            privates: open!(directory, HashMap, "privates"),
+            nats: open!(directory, Array, "nats"),
+            worlds: open!(directory, Array, "worlds"),
             flows: open!(directory, HashMap, "flows"),
             flow_ring: open!(directory, HashMap, "flow_ring"),
             rings: open!(directory, Array, "rings"),
@@ -164,20 +181,119 @@ impl Maps {
         self.wrote("remove from", "vpc_cidrs", done)
     }
 
-    pub fn epoch(&self) -> Result<u64, Fault> {
-        let control = self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))?;
-        Ok(control.epoch)
+    /// The subnets by number.
+    pub fn subnets(&self) -> Result<Vec<(u16, Subnet)>, Fault> {
+        let mut found = Vec::new();
+        read("subnets", &self.subnets, |number: u32, subnet| {
+            found.extend((subnet != Subnet::default()).then_some((number as u16, subnet)));
+        })?;
+        Ok(found)
     }
 
-    /// Sets the length of a jiffy for the program, before any interface is plugged.
-    pub fn set_clock(&mut self) -> Result<(), Fault> {
-        let control = self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))?;
-        if control.tick_ns == self.tick_ns { Ok(()) } else { self.set_epoch(control.epoch) }
+    pub fn put_subnet(&mut self, number: u16, subnet: &Subnet) -> Result<(), Fault> {
+        let done = self.subnets.set(number.into(), subnet, 0);
+        self.wrote("write", "subnets", done)
+    }
+
+    /// The NAT gateways by number.
+    pub fn nats(&self) -> Result<Vec<(u32, Nat)>, Fault> {
+        let mut found = Vec::new();
+        read("nats", &self.nats, |number: u32, nat| found.extend((nat != Nat::default()).then_some((number, nat))))?;
+        Ok(found)
+    }
+
+    pub fn put_nat(&mut self, number: u32, nat: &Nat) -> Result<(), Fault> {
+        let done = self.nats.set(number, nat, 0);
+        self.wrote("write", "nats", done)
+    }
+
+    pub fn world(&self) -> Result<WorldPort, Fault> {
+        self.worlds.get(&0, 0).map_err(|source| Fault::map("read", "worlds", source))
+    }
+
+    pub fn set_world(&mut self, world: &WorldPort) -> Result<(), Fault> {
+        let done = self.worlds.set(0, world, 0);
+        self.wrote("write", "worlds", done)
+    }
+
+    pub fn put_route(&mut self, key: &Key<AddressData>, route: &Route) -> Result<(), Fault> {
+        let done = self.routes.insert(key, route, 0);
+        self.wrote("write", "routes", done)
+    }
+
+    pub fn remove_route(&mut self, key: &Key<AddressData>) -> Result<(), Fault> {
+        let done = gone(self.routes.remove(key));
+        self.wrote("remove from", "routes", done)
+    }
+
+    pub fn put_acl_address(&mut self, key: &Key<AddressData>, row: &AclRow) -> Result<(), Fault> {
+        let done = self.acl_addresses.insert(key, row, 0);
+        self.wrote("write", "acl_addresses", done)
+    }
+
+    pub fn remove_acl_address(&mut self, key: &Key<AddressData>) -> Result<(), Fault> {
+        let done = gone(self.acl_addresses.remove(key));
+        self.wrote("remove from", "acl_addresses", done)
+    }
+
+    pub fn put_acl_port(&mut self, key: &Key<PortData>, row: &AclRow) -> Result<(), Fault> {
+        let done = self.acl_ports.insert(key, row, 0);
+        self.wrote("write", "acl_ports", done)
+    }
+
+    pub fn remove_acl_port(&mut self, key: &Key<PortData>) -> Result<(), Fault> {
+        let done = gone(self.acl_ports.remove(key));
+        self.wrote("remove from", "acl_ports", done)
+    }
+
+    pub fn put_public(&mut self, key: EndpointKey, owner: &PublicOwner) -> Result<(), Fault> {
+        let done = self.publics.insert(key, owner, 0);
+        self.wrote("write", "publics", done)
+    }
+
+    pub fn remove_public(&mut self, key: EndpointKey) -> Result<(), Fault> {
+        let done = gone(self.publics.remove(&key));
+        self.wrote("remove from", "publics", done)
+    }
+
+    pub fn put_private(&mut self, key: [u8; 4], owner: &PublicOwner) -> Result<(), Fault> {
+        let done = self.privates.insert(key, owner, 0);
+        self.wrote("write", "privates", done)
+    }
+
+    pub fn remove_private(&mut self, key: [u8; 4]) -> Result<(), Fault> {
+        let done = gone(self.privates.remove(&key));
+        self.wrote("remove from", "privates", done)
+    }
+
+    pub fn epoch(&self) -> Result<u64, Fault> {
+        Ok(self.control()?.epoch)
+    }
+
+    /// Sets the durations for the program, before any interface is plugged.
+    pub fn set_clock(&mut self, durations: &Durations) -> Result<(), Fault> {
+        let now = self.control()?;
+        let wanted = Control {
+            tick_ns: self.tick_ns,
+            nat_idle_ns: durations.nat_idle_ns(),
+            nat_closed_ns: durations.nat_closed_ns(),
+            ..now
+        };
+        if now == wanted {
+            return Ok(());
+        }
+        let done = self.control.set(0, wanted, 0);
+        self.wrote("write", "control", done)
+    }
+
+    pub fn control(&self) -> Result<Control, Fault> {
+        self.control.get(&0, 0).map_err(|source| Fault::map("read", "control", source))
     }
 
     /// The step that activates prepared changes.
     pub fn set_epoch(&mut self, epoch: u64) -> Result<(), Fault> {
-        let done = self.control.set(0, Control { epoch, tick_ns: self.tick_ns }, 0);
+        let control = Control { epoch, ..self.control()? };
+        let done = self.control.set(0, control, 0);
         self.wrote("write", "control", done)
     }
 

@@ -3,6 +3,7 @@
 
 pub mod attach;
 mod batch;
+pub mod durations;
 pub mod endpoint;
 pub mod layout;
 pub mod load;

@@ -2,50 +2,56 @@
 //! Takes over the state of the earlier layout's program: interfaces, policies and flows.
 //!
 //! Maps that are the same in both layouts get a second name: the old program, which devices run until they have the new
-//! one, and the new program share them, so that no packet falls between two tables. Maps that differ are created. The
-//! names are collected next to the directory of this layout and replace it in one step: a process that dies before has
-//! changed nothing.
+//! one, and the new program share them. Values that have grown are copied: this layout begins with the same bytes, and
+//! zeroes stand for "not yet known". Flows that the old program records between the copy and its replacement are copied
+//! afterwards. The names are collected next to the directory of this layout and replace it in one step: a process that
+//! dies before has changed nothing.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 
-use super::layout::{LAYOUT_VERSION, Ring};
+use super::layout::{Control, Counters, Endpoint, EndpointKey, Flow, FlowKey, LAYOUT_VERSION, SLOTS};
 use super::{batch, endpoint, load, pins};
 use crate::fault::Fault;
 
-/// Maps that layout 2 and this one share.
+/// Maps that layout 3 and this one share.
 const SHARED: [&str; 11] = [
     "enis",
-    "endpoints",
     "policies",
     "rule_addresses",
     "rule_ports",
     "rule_members",
     "vpc_cidrs",
-    "flows",
     "flow_ring",
-    "eni_counters",
-    "control",
+    "rings",
+    "returns",
+    "shares",
+    "fragments",
 ];
-/// `struct ring` of layout 2: cursor and number of rows.
-type EarlierRing = [u32; 2];
+/// Maps whose values have grown.
+const GROWN: [&str; 4] = ["endpoints", "flows", "eni_counters", "control"];
 
-const _: () = assert!(LAYOUT_VERSION == 3, "what changes since layout 2 is written here");
+/// Words of the values in layout 3.
+type EarlierEndpoint = [u32; 5];
+type EarlierFlow = [u64; 5];
+type EarlierCounters = [u64; 36];
+type EarlierControl = [u64; 2];
 
-/// Passes the pins of layout 2 to this one, if they exist and this one's do not. Returns true if it did; the rows of
-/// the rings must then be counted.
-pub fn take_over(instance: &str) -> Result<bool, Fault> {
+const _: () = assert!(LAYOUT_VERSION == 4, "what changes since layout 3 is written here");
+
+/// Passes the pins of layout 3 to this one, if they exist and this one's do not. Returns their directory if it did.
+pub fn take_over(instance: &str) -> Result<Option<PathBuf>, Fault> {
     let all = pins::instance_directory(instance);
-    let (earlier, ours) = (all.join("v2"), pins::directory(instance));
+    let (earlier, ours) = (all.join("v3"), pins::directory(instance));
     if ours.exists() || !earlier.exists() {
-        return Ok(false);
+        return Ok(None);
     }
     let found = pins::list(&earlier)?;
-    if let Some(missing) = SHARED.into_iter().chain(["rings"]).find(|name| !found.iter().any(|pin| pin == name)) {
+    if let Some(missing) = SHARED.into_iter().chain(GROWN).find(|name| !found.iter().any(|pin| pin == name)) {
         tracing::warn!(path = %earlier.display(), missing, "connections end: the earlier data path is incomplete");
-        return Ok(false);
+        return Ok(None);
     }
     let incoming = all.join("incoming");
     pins::remove(&incoming)?;
@@ -57,23 +63,112 @@ pub fn take_over(instance: &str) -> Result<bool, Fault> {
             .map_err(|cause| Fault::pins("give an earlier map the name", &to, cause))?;
     }
     load::make_maps(&incoming)?;
-    take_rings(&earlier, &incoming)?;
+    take_control(&earlier, &incoming)?;
+    take_endpoints(&earlier, &incoming)?;
+    take_counters(&earlier, &incoming)?;
+    take_late_flows(&earlier, &incoming)?;
     fs::rename(&incoming, &ours).map_err(|cause| Fault::pins("rename into place", &incoming, cause))?;
     tracing::info!(path = %earlier.display(), "took over the data path of an earlier version");
-    Ok(true)
+    Ok(Some(earlier))
 }
 
-/// Rings continue at their position: their rows exist, and are not counted yet.
-fn take_rings(earlier: &Path, incoming: &Path) -> Result<(), Fault> {
-    let fault = |source| Fault::map("take over", "rings", source);
-    let open = |directory: &Path| MapData::from_pin(directory.join("rings")).map(Map::Array);
-    let old: Array<MapData, EarlierRing> = open(earlier).and_then(Array::try_from).map_err(fault)?;
-    let mut new: Array<MapData, Ring> = open(incoming).and_then(Array::try_from).map_err(fault)?;
-    let mut used = Vec::new();
-    batch::read(&old, |slot: u32, [cursor, rows]: EarlierRing| used.extend((rows > 0).then_some((slot, cursor, rows))))
-        .map_err(|cause| fault(cause.into()))?;
-    for (slot, cursor, end) in used {
-        new.set(slot, Ring { cursor, end, ..Ring::default() }, 0).map_err(fault)?;
+/// Copies the flows that this layout does not have yet.
+pub fn take_late_flows(earlier: &Path, ours: &Path) -> Result<(), Fault> {
+    const BPF_NOEXIST: u64 = 1;
+    let old: HashMap<MapData, FlowKey, EarlierFlow> = open(earlier, "flows", |map| Map::HashMap(map).try_into())?;
+    let mut new: HashMap<MapData, FlowKey, Flow> = open(ours, "flows", |map| Map::HashMap(map).try_into())?;
+    let mut found = Vec::new();
+    batch::read(&old, |key, flow: EarlierFlow| found.push((key, flow))).map_err(|cause| fault("flows")(cause.into()))?;
+    for (key, [seen_ns, epoch, ifindexes, ends, payer]) in found {
+        let [slots, state] = halves(ends);
+        let [owner, ring_index] = halves(payer);
+        let slot = shorts(slots);
+        let flow =
+            Flow { seen_ns, epoch, ifindex: halves(ifindexes), slot, state, owner, ring_index, ..Flow::default() };
+        match new.insert(key, flow, BPF_NOEXIST) {
+            Err(aya::maps::MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            done => done.map_err(fault("flows"))?,
+        }
     }
     Ok(())
+}
+
+fn take_control(earlier: &Path, ours: &Path) -> Result<(), Fault> {
+    let old: Array<MapData, EarlierControl> = open(earlier, "control", |map| Map::Array(map).try_into())?;
+    let mut new: Array<MapData, Control> = open(ours, "control", |map| Map::Array(map).try_into())?;
+    let [epoch, tick_ns] = old.get(&0, 0).map_err(fault("control"))?;
+    new.set(0, Control { epoch, tick_ns, nat_idle_ns: 0, nat_closed_ns: 0, rest: [0; 4] }, 0).map_err(fault("control"))
+}
+
+fn take_endpoints(earlier: &Path, ours: &Path) -> Result<(), Fault> {
+    let old: HashMap<MapData, EndpointKey, EarlierEndpoint> =
+        open(earlier, "endpoints", |map| Map::HashMap(map).try_into())?;
+    let mut new: HashMap<MapData, EndpointKey, Endpoint> =
+        open(ours, "endpoints", |map| Map::HashMap(map).try_into())?;
+    for entry in old.iter() {
+        let (key, words) = entry.map_err(fault("endpoints"))?;
+        let [slot, flags] = shorts(words[1]);
+        let ([a, b, c, d], [e, f, _, _]) = (words[3].to_ne_bytes(), words[4].to_ne_bytes());
+        let endpoint = Endpoint {
+            ifindex: words[0],
+            slot,
+            flags,
+            group_set: shorts(words[2]),
+            mac: [a, b, c, d, e, f],
+            subnet: 0,
+            rest: [0; 12],
+        };
+        new.insert(key, endpoint, 0).map_err(fault("endpoints"))?;
+    }
+    Ok(())
+}
+
+fn take_counters(earlier: &Path, ours: &Path) -> Result<(), Fault> {
+    let old: PerCpuArray<MapData, EarlierCounters> =
+        open(earlier, "eni_counters", |map| Map::PerCpuArray(map).try_into())?;
+    let mut new: PerCpuArray<MapData, Counters> = open(ours, "eni_counters", |map| Map::PerCpuArray(map).try_into())?;
+    for slot in 0..u32::from(SLOTS) {
+        let values = old.get(&slot, 0).map_err(fault("eni_counters"))?;
+        if values.iter().flatten().all(|number| *number == 0) {
+            continue;
+        }
+        let grown = values.iter().map(|[packets_out, bytes_out, packets_in, bytes_in, earlier @ ..]| {
+            let mut counters = Counters {
+                packets_out: *packets_out,
+                bytes_out: *bytes_out,
+                packets_in: *packets_in,
+                bytes_in: *bytes_in,
+                ..Counters::ZERO
+            };
+            counters.drops[..earlier.len()].copy_from_slice(earlier);
+            counters
+        });
+        let grown = PerCpuValues::try_from(grown.collect::<Vec<_>>())
+            .map_err(|cause| fault("eni_counters")(aya::maps::MapError::IoError(cause)))?;
+        new.set(slot, grown, 0).map_err(fault("eni_counters"))?;
+    }
+    Ok(())
+}
+
+fn fault(map: &'static str) -> impl Fn(aya::maps::MapError) -> Fault {
+    move |source| Fault::map("take over", map, source)
+}
+
+fn open<T>(
+    directory: &Path,
+    name: &'static str,
+    typed: impl FnOnce(MapData) -> Result<T, aya::maps::MapError>,
+) -> Result<T, Fault> {
+    MapData::from_pin(directory.join(name)).and_then(typed).map_err(fault(name))
+}
+
+/// The words of a pair, in memory order.
+fn halves(pair: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = pair.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+fn shorts(pair: u32) -> [u16; 2] {
+    let [a, b, c, d] = pair.to_ne_bytes();
+    [u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d])]
 }

@@ -5,6 +5,7 @@
 //! range of peers or ports, which rules match; a packet is admitted when the row of its peer and the row of its port
 //! have a bit in common. The kernel finds the longest prefix only, so each row holds the rules of all wider ranges too.
 
+mod acl;
 mod bitmap;
 mod lookup;
 mod names;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
 use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, Vni};
 
+pub use acl::{ACL_ENTRIES_MAX, Acl, TooManyEntries};
 pub use bitmap::{Bitmap, RULES_MAX};
 pub use names::Names;
 pub use ports::PortPrefix;

@@ -38,6 +38,8 @@ pub struct Fabric {
     pub(super) namespace: Namespace,
     pub(super) netlink: Netlink,
     pub(super) program: SchedClassifier,
+    /// The program of the edge to the world.
+    pub(super) edge_program: SchedClassifier,
     pub(super) maps: Maps,
     /// `None` after a failed change: the maps are read again before the next one.
     pub(super) held: Option<Held>,

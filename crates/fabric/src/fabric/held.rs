@@ -8,21 +8,49 @@ use aya::maps::lpm_trie::Key;
 use berth_types::{EniId, GroupSetId, Ipv4Cidr, Vni};
 
 use super::Fault;
+use super::ways::RouteTable;
 use crate::bpf::Maps;
-use crate::bpf::layout::{Endpoint, EndpointKey, Eni, MemberKey, Policy};
+use crate::bpf::layout::{Endpoint, EndpointKey, Eni, MemberKey, Nat, Policy, PublicOwner, Subnet, WorldPort};
 use crate::bpf::maps::{AddressData, CidrData, PortData};
-use crate::compile::{Bitmap, PortPrefix, Ruleset};
+use crate::compile::{Acl, Bitmap, PortPrefix, Ruleset};
 
 /// The contents of the maps that the node writes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Held {
     pub epoch: u64,
     pub rulesets: BTreeMap<u32, Ruleset>,
     pub policies: BTreeMap<GroupSetId, Policy>,
     pub endpoints: BTreeMap<EndpointKey, Endpoint>,
     pub cidrs: BTreeSet<(Vni, Ipv4Cidr)>,
+    pub subnets: BTreeMap<u16, Subnet>,
+    pub tables: BTreeMap<u32, RouteTable>,
+    pub acls: BTreeMap<u32, Acl>,
+    pub nats: BTreeMap<u32, Nat>,
+    pub publics: BTreeMap<EndpointKey, PublicOwner>,
+    pub privates: BTreeMap<[u8; 4], PublicOwner>,
+    pub world: WorldPort,
     /// Interfaces that are plugged here.
     pub plugged: BTreeMap<EniId, Eni>,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self {
+            epoch: 0,
+            rulesets: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            cidrs: BTreeSet::new(),
+            subnets: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            acls: BTreeMap::new(),
+            nats: BTreeMap::new(),
+            publics: BTreeMap::new(),
+            privates: BTreeMap::new(),
+            world: WorldPort::NONE,
+            plugged: BTreeMap::new(),
+        }
+    }
 }
 
 impl Held {
@@ -40,7 +68,47 @@ impl Held {
         }
         held.plugged = maps.enis()?.into_iter().collect();
         held.read_rulesets(maps)?;
+        held.read_ways(maps)?;
         Ok(held)
+    }
+
+    fn read_ways(&mut self, maps: &Maps) -> Result<(), Fault> {
+        self.subnets = maps.subnets()?.into_iter().collect();
+        self.nats = maps.nats()?.into_iter().collect();
+        self.world = maps.world()?;
+        for entry in maps.routes.iter() {
+            let (key, route) = entry.map_err(|source| Fault::map("read", "routes", source))?;
+            if let Some((table, range)) = address_of(&key) {
+                self.tables.entry(table).or_default().insert(range, route);
+            }
+        }
+        for entry in maps.acl_addresses.iter() {
+            let (key, row) = entry.map_err(|source| Fault::map("read", "acl_addresses", source))?;
+            if let Some((number, range)) = address_of(&key) {
+                let acl = self.acls.entry(number).or_default();
+                acl.admit |= row.admit;
+                acl.addresses.insert(range, row.entries);
+            }
+        }
+        for entry in maps.acl_ports.iter() {
+            let (key, row) = entry.map_err(|source| Fault::map("read", "acl_ports", source))?;
+            let (number, prefix) = port_of(&key);
+            let acl = self.acls.entry(number).or_default();
+            acl.admit |= row.admit;
+            acl.ports.insert(prefix, row.entries);
+        }
+        for subnet in self.subnets.clone().values() {
+            self.note_tables(subnet);
+        }
+        for entry in maps.publics.iter() {
+            let (key, owner) = entry.map_err(|source| Fault::map("read", "publics", source))?;
+            self.publics.insert(key, owner);
+        }
+        for entry in maps.privates.iter() {
+            let (key, owner) = entry.map_err(|source| Fault::map("read", "privates", source))?;
+            self.privates.insert(key, owner);
+        }
+        Ok(())
     }
 
     fn read_rulesets(&mut self, maps: &Maps) -> Result<(), Fault> {
@@ -67,6 +135,16 @@ impl Held {
             }
         }
         Ok(())
+    }
+
+    /// Tables without rows exist because a subnet refers to them.
+    pub(super) fn note_tables(&mut self, subnet: &Subnet) {
+        for id in subnet.acl.as_flattened().iter().filter(|id| **id != 0) {
+            self.acls.entry(*id).or_default();
+        }
+        for id in subnet.route_table.iter().filter(|id| **id != 0) {
+            self.tables.entry(*id).or_default();
+        }
     }
 
     /// The side that packets are evaluated with.

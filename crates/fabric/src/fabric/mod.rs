@@ -7,6 +7,7 @@
 mod clock;
 mod data_path;
 mod device;
+mod edge;
 mod garbage;
 mod held;
 mod plan;
@@ -14,6 +15,7 @@ mod plug;
 mod program;
 mod sweep;
 mod trial;
+mod ways;
 pub mod world;
 
 use std::collections::BTreeSet;
@@ -33,6 +35,7 @@ pub use program::ProgramStats;
 pub use sweep::Swept;
 pub use trial::Trial;
 
+pub use crate::bpf::durations::Durations;
 use crate::bpf::layout::{Returned, Ring};
 use crate::bpf::{Maps, attach, endpoint, load, pins, shares, takeover};
 use crate::kernel::netlink::Link;
@@ -44,7 +47,7 @@ impl Fabric {
     /// replaces an older program by this build's. Existing flows continue.
     pub fn open(config: FabricConfig) -> Result<Self, Fault> {
         pins::mount()?;
-        let is_taken_over = takeover::take_over(&config.instance)?;
+        let earlier = takeover::take_over(&config.instance)?;
         let directory = pins::prepare(&config.instance)?;
         let namespace = Namespace::create(&config.namespace())?;
         quiet(&namespace)?;
@@ -52,7 +55,8 @@ impl Fabric {
         let mut fabric = Self {
             netlink: namespace.netlink()?,
             maps: Maps::open(&directory)?,
-            program: loaded.program,
+            program: loaded.port,
+            edge_program: loaded.world,
             config,
             namespace,
             held: None,
@@ -63,14 +67,15 @@ impl Fabric {
             world: None,
             is_world_known: false,
         };
-        fabric.maps.set_clock()?;
+        fabric.maps.set_clock(&Durations::default())?;
         fabric.maps.set_shares(shares::division)?;
         fabric.forget_lost_devices()?;
         if loaded.is_new {
             fabric.replace_program()?;
             load::settle(&directory)?;
         }
-        if is_taken_over {
+        if let Some(earlier) = earlier {
+            takeover::take_late_flows(&earlier, &directory)?;
             fabric.sweep()?;
         }
         pins::remove_other_layouts(&fabric.config.instance)?;
@@ -131,6 +136,11 @@ impl Fabric {
         Ok(())
     }
 
+    /// Replaces the durations that AWS documents.
+    pub fn set_durations(&mut self, durations: &Durations) -> Result<(), Fault> {
+        self.maps.set_clock(durations)
+    }
+
     /// Counters of a plugged interface.
     pub fn stats(&self, id: &EniId) -> Result<EniStats, Fault> {
         match self.maps.enis()?.into_iter().find(|(other, _)| other == id) {
@@ -157,13 +167,13 @@ impl Fabric {
 
     /// Removes the data path: devices, maps, program, namespace.
     pub fn destroy(self) -> Result<(), Fault> {
-        let Self { config, namespace, mut netlink, program, maps, .. } = self;
+        let Self { config, namespace, mut netlink, program, edge_program, maps, .. } = self;
         for link in netlink.links()? {
             if device::eni_of(&link.name).is_some() || link.name == world::DEVICE {
                 netlink.delete_link(&link.name)?;
             }
         }
-        drop((netlink, namespace, program, maps));
+        drop((netlink, namespace, program, edge_program, maps));
         Namespace::delete(&config.namespace())?;
         pins::remove_instance(&config.instance)
     }
@@ -198,7 +208,9 @@ impl Fabric {
     fn replace_program(&mut self) -> Result<(), Fault> {
         let devices: Vec<String> = self.held()?.plugged.keys().map(device::name_of).collect();
         let program = &mut self.program;
-        self.namespace.inside(|| devices.iter().try_for_each(|device| attach::attach(program, device)))?
+        self.namespace.inside(|| devices.iter().try_for_each(|device| attach::attach(program, device)))??;
+        let edge = self.held()?.world.ifindex;
+        self.attach_edge(edge)
     }
 
     /// The content of the maps.

@@ -11,8 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_types::{GroupSetId, Ipv4Cidr, Vni};
 
 use super::held::Held;
-use crate::bpf::layout::{Endpoint, EndpointKey, Eni, Policy};
+use super::ways::Ways;
+use crate::bpf::layout::{
+    AclRow, Endpoint, EndpointKey, Eni, Nat, Policy, PublicOwner, Route, Subnet, WorldPort,
+};
 use crate::compile::{self, Bitmap, PortPrefix, Ruleset};
+
+mod ways;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +33,19 @@ pub enum Step {
     PutPolicy(GroupSetId, Policy),
     PutEndpoint(EndpointKey, Endpoint),
     RemoveEndpoint(EndpointKey),
+    PutSubnet(u16, Subnet),
+    PutRoute(u32, Ipv4Cidr, Route),
+    RemoveRoute(u32, Ipv4Cidr),
+    PutAclAddress(u32, Ipv4Cidr, AclRow),
+    RemoveAclAddress(u32, Ipv4Cidr),
+    PutAclPort(u32, PortPrefix, AclRow),
+    RemoveAclPort(u32, PortPrefix),
+    PutNat(u32, Nat),
+    PutPublic(EndpointKey, PublicOwner),
+    RemovePublic(EndpointKey),
+    PutPrivate([u8; 4], PublicOwner),
+    RemovePrivate([u8; 4]),
+    SetWorld(WorldPort),
     PutEni(Eni),
     SetEpoch(u64),
     /// Wait for the packets in progress.
@@ -43,6 +61,7 @@ pub struct Wanted<'a> {
     pub cidrs: BTreeSet<(Vni, Ipv4Cidr)>,
     /// Entries of plugged interfaces, by device.
     pub enis: BTreeMap<u32, Eni>,
+    pub ways: Ways,
 }
 
 /// The steps from `held` to `wanted`; none if they are equal.
@@ -52,14 +71,26 @@ pub fn plan(held: &Held, wanted: &Wanted<'_>) -> Vec<Step> {
     let rulesets = Rulesets::choose(held, wanted);
     plan.add_cidrs();
     plan.add_rows(&rulesets);
-    let is_unsettled = plan.remove_endpoints();
-    let policies = plan.changed_policies(&rulesets);
-    let members = plan.changed_members();
-    plan.switch(policies, members, is_unsettled);
+    plan.add_ways();
+    let is_unsettled = plan.change_public_addresses() | plan.remove_endpoints();
+    let changes = Changes {
+        policies: plan.changed_policies(&rulesets),
+        members: plan.changed_members(),
+        subnets: plan.changed_subnets(),
+    };
+    plan.switch(changes, is_unsettled);
     plan.add_endpoints();
     plan.update_enis();
     plan.remove_leftovers(&rulesets);
+    plan.remove_ways();
     plan.steps
+}
+
+/// What one store of the epoch activates, with the old value of each.
+struct Changes {
+    policies: Vec<(GroupSetId, Option<Policy>, Policy)>,
+    members: Vec<(EndpointKey, u16, Endpoint)>,
+    subnets: Vec<(u16, Subnet, Subnet)>,
 }
 
 /// The number of the ruleset for each table.
@@ -152,6 +183,12 @@ impl Plan<'_> {
                 self.steps.push(Step::PutEndpoint(key, Endpoint { group_set, ..*endpoint }));
             }
         }
+        for (&number, subnet) in &self.held.subnets {
+            let even = both_ways(subnet, self.side);
+            if even != *subnet {
+                self.steps.push(Step::PutSubnet(number, even));
+            }
+        }
         if !self.steps.is_empty() {
             self.steps.insert(0, Step::Wait);
         }
@@ -183,7 +220,7 @@ impl Plan<'_> {
             match self.wanted.endpoints.get(&key) {
                 Some(wanted) if wanted.mac == held.mac => {
                     let here = Endpoint { group_set: [held.group_set[self.side]; 2], ..*wanted };
-                    if (here.ifindex, here.slot, here.flags) != (held.ifindex, held.slot, held.flags) {
+                    if here != (Endpoint { group_set: here.group_set, ..*held }) {
                         self.steps.push(Step::PutEndpoint(key, here));
                         is_unsettled = true;
                     }
@@ -218,14 +255,10 @@ impl Plan<'_> {
         .collect()
     }
 
-    /// Activates the changes of policies and memberships in one step.
-    fn switch(
-        &mut self,
-        policies: Vec<(GroupSetId, Option<Policy>, Policy)>,
-        members: Vec<(EndpointKey, u16, Endpoint)>,
-        is_unsettled: bool,
-    ) {
-        if members.is_empty() && policies.iter().all(|(_, old, _)| old.is_none()) {
+    /// Activates the changes in one step.
+    fn switch(&mut self, changes: Changes, is_unsettled: bool) {
+        let Changes { policies, members, subnets } = changes;
+        if members.is_empty() && subnets.is_empty() && policies.iter().all(|(_, old, _)| old.is_none()) {
             self.steps.extend(policies.into_iter().map(|(set, _, new)| Step::PutPolicy(set, new)));
             if is_unsettled {
                 self.steps.push(Step::SetEpoch(self.held.epoch + 2));
@@ -244,9 +277,16 @@ impl Plan<'_> {
             prepared.group_set[self.side] = *old;
             self.steps.push(Step::PutEndpoint(*key, prepared));
         }
+        for (number, old, new) in &subnets {
+            let mut prepared = *old;
+            prepared.route_table[next] = new.route_table[next];
+            prepared.acl[next] = new.acl[next];
+            self.steps.push(Step::PutSubnet(*number, prepared));
+        }
         self.steps.extend([Step::SetEpoch(self.held.epoch + 1), Step::Wait]);
         self.steps.extend(policies.into_iter().map(|(set, _, new)| Step::PutPolicy(set, new)));
         self.steps.extend(members.into_iter().map(|(key, _, new)| Step::PutEndpoint(key, new)));
+        self.steps.extend(subnets.into_iter().map(|(number, _, new)| Step::PutSubnet(number, new)));
     }
 
     fn add_endpoints(&mut self) {
@@ -288,9 +328,17 @@ fn both_sides(policy: &Policy, side: usize) -> Policy {
     Policy { ruleset: [policy.ruleset[side]; 2], open: [policy.open[side]; 2] }
 }
 
+/// The same for a subnet.
+fn both_ways(subnet: &Subnet, side: usize) -> Subnet {
+    Subnet { route_table: [subnet.route_table[side]; 2], acl: [subnet.acl[side]; 2], ..*subnet }
+}
+
 impl Held {
     /// The content of the maps after a step.
     pub fn apply(&mut self, step: &Step) {
+        if self.apply_way(step) {
+            return;
+        }
         match *step {
             Step::PutCidr(vni, range) => drop(self.cidrs.insert((vni, range))),
             Step::RemoveCidr(vni, range) => drop(self.cidrs.remove(&(vni, range))),
@@ -314,7 +362,7 @@ impl Held {
                 self.plugged.values_mut().filter(|held| held.ifindex == entry.ifindex).for_each(|held| *held = entry);
             }
             Step::SetEpoch(epoch) => self.epoch = epoch,
-            Step::Wait => {}
+            _ => {}
         }
     }
 

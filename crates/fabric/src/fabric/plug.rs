@@ -48,6 +48,7 @@ impl Fabric {
             None => self.make_pair(id, eni, &name, inner)?,
         };
         let entry = program::entry(id, eni, slot, ifindex);
+        let entry = Eni { subnet: self.subnet_of(&entry)?, ..entry };
         if self.held()?.plugged.get(id) != Some(&entry) {
             let program = &mut self.program;
             self.namespace.inside(|| attach::attach(program, &name))??;
@@ -91,6 +92,11 @@ impl Fabric {
         self.maps.set_epoch(epoch)?;
         self.maps.forget_flows(plugged.slot)?;
         self.maps.clear_counters(plugged.slot)
+    }
+
+    /// The subnet of an interface, according to its endpoint; until this is programmed, an unknown one.
+    fn subnet_of(&mut self, entry: &Eni) -> Result<u16, Fault> {
+        Ok(self.held()?.endpoints.get(&entry.endpoint_key()).map_or(0, |endpoint| endpoint.subnet))
     }
 
     fn slot_for(&mut self, id: &EniId) -> Result<u16, Fault> {

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use berth_types::EniId;
+use berth_types::{EniId, HostId};
 use berth_types::intent::{EniIntent, HostIntent};
 
 use super::Fault;
 use super::data_path::{Compiled, Fabric};
 use super::held::{self, Held};
 use super::plan::{Step, Wanted, plan};
+use super::ways::Ways;
 use crate::bpf::Maps;
-use crate::bpf::layout::{self, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni};
+use crate::bpf::layout::{self, ENDPOINT_FORWARDS, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni};
 use crate::compile;
 
 /// The result of `program`.
@@ -35,11 +36,19 @@ impl Fabric {
         let (Some(mut held), Some(compiled)) = (self.held.take(), &self.compiled) else {
             return Ok(ProgramStats::default());
         };
+        let ways = match Ways::of(intent, &held, &self.config.host) {
+            Ok(ways) => ways,
+            Err(fault) => {
+                self.held = Some(held);
+                return Err(fault);
+            }
+        };
         let wanted = Wanted {
             policies: &compiled.policies,
-            endpoints: endpoints(intent, &held, &self.config.host),
+            endpoints: endpoints(intent, &held, &ways, &self.config.host),
             cidrs: intent.vpcs.iter().flat_map(|(&vni, vpc)| vpc.cidrs.iter().map(move |&c| (vni, c))).collect(),
-            enis: enis(intent, &held),
+            enis: enis(intent, &held, &ways),
+            ways,
         };
         let steps = plan(&held, &wanted);
         let switched = steps.contains(&Step::Wait);
@@ -49,6 +58,7 @@ impl Fabric {
             held.apply(step);
         }
         held.forget_unused_rulesets();
+        held.forget_unused_ways();
         self.held = Some(held);
         self.close_world(intent)?;
         Ok(ProgramStats { writes: (self.maps.writes - before) as usize, switched })
@@ -70,7 +80,7 @@ impl Fabric {
 }
 
 /// The endpoints of the intent, reachable where their interface is plugged.
-fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BTreeMap<EndpointKey, Endpoint> {
+fn endpoints(intent: &HostIntent, held: &Held, ways: &Ways, host: &HostId) -> BTreeMap<EndpointKey, Endpoint> {
     let endpoints = intent.endpoints.iter().map(|(id, endpoint)| {
         let key = EndpointKey { vni: endpoint.vni.0, address: endpoint.address.octets() };
         let is_here = endpoint.host == *host;
@@ -78,10 +88,15 @@ fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BT
         let value = Endpoint {
             ifindex: plugged.map_or(0, |plugged| plugged.ifindex),
             slot: plugged.map_or(0, |plugged| plugged.slot),
-            flags: if is_here { 0 } else { ENDPOINT_OTHER_HOST },
+            flags: match is_here {
+                true if intent.enis.get(id).is_some_and(|eni| !eni.source_dest_check) => ENDPOINT_FORWARDS,
+                true => 0,
+                false => ENDPOINT_OTHER_HOST,
+            },
             group_set: [endpoint.group_set.0; 2],
             mac: endpoint.mac.0,
-            pad: [0; 2],
+            subnet: ways.subnet_of(endpoint.vni, endpoint.address),
+            rest: [0; 12],
         };
         (key, value)
     });
@@ -89,14 +104,16 @@ fn endpoints(intent: &HostIntent, held: &Held, host: &berth_types::HostId) -> BT
 }
 
 /// Entries of the plugged interfaces according to the intent; an interface that it does not name keeps its entry.
-fn enis(intent: &HostIntent, held: &Held) -> BTreeMap<u32, Eni> {
+fn enis(intent: &HostIntent, held: &Held, ways: &Ways) -> BTreeMap<u32, Eni> {
     let named = held.plugged.iter().filter_map(|(id, plugged)| {
-        intent.enis.get(id).map(|eni| (plugged.ifindex, entry(id, eni, plugged.slot, plugged.ifindex)))
+        let eni = intent.enis.get(id)?;
+        let subnet = ways.subnet_of(eni.vni, eni.address);
+        Some((plugged.ifindex, Eni { subnet, ..entry(id, eni, plugged.slot, plugged.ifindex) }))
     });
     named.collect()
 }
 
-/// The map entry of an interface.
+/// The map entry of an interface, in an unknown subnet.
 pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16, ifindex: u32) -> Eni {
     Eni {
         ifindex,
@@ -109,7 +126,8 @@ pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16, ifindex: u32) -> Eni
         mac: eni.mac.0,
         pad: [0; 2],
         id: Eni::id_bytes(id),
-        rest: [0; 8],
+        subnet: 0,
+        rest: [0; 6],
     }
 }
 
@@ -126,6 +144,19 @@ fn act(maps: &mut Maps, step: &Step) -> Result<(), Fault> {
         Step::PutPolicy(set, policy) => maps.put_policy(set.0, policy),
         Step::PutEndpoint(key, endpoint) => maps.put_endpoint(*key, endpoint),
         Step::RemoveEndpoint(key) => maps.remove_endpoint(*key),
+        Step::PutSubnet(number, subnet) => maps.put_subnet(*number, subnet),
+        Step::PutRoute(id, range, route) => maps.put_route(&held::address_key(*id, *range), route),
+        Step::RemoveRoute(id, range) => maps.remove_route(&held::address_key(*id, *range)),
+        Step::PutAclAddress(id, range, row) => maps.put_acl_address(&held::address_key(*id, *range), row),
+        Step::RemoveAclAddress(id, range) => maps.remove_acl_address(&held::address_key(*id, *range)),
+        Step::PutAclPort(id, prefix, row) => maps.put_acl_port(&held::port_key(*id, *prefix), row),
+        Step::RemoveAclPort(id, prefix) => maps.remove_acl_port(&held::port_key(*id, *prefix)),
+        Step::PutNat(id, nat) => maps.put_nat(*id, nat),
+        Step::PutPublic(key, owner) => maps.put_public(*key, owner),
+        Step::RemovePublic(key) => maps.remove_public(*key),
+        Step::PutPrivate(key, owner) => maps.put_private(*key, owner),
+        Step::RemovePrivate(key) => maps.remove_private(*key),
+        Step::SetWorld(world) => maps.set_world(world),
         Step::PutEni(entry) => maps.put_eni(entry),
         Step::SetEpoch(epoch) => maps.set_epoch(*epoch),
         Step::Wait => layout::wait_for_packets().map_err(Fault::Grace),

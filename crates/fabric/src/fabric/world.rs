@@ -196,9 +196,9 @@ impl Fabric {
         Ok(host.add_route(&route)?)
     }
 
-    /// Attaches what judges the packets of the world. Until a program does, the kernel drops them for want of a route.
-    fn guard_world(&mut self, _ifindex: u32) -> Result<(), Fault> {
-        Ok(())
+    /// Attaches what judges the packets of the world. Until it does, the kernel drops them for want of a route.
+    fn guard_world(&mut self, ifindex: u32) -> Result<(), Fault> {
+        self.open_edge(ifindex)
     }
 }
 

@@ -62,7 +62,7 @@ impl Sent {
 
     fn group_sets(&self) -> GroupSets {
         let (sender, receiver) = (self.from.group_set.0.into(), self.to.group_set.0.into());
-        GroupSets { sender, sender_as_peer: sender, receiver, side: 0 }
+        GroupSets { sender, sender_as_peer: sender, receiver, receiver_as_peer: receiver, side: 0 }
     }
 
     /// True if the rules of both ends, read one by one, admit the packet as the first of a connection.
@@ -111,7 +111,7 @@ impl Path<'_> {
         }
         let state = step(if from_high { FROM_HIGH } else { 0 });
         let ifindex = [device_of(key.low), device_of(key.high)];
-        let flow = Flow { seen_ns: self.now_ns, epoch: 0, ifindex, slot: [0; 2], state, owner: 0, ring_index: 0 };
+        let flow = Flow { seen_ns: self.now_ns, ifindex, state, ..Flow::default() };
         self.flows.insert(key, flow);
         Some(Passed::ByRules)
     }

@@ -10,17 +10,16 @@ use aya::maps::MapData;
 
 const ARRAY: u32 = 2;
 const HASH: u32 = 1;
-const LRU_HASH: u32 = 9;
 const LPM_TRIE: u32 = 11;
 const PERCPU_ARRAY: u32 = 6;
 /// `BPF_F_NO_PREALLOC`.
 const NO_PREALLOC: u32 = 1;
 
-/// A map of layout 2: name, type, bytes of key and value, entries, flags.
+/// A map of layout 3: name, type, bytes of key and value, entries, flags.
 type Shape = (&'static str, u32, u32, u32, u32, u32);
 
-/// The maps of `bpf/maps.h` in layout 2.
-const LAYOUT_2: [Shape; 13] = [
+/// The maps of `bpf/maps.h` in layout 3.
+const LAYOUT_3: [Shape; 15] = [
     ("enis", ARRAY, 4, 64, 8192, 0),
     ("endpoints", HASH, 8, 20, 1 << 20, NO_PREALLOC),
     ("policies", ARRAY, 4, 24, 65536, 0),
@@ -30,35 +29,40 @@ const LAYOUT_2: [Shape; 13] = [
     ("vpc_cidrs", LPM_TRIE, 12, 4, 65536, NO_PREALLOC),
     ("flows", HASH, 16, 40, 1 << 20, NO_PREALLOC),
     ("flow_ring", HASH, 8, 16, 1 << 20, NO_PREALLOC),
-    ("rings", ARRAY, 4, 8, 4096, 0),
-    ("fragments", LRU_HASH, 16, 8, 8192, 0),
+    ("rings", ARRAY, 4, 16, 4096, 0),
+    ("returns", ARRAY, 4, 12, 4096, 0),
+    ("shares", ARRAY, 4, 8, 1, 0),
+    ("fragments", ARRAY, 4, 20, 4096 * 32, 0),
     ("eni_counters", PERCPU_ARRAY, 4, 288, 4096, 0),
     ("control", ARRAY, 4, 16, 1, 0),
 ];
 
-/// Creates the pins of `now` under `earlier` in layout 2, and removes `now`.
+/// Creates the pins of `now` under `earlier` in layout 3, whose values are the first bytes of the present ones, and
+/// removes `now`.
 pub fn turn_back(now: &Path, earlier: &Path) {
     fs::create_dir(earlier).unwrap();
-    for shape in LAYOUT_2 {
+    for shape in LAYOUT_3 {
+        let (name, _, key_bytes, value_bytes, ..) = shape;
         let map = create(shape);
-        let old = MapData::from_pin(now.join(shape.0)).unwrap();
-        match shape.0 {
-            // Cursor and rows of each ring; layout 2 did not have the counts added since.
-            "rings" => copy(&old, &map, (4, 16), |ring| ring[..8].to_vec()),
-            // Fragments in transit are not kept, and counters of drops start again.
-            "fragments" | "eni_counters" => {}
-            // Each end records whether it admitted the flow inbound (bits 6 and 7, low and high end).
-            "flows" => copy(&old, &map, (16, 40), |flow| {
-                let is_from_high = flow[28] & 1 == 1;
-                let mut flow = flow.to_vec();
-                flow[28] |= if is_from_high { 1 << 6 } else { 1 << 7 };
-                flow
-            }),
-            _ => copy(&old, &map, (shape.2 as usize, shape.3 as usize), <[u8]>::to_vec),
+        let old = MapData::from_pin(now.join(name)).unwrap();
+        let present = old.info().unwrap().value_size() as usize;
+        match name {
+            "fragments" => {}
+            "eni_counters" => copy_counters(&old, &map),
+            _ => copy(&old, &map, (key_bytes as usize, present), |value| value[..value_bytes as usize].to_vec()),
         }
-        map.pin(earlier.join(shape.0)).unwrap();
+        map.pin(earlier.join(name)).unwrap();
     }
     fs::remove_dir_all(now).unwrap();
+}
+
+/// Every processor has its own values, one behind the other.
+fn copy_counters(from: &MapData, to: &MapData) {
+    let present = from.info().unwrap().value_size() as usize;
+    let processors = aya::util::nr_cpus().unwrap();
+    copy(from, to, (4, present * processors), |values| {
+        values.chunks(present).flat_map(|value| value[..288].to_vec()).collect()
+    });
 }
 
 fn create((name, kind, key_bytes, value_bytes, entries, flags): Shape) -> MapData {
