@@ -261,7 +261,13 @@ pub(crate) mod tests {
                 rest: [0; 12],
             };
             let endpoints = self.endpoints.iter().map(|(&n, &set)| (key_of(n), endpoint(n, set))).collect();
-            Wanted { policies, endpoints, cidrs: Default::default(), enis: Default::default(), ways: Default::default() }
+            Wanted {
+                policies,
+                endpoints,
+                cidrs: Default::default(),
+                enis: Default::default(),
+                ways: Default::default(),
+            }
         }
 
         pub(crate) fn admits(&self, q: &Crossing) -> bool {

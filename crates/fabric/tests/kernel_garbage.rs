@@ -51,7 +51,7 @@ fn flows_of_interfaces_that_are_gone_and_stray_pins_are_removed_and_nothing_else
     // Slot 4000 has no interface: one flow of it, one flow that only ends there, its ring.
     let mut flows: HashMap<_, [u8; 16], [u8; 64]> = open(&pins.join("flows"), Map::HashMap);
     let mut flow = |low: u8, slots: [u16; 2], owner: u32| {
-        let (mut key, mut value) = ([0; 16], [0; 40]);
+        let (mut key, mut value) = ([0; 16], [0; 64]);
         key[0] = low;
         value[24..26].copy_from_slice(&slots[0].to_ne_bytes());
         value[26..28].copy_from_slice(&slots[1].to_ne_bytes());

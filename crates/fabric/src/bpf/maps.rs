@@ -12,8 +12,8 @@ use berth_types::report::FlowTable;
 use super::batch;
 use super::durations::Durations;
 use super::layout::{
-    AclRow, Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Nat, Policy, PublicOwner, Returned,
-    Ring, RingKey, Route, Row, SLOTS, Shares, Subnet, WorldPort, tick_ns,
+    AclRow, Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Nat, Policy, PublicOwner,
+    Returned, Ring, RingKey, Route, Row, SLOTS, Shares, Subnet, WorldPort, tick_ns,
 };
 use crate::fault::Fault;
 

@@ -78,7 +78,8 @@ pub fn take_late_flows(earlier: &Path, ours: &Path) -> Result<(), Fault> {
     let old: HashMap<MapData, FlowKey, EarlierFlow> = open(earlier, "flows", |map| Map::HashMap(map).try_into())?;
     let mut new: HashMap<MapData, FlowKey, Flow> = open(ours, "flows", |map| Map::HashMap(map).try_into())?;
     let mut found = Vec::new();
-    batch::read(&old, |key, flow: EarlierFlow| found.push((key, flow))).map_err(|cause| fault("flows")(cause.into()))?;
+    batch::read(&old, |key, flow: EarlierFlow| found.push((key, flow)))
+        .map_err(|cause| fault("flows")(cause.into()))?;
     for (key, [seen_ns, epoch, ifindexes, ends, payer]) in found {
         let [slots, state] = halves(ends);
         let [owner, ring_index] = halves(payer);
@@ -103,8 +104,7 @@ fn take_control(earlier: &Path, ours: &Path) -> Result<(), Fault> {
 fn take_endpoints(earlier: &Path, ours: &Path) -> Result<(), Fault> {
     let old: HashMap<MapData, EndpointKey, EarlierEndpoint> =
         open(earlier, "endpoints", |map| Map::HashMap(map).try_into())?;
-    let mut new: HashMap<MapData, EndpointKey, Endpoint> =
-        open(ours, "endpoints", |map| Map::HashMap(map).try_into())?;
+    let mut new: HashMap<MapData, EndpointKey, Endpoint> = open(ours, "endpoints", |map| Map::HashMap(map).try_into())?;
     for entry in old.iter() {
         let (key, words) = entry.map_err(fault("endpoints"))?;
         let [slot, flags] = shorts(words[1]);

@@ -43,9 +43,7 @@ mod tests {
     #[test]
     fn only_what_an_interface_that_is_gone_has_left_is_lost() {
         let used = UsedSlots(BTreeSet::from([1, 2]));
-        let is_lost = |slot, owner| {
-            used.has_lost(&Flow { slot, owner, ..Flow::default() })
-        };
+        let is_lost = |slot, owner| used.has_lost(&Flow { slot, owner, ..Flow::default() });
         assert!(!is_lost([1, 2], 1));
         assert!(!is_lost([0, 2], 2), "the other end is nobody's");
         assert!(is_lost([1, 7], 1));

@@ -8,11 +8,13 @@ use aya::maps::lpm_trie::Key;
 use berth_types::{EniId, GroupSetId, Ipv4Cidr, Vni};
 
 use super::Fault;
-use super::ways::RouteTable;
 use crate::bpf::Maps;
-use crate::bpf::layout::{Endpoint, EndpointKey, Eni, MemberKey, Nat, Policy, PublicOwner, Subnet, WorldPort};
+use crate::bpf::layout::{Endpoint, EndpointKey, Eni, MemberKey, Nat, Policy, PublicOwner, Route, Subnet, WorldPort};
 use crate::bpf::maps::{AddressData, CidrData, PortData};
 use crate::compile::{Acl, Bitmap, PortPrefix, Ruleset};
+
+/// Routes by destination.
+pub type RouteTable = BTreeMap<Ipv4Cidr, Route>;
 
 /// The contents of the maps that the node writes.
 #[derive(Debug)]

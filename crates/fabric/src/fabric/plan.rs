@@ -12,9 +12,7 @@ use berth_types::{GroupSetId, Ipv4Cidr, Vni};
 
 use super::held::Held;
 use super::ways::Ways;
-use crate::bpf::layout::{
-    AclRow, Endpoint, EndpointKey, Eni, Nat, Policy, PublicOwner, Route, Subnet, WorldPort,
-};
+use crate::bpf::layout::{AclRow, Endpoint, EndpointKey, Eni, Nat, Policy, PublicOwner, Route, Subnet, WorldPort};
 use crate::compile::{self, Bitmap, PortPrefix, Ruleset};
 
 mod ways;

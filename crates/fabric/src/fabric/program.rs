@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use berth_types::{EniId, HostId};
 use berth_types::intent::{EniIntent, HostIntent};
+use berth_types::{EniId, HostId};
 
 use super::Fault;
 use super::data_path::{Compiled, Fabric};
@@ -12,7 +12,9 @@ use super::held::{self, Held};
 use super::plan::{Step, Wanted, plan};
 use super::ways::Ways;
 use crate::bpf::Maps;
-use crate::bpf::layout::{self, ENDPOINT_FORWARDS, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni};
+use crate::bpf::layout::{
+    self, ENDPOINT_FORWARDS, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni,
+};
 use crate::compile;
 
 /// The result of `program`.

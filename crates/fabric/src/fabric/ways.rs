@@ -12,15 +12,12 @@ use berth_types::intent::{Direction, HostIntent, NatGatewayIntent, RouteIntent, 
 use berth_types::{HostId, Ipv4Cidr, NatGatewayId, Vni};
 
 use super::Fault;
-use super::held::Held;
+use super::held::{Held, RouteTable};
 use crate::bpf::layout::{
     self, EndpointKey, NAT_ADDRESSES, NAT_HERE, NATS, Nat, OWNER_INTERFACE, OWNER_NAT, PublicOwner, ROUTE_BLACKHOLE,
     ROUTE_INTERFACE, ROUTE_LOCAL, ROUTE_NAT, ROUTE_PEERING, ROUTE_WORLD, Route, SUBNETS, Subnet,
 };
 use crate::compile::Acl;
-
-/// Routes by destination.
-pub type RouteTable = BTreeMap<Ipv4Cidr, Route>;
 
 /// The bit of a peering's number that no VPC's number has: both stand at the same place of a flow's key.
 const PEERING_BIT: u32 = 1 << 23;
@@ -65,7 +62,8 @@ impl Ways {
     }
 
     fn number_subnets(&mut self, intent: &HostIntent, held: &Held) -> Result<(), Fault> {
-        let numbers: BTreeMap<_, u16> = held.subnets.iter().map(|(number, subnet)| (name_of(subnet), *number)).collect();
+        let numbers: BTreeMap<_, u16> =
+            held.subnets.iter().map(|(number, subnet)| (name_of(subnet), *number)).collect();
         let mut free = (1..SUBNETS).filter(|number| !held.subnets.contains_key(number));
         for (vni, vpc) in &intent.vpcs {
             for subnet in vpc.subnets.values() {
@@ -218,9 +216,8 @@ struct Peerings(BTreeMap<(Vni, Vni), u32>);
 impl Peerings {
     fn of(intent: &HostIntent, held: &Held) -> Self {
         let held_pairs = held.tables.values().flat_map(BTreeMap::values).filter(|row| row.kind == ROUTE_PEERING);
-        let known: BTreeMap<_, u32> = held_pairs
-            .map(|row| (pair(Vni(row.vni), Vni(u32::from_be_bytes(row.address))), row.number))
-            .collect();
+        let known: BTreeMap<_, u32> =
+            held_pairs.map(|row| (pair(Vni(row.vni), Vni(u32::from_be_bytes(row.address))), row.number)).collect();
         let used: BTreeSet<u32> = known.values().copied().collect();
         let mut free = (PEERING_BIT..PEERING_BIT << 1).filter(|number| !used.contains(number));
         let mut numbers = BTreeMap::new();

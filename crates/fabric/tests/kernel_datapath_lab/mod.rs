@@ -6,6 +6,7 @@
 pub mod earlier;
 pub mod raw;
 pub mod talk;
+pub mod ways;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,6 +36,8 @@ pub struct Lab {
     pub intent: HostIntent,
     seats: BTreeMap<String, Seat>,
     rules: u32,
+    /// The namespace that counts as the host, once there is a world.
+    host: Option<(Namespace, PathBuf)>,
 }
 
 pub struct Seat {
@@ -92,7 +95,15 @@ impl Lab {
             host: HostId::from_bits(1),
         };
         let fabric = Some(Fabric::open(config.clone()).unwrap());
-        let mut lab = Self { fabric, config, run_dir, intent: HostIntent::default(), seats: BTreeMap::new(), rules: 0 };
+        let mut lab = Self {
+            fabric,
+            config,
+            run_dir,
+            intent: HostIntent::default(),
+            seats: BTreeMap::new(),
+            rules: 0,
+            host: None,
+        };
         lab.vpc(1, "10.0.0.0/16");
         lab
     }
@@ -112,8 +123,12 @@ impl Lab {
     }
 
     pub fn program(&mut self) -> ProgramStats {
-        let intent = self.intent.clone();
-        self.fabric().program(&intent).unwrap()
+        let Self { fabric, intent, host, .. } = self;
+        let fabric = fabric.as_mut().unwrap();
+        match host {
+            Some((host, _)) => host.inside(|| fabric.program(intent)).unwrap().unwrap(),
+            None => fabric.program(intent).unwrap(),
+        }
     }
 
     /// The process ends; no process holds the fabric.
@@ -306,8 +321,8 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let fabric = self.fabric.take().map_or_else(|| Fabric::open(self.config.clone()), Ok);
         let destroyed = fabric.and_then(Fabric::destroy);
-        for seat in self.seats.values() {
-            let _ = Namespace::delete(&seat.path);
+        for path in self.seats.values().map(|seat| &seat.path).chain(self.host.as_ref().map(|(_, path)| path)) {
+            let _ = Namespace::delete(path);
         }
         if !std::thread::panicking() {
             destroyed.unwrap();

@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use super::{Plan, Step};
 use crate::bpf::layout::{self, AclRow, Nat, Subnet, WorldPort};
 use crate::compile::Acl;
-use crate::fabric::held::Held;
-use crate::fabric::ways::RouteTable;
+use crate::fabric::held::{Held, RouteTable};
 
 impl Plan<'_> {
     /// New tables, gateways and subnets, which no packet uses yet.
@@ -59,12 +58,9 @@ impl Plan<'_> {
         let put = wanted.publics.iter().filter(|(key, owner)| held.publics.get(key) != Some(owner));
         self.steps.extend(put.map(|(&key, &owner)| Step::PutPublic(key, owner)));
         let world = match wanted.pool {
-            Some((pool, host)) => WorldPort {
-                pool: pool.network().octets(),
-                mask: layout::mask(pool),
-                host: host.octets(),
-                ..held.world
-            },
+            Some((pool, host)) => {
+                WorldPort { pool: pool.network().octets(), mask: layout::mask(pool), host: host.octets(), ..held.world }
+            }
             None => WorldPort::NONE,
         };
         self.steps.extend((world != held.world).then_some(Step::SetWorld(world)));
