@@ -2,6 +2,7 @@
 //! What a host is asked to hold.
 #![allow(clippy::too_many_lines, clippy::unwrap_used)]
 
+mod addresses;
 mod routes;
 
 use berth_types::report::{EniState, TaskStage};

@@ -97,6 +97,11 @@ impl World {
         change.reply
     }
 
+    /// Does what the server's reconciler does for NAT gateways.
+    pub fn settle_nat_gateways(&mut self) {
+        self.apply(berth_vpc::settle_nat_gateways(&self.snap, &self.env()));
+    }
+
     /// Calls an operation of any service: `RunTask`, or `ecs:TagResource` where several services have the name.
     ///
     /// # Errors
