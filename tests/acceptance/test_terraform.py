@@ -17,7 +17,8 @@ NOTHING_TO_CHANGE = 0  # exit code of `plan -detailed-exitcode`
 
 class Terraform:
     def __init__(self, berth, folder):
-        shutil.copy(pathlib.Path(__file__).parent / "terraform/main.tf", folder)
+        for file in (pathlib.Path(__file__).parent / "terraform").glob("*.tf"):
+            shutil.copy(file, folder)
         self.folder = folder
         own = {"TF_VAR_endpoint": berth.environment["AWS_ENDPOINT_URL"], "TF_IN_AUTOMATION": "1"}
         self.environment = berth.environment | own
@@ -65,6 +66,7 @@ def test_terraform_applies_changes_and_destroys(berth, ecs, ec2, terraform, runn
     what_was_made_carries_tasks(berth, runner, second, terraform.output("subnets")[0], group)
     terraform.run("destroy", "-auto-approve", "-no-color", "-input=false")
     assert {vpc["VpcId"] for vpc in ec2.describe_vpcs()["Vpcs"]} == vpcs
+    assert ec2.describe_addresses()["Addresses"] == []
     assert ecs.describe_clusters(clusters=["terraform"])["clusters"][0]["status"] == "INACTIVE"
 
 

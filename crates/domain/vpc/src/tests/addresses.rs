@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Elastic IP addresses and the public addresses of interfaces.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_state::records::Single;
+use berth_state::{Record, Snapshot, Write};
 use expect_test::expect;
+use proptest::prelude::*;
 
 use super::{World, check_with_default_vpc};
 use crate::set_quotas;
@@ -232,4 +234,67 @@ fn quotas_and_the_pool_bound_the_addresses() {
         world.snap.vpc().elastic_ips.values().find(|elastic| elastic.address == pool.first()).unwrap().id.clone();
     world.line(&format!("ReleaseAddress AllocationId={released}")).unwrap();
     assert!(world.line("AllocateAddress").unwrap().contains("PublicIp=192.0.2.2"));
+}
+
+/// Calls that give, move and take public addresses; most are possible in some order only.
+const STEPS: &[&str] = &[
+    "AllocateAddress",
+    "AllocateAddress",
+    "CreateNetworkInterface SubnetId=subnet-1",
+    "AssociateAddress AllocationId=eipalloc-1 NetworkInterfaceId=eni-1",
+    "AssociateAddress AllocationId=eipalloc-1 NetworkInterfaceId=eni-2",
+    "AssociateAddress AllocationId=eipalloc-2 NetworkInterfaceId=eni-1",
+    "AssociateAddress AllocationId=eipalloc-2 NetworkInterfaceId=eni-2 AllowReassociation=false",
+    "DisassociateAddress AssociationId=eipassoc-1",
+    "DisassociateAddress AssociationId=eipassoc-2",
+    "ReleaseAddress AllocationId=eipalloc-1",
+    "ReleaseAddress AllocationId=eipalloc-2",
+    "DeleteNetworkInterface NetworkInterfaceId=eni-1",
+    "DeleteNetworkInterface NetworkInterfaceId=eni-2",
+    "CreateNatGateway SubnetId=subnet-1 AllocationId=eipalloc-1 ClientToken=a",
+    "CreateNatGateway SubnetId=subnet-1 AllocationId=eipalloc-2",
+    "DeleteNatGateway NatGatewayId=nat-1",
+    "DeleteNatGateway NatGatewayId=nat-2",
+    SETTLE,
+];
+
+/// The step of the server's reconciler.
+const SETTLE: &str = "settle";
+
+/// Each public address in use has one owner, and each associated one an interface that is there.
+fn check_owners(snap: &Snapshot) {
+    let (records, index) = (snap.vpc(), snap.vpc().index());
+    let owned: Vec<_> = records.elastic_ips.values().map(|elastic| elastic.address).collect();
+    let distinct: BTreeSet<_> = owned.iter().collect();
+    assert_eq!((distinct.len(), index.public_addresses.used()), (owned.len(), owned.len() as u64));
+    let associated: Vec<_> =
+        records.elastic_ips.values().filter_map(|elastic| elastic.association.as_ref()).map(|it| &it.eni).collect();
+    let enis: BTreeSet<_> = associated.iter().copied().collect();
+    assert_eq!(enis.len(), associated.len(), "an interface has one elastic address");
+    assert!(enis.iter().all(|eni| records.enis.contains_key(*eni)));
+    let of_gateways: BTreeSet<_> = records.nat_gateways.values().filter_map(|gateway| gateway.eni()).collect();
+    assert!(of_gateways.iter().all(|eni| records.enis.contains_key(*eni)));
+}
+
+proptest! {
+    #[test]
+    fn public_addresses_are_always_in_order(steps in prop::collection::vec(0..STEPS.len(), 1..60)) {
+        let mut world = World::with_default_vpc();
+        world.transcript("!DescribeSubnets");
+        for step in steps {
+            match STEPS[step] {
+                SETTLE => world.settle_nat_gateways(),
+                // A refusal changes nothing.
+                line => drop(world.line(line)),
+            }
+            check_owners(&world.snap);
+        }
+        let mut read = Snapshot::default();
+        for record in world.snap.records() {
+            let body = record.encode().unwrap();
+            let again = Record::decode(record.kind(), &record.key().text(), record.version(), &body).unwrap();
+            read.apply(&Write::Put(again));
+        }
+        prop_assert_eq!(format!("{:?}", read.vpc().index()), format!("{:?}", world.snap.vpc().index()));
+    }
 }
