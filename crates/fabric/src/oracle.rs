@@ -41,7 +41,11 @@ pub fn fast(policy: &Policy, q: &Question) -> Verdict {
 }
 
 fn is_world(rule: &RuleIntent) -> bool {
-    matches!(rule.peer, RulePeer::Cidr(range) if range.prefix() == 0)
+    match &rule.peer {
+        RulePeer::Cidr(range) => range.prefix() == 0,
+        RulePeer::Cidrs(ranges) => ranges.iter().any(|range| range.prefix() == 0),
+        RulePeer::Group(_) => false,
+    }
 }
 
 /// True if AWS would not track the flow: admitted from or to everywhere, with replies to everywhere.
@@ -108,6 +112,10 @@ pub(crate) mod tests {
             peer in prop_oneof![
                 Just(RulePeer::Cidr(Ipv4Cidr::containing(Ipv4Addr::UNSPECIFIED, 0).unwrap())),
                 (any::<u8>(), 8u8..=32).prop_map(|(n, bits)| RulePeer::Cidr(Ipv4Cidr::containing(address(n), bits).unwrap())),
+                proptest::collection::vec((any::<u8>(), prop_oneof![1 => Just(0), 9 => 8u8..=32]), 0..4).prop_map(|ranges| {
+                    let ranges = ranges.into_iter();
+                    RulePeer::Cidrs(ranges.map(|(n, bits)| Ipv4Cidr::containing(address(n), bits).unwrap()).collect())
+                }),
                 (0u8..5).prop_map(|n| RulePeer::Group(group_id(n))),
             ],
         ) -> RuleIntent {

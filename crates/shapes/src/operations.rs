@@ -135,6 +135,18 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2CreateManagedPrefixList,
+        service: Service::Ec2,
+        name: "CreateManagedPrefixList",
+        action: "ec2:CreateManagedPrefixList",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["AddressFamily", "MaxEntries", "PrefixListName"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2CreateNatGateway,
         service: Service::Ec2,
         name: "CreateNatGateway",
@@ -277,6 +289,18 @@ pub static OPERATIONS: &[Operation] = &[
         required_members: &["InternetGatewayId"],
         result_wrapper: "",
         has_output: false,
+    },
+    Operation {
+        id: OperationId::Ec2DeleteManagedPrefixList,
+        service: Service::Ec2,
+        name: "DeleteManagedPrefixList",
+        action: "ec2:DeleteManagedPrefixList",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["PrefixListId"],
+        result_wrapper: "",
+        has_output: true,
     },
     Operation {
         id: OperationId::Ec2DeleteNatGateway,
@@ -463,6 +487,18 @@ pub static OPERATIONS: &[Operation] = &[
         service: Service::Ec2,
         name: "DescribeInternetGateways",
         action: "ec2:DescribeInternetGateways",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeManagedPrefixLists,
+        service: Service::Ec2,
+        name: "DescribeManagedPrefixLists",
+        action: "ec2:DescribeManagedPrefixLists",
         also: &[],
         since: "0.1",
         rate: "ec2-read",
@@ -687,6 +723,42 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2GetManagedPrefixListAssociations,
+        service: Service::Ec2,
+        name: "GetManagedPrefixListAssociations",
+        action: "ec2:GetManagedPrefixListAssociations",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &["PrefixListId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2GetManagedPrefixListEntries,
+        service: Service::Ec2,
+        name: "GetManagedPrefixListEntries",
+        action: "ec2:GetManagedPrefixListEntries",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &["PrefixListId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2ModifyManagedPrefixList,
+        service: Service::Ec2,
+        name: "ModifyManagedPrefixList",
+        action: "ec2:ModifyManagedPrefixList",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["PrefixListId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2ModifyNetworkInterfaceAttribute,
         service: Service::Ec2,
         name: "ModifyNetworkInterfaceAttribute",
@@ -815,6 +887,18 @@ pub static OPERATIONS: &[Operation] = &[
         since: "0.1",
         rate: "ec2-modify",
         required_members: &["AssociationId", "RouteTableId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2RestoreManagedPrefixListVersion,
+        service: Service::Ec2,
+        name: "RestoreManagedPrefixListVersion",
+        action: "ec2:RestoreManagedPrefixListVersion",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["CurrentVersion", "PrefixListId", "PreviousVersion"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1398,6 +1482,7 @@ macro_rules! for_each_operation {
         (Ec2AuthorizeSecurityGroupIngress, ec2, AuthorizeSecurityGroupIngressRequest)
         (Ec2CreateDefaultVpc, ec2, CreateDefaultVpcRequest)
         (Ec2CreateInternetGateway, ec2, CreateInternetGatewayRequest)
+        (Ec2CreateManagedPrefixList, ec2, CreateManagedPrefixListRequest)
         (Ec2CreateNatGateway, ec2, CreateNatGatewayRequest)
         (Ec2CreateNetworkAcl, ec2, CreateNetworkAclRequest)
         (Ec2CreateNetworkAclEntry, ec2, CreateNetworkAclEntryRequest)
@@ -1410,6 +1495,7 @@ macro_rules! for_each_operation {
         (Ec2CreateVpc, ec2, CreateVpcRequest)
         (Ec2CreateVpcPeeringConnection, ec2, CreateVpcPeeringConnectionRequest)
         (Ec2DeleteInternetGateway, ec2, DeleteInternetGatewayRequest)
+        (Ec2DeleteManagedPrefixList, ec2, DeleteManagedPrefixListRequest)
         (Ec2DeleteNatGateway, ec2, DeleteNatGatewayRequest)
         (Ec2DeleteNetworkAcl, ec2, DeleteNetworkAclRequest)
         (Ec2DeleteNetworkAclEntry, ec2, DeleteNetworkAclEntryRequest)
@@ -1426,6 +1512,7 @@ macro_rules! for_each_operation {
         (Ec2DescribeAddressesAttribute, ec2, DescribeAddressesAttributeRequest)
         (Ec2DescribeAvailabilityZones, ec2, DescribeAvailabilityZonesRequest)
         (Ec2DescribeInternetGateways, ec2, DescribeInternetGatewaysRequest)
+        (Ec2DescribeManagedPrefixLists, ec2, DescribeManagedPrefixListsRequest)
         (Ec2DescribeNatGateways, ec2, DescribeNatGatewaysRequest)
         (Ec2DescribeNetworkAcls, ec2, DescribeNetworkAclsRequest)
         (Ec2DescribeNetworkInterfaceAttribute, ec2, DescribeNetworkInterfaceAttributeRequest)
@@ -1444,6 +1531,9 @@ macro_rules! for_each_operation {
         (Ec2DisassociateAddress, ec2, DisassociateAddressRequest)
         (Ec2DisassociateRouteTable, ec2, DisassociateRouteTableRequest)
         (Ec2DisassociateVpcCidrBlock, ec2, DisassociateVpcCidrBlockRequest)
+        (Ec2GetManagedPrefixListAssociations, ec2, GetManagedPrefixListAssociationsRequest)
+        (Ec2GetManagedPrefixListEntries, ec2, GetManagedPrefixListEntriesRequest)
+        (Ec2ModifyManagedPrefixList, ec2, ModifyManagedPrefixListRequest)
         (Ec2ModifyNetworkInterfaceAttribute, ec2, ModifyNetworkInterfaceAttributeRequest)
         (Ec2ModifySecurityGroupRules, ec2, ModifySecurityGroupRulesRequest)
         (Ec2ModifySubnetAttribute, ec2, ModifySubnetAttributeRequest)
@@ -1455,6 +1545,7 @@ macro_rules! for_each_operation {
         (Ec2ReplaceNetworkAclEntry, ec2, ReplaceNetworkAclEntryRequest)
         (Ec2ReplaceRoute, ec2, ReplaceRouteRequest)
         (Ec2ReplaceRouteTableAssociation, ec2, ReplaceRouteTableAssociationRequest)
+        (Ec2RestoreManagedPrefixListVersion, ec2, RestoreManagedPrefixListVersionRequest)
         (Ec2RevokeSecurityGroupEgress, ec2, RevokeSecurityGroupEgressRequest)
         (Ec2RevokeSecurityGroupIngress, ec2, RevokeSecurityGroupIngressRequest)
         (Ec2UpdateSecurityGroupRuleDescriptionsEgress, ec2, UpdateSecurityGroupRuleDescriptionsEgressRequest)

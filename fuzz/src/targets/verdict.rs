@@ -76,9 +76,14 @@ fn rule(bytes: &mut Unstructured<'_>) -> Result<RuleIntent> {
         }
         _ => PortRange::All,
     };
-    let peer = match bytes.int_in_range(0..=2u8)? {
+    let peer = match bytes.int_in_range(0..=3u8)? {
         0 => RulePeer::Group(group(bytes.int_in_range(0..=GROUPS - 1)?)),
         1 => RulePeer::Cidr(cidr(Ipv4Addr::UNSPECIFIED, 0)),
+        2 => {
+            let count = bytes.int_in_range(0..=3)?;
+            let ranges = (0..count).map(|_| Ok(cidr(address(bytes)?, bytes.int_in_range(0..=32)?)));
+            RulePeer::Cidrs(ranges.collect::<Result<_>>()?)
+        }
         _ => RulePeer::Cidr(cidr(address(bytes)?, bytes.int_in_range(0..=32)?)),
     };
     Ok(RuleIntent { direction: direction(bytes)?, protocol, ports, peer })

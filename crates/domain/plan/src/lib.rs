@@ -19,9 +19,7 @@ use std::sync::Arc;
 use berth_state::ecs::{Task, TaskStatus};
 use berth_state::vpc::{ElasticIp, Eni, EniOwner, GroupSet, NatGateway, SecurityGroup, Vpc};
 use berth_state::{Env, Snapshot};
-use berth_types::intent::{
-    EndpointIntent, EniIntent, GroupSetIntent, HostIntent, IntentPatch, Plug, SecurityGroupIntent, diff,
-};
+use berth_types::intent::{EndpointIntent, EniIntent, GroupSetIntent, HostIntent, IntentPatch, Plug, diff};
 use berth_types::{EniId, HostId, VpcId};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
@@ -72,6 +70,10 @@ pub fn patch(from: u64, old: &Snapshot, new: &Snapshot, host: &HostId, env: &Env
     each_changed(elastic_ips, &new.vpc().elastic_ips, was_to, is_to, [&before, &after], Scope::elastic_ip);
     each_changed(nat_gateways, &new.vpc().nat_gateways, was_to, is_to, [&before, &after], Scope::nat_gateway);
     each_changed(&old.ecs().tasks, &new.ecs().tasks, was_to, is_to, [&before, &after], Scope::task);
+    for group in routing::groups_of_changed_lists(old, new) {
+        old.vpc().security_groups.get(&group).into_iter().for_each(|group| before.security_group(group, was_to));
+        new.vpc().security_groups.get(&group).into_iter().for_each(|group| after.security_group(group, is_to));
+    }
     for changed in routing::changed(old, new) {
         before.vpcs.get(&changed).into_iter().for_each(|vpc| routing::vpc(old, vpc, was_to));
         after.vpcs.get(&changed).into_iter().for_each(|vpc| routing::vpc(new, vpc, is_to));
@@ -134,8 +136,7 @@ impl<'a> Scope<'a> {
 
     fn security_group(&self, group: &SecurityGroup, intent: &mut HostIntent) {
         if self.vpcs.contains_key(&group.vpc) {
-            let rules = group.rules.iter().filter_map(|(id, rule)| Some((id.clone(), rule.matches.intent()?)));
-            intent.security_groups.insert(group.id.clone(), SecurityGroupIntent { rules: rules.collect() });
+            intent.security_groups.insert(group.id.clone(), self.snap.vpc().security_group_intent(group));
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use berth_state::Snapshot;
 use berth_state::vpc::Vpc;
 use berth_types::intent::{HostIntent, SubnetIntent, VpcIntent};
-use berth_types::{NetworkAclId, RouteTableId, SubnetId, VpcId};
+use berth_types::{NetworkAclId, RouteTableId, SecurityGroupId, SubnetId, VpcId};
 use imbl::ordmap::DiffItem;
 
 /// Adds the intent of a VPC, and of the tables and ACLs in effect in its subnets.
@@ -58,12 +58,32 @@ pub(super) fn changed(old: &Snapshot, new: &Snapshot) -> BTreeSet<VpcId> {
     for item in was.peerings.diff(&is.peerings) {
         changed.extend(versions(item).flat_map(|it| [it.requester.vpc.clone(), it.accepter.vpc.clone()]));
     }
+    for item in was.prefix_lists.diff(&is.prefix_lists) {
+        let list = versions(item).map(|list| list.id.clone()).next();
+        for (list, snap) in list.iter().flat_map(|list| [(list, old), (list, new)]) {
+            let named = snap.vpc().index().prefix_list_routes.range((list.clone(), RouteTableId::from_bits(0))..);
+            let tables =
+                named.take_while(|(other, _)| other == list).filter_map(|(_, id)| snap.vpc().route_tables.get(id));
+            changed.extend(tables.map(|table| table.vpc.clone()));
+        }
+    }
     if !(was.index().eni_routes.is_empty() && is.index().eni_routes.is_empty()) {
         for item in was.enis.diff(&is.enis) {
             changed.extend(versions(item).filter(|eni| is_target(new, &eni.id)).map(|eni| eni.vpc.clone()));
         }
     }
     changed
+}
+
+/// The groups with a rule that names a changed prefix list. A group whose rules changed is itself a changed record.
+pub(super) fn groups_of_changed_lists(old: &Snapshot, new: &Snapshot) -> BTreeSet<SecurityGroupId> {
+    let mut groups = BTreeSet::new();
+    for item in old.vpc().prefix_lists.diff(&new.vpc().prefix_lists) {
+        let Some(list) = versions(item).map(|list| list.id.clone()).next() else { continue };
+        let named = new.vpc().index().prefix_list_rules.range((list.clone(), SecurityGroupId::from_bits(0))..);
+        groups.extend(named.take_while(|(other, _)| *other == list).map(|(_, group)| group.clone()));
+    }
+    groups
 }
 
 /// The old and the new version of a changed record.

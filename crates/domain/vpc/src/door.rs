@@ -39,6 +39,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2CreateInternetGateway => {
             Door::write(crate::create_internet_gateway, &[resources::internet_gateway])
         }
+        OperationId::Ec2CreateManagedPrefixList => {
+            Door::write(crate::create_managed_prefix_list, &[resources::prefix_list])
+        }
         OperationId::Ec2CreateNatGateway => {
             Door::write(crate::create_nat_gateway, &[resources::natgateway, resources::subnet, resources::elastic_ip])
         }
@@ -68,6 +71,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DeleteInternetGateway => {
             Door::write(crate::delete_internet_gateway, &[resources::internet_gateway])
         }
+        OperationId::Ec2DeleteManagedPrefixList => {
+            Door::write(crate::delete_managed_prefix_list, &[resources::prefix_list])
+        }
         OperationId::Ec2DeleteNatGateway => Door::write(crate::delete_nat_gateway, &[resources::natgateway]),
         OperationId::Ec2DeleteNetworkAcl => Door::write(crate::delete_network_acl, &[resources::network_acl]),
         OperationId::Ec2DeleteNetworkAclEntry => {
@@ -90,6 +96,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DescribeAddressesAttribute => Door::read(crate::describe_addresses_attribute, &[]),
         OperationId::Ec2DescribeAvailabilityZones => Door::read(crate::describe_availability_zones, &[]),
         OperationId::Ec2DescribeInternetGateways => Door::read(crate::describe_internet_gateways, &[]),
+        OperationId::Ec2DescribeManagedPrefixLists => Door::read(crate::describe_managed_prefix_lists, &[]),
         OperationId::Ec2DescribeNatGateways => Door::read(crate::describe_nat_gateways, &[]),
         OperationId::Ec2DescribeNetworkAcls => Door::read(crate::describe_network_acls, &[]),
         OperationId::Ec2DescribeNetworkInterfaceAttribute => {
@@ -118,6 +125,15 @@ pub fn door(operation: OperationId) -> Option<Door> {
             Door::write(crate::disassociate_route_table, &[resources::route_table, resources::subnet])
         }
         OperationId::Ec2DisassociateVpcCidrBlock => Door::write(crate::disassociate_vpc_cidr_block, &[resources::vpc]),
+        OperationId::Ec2GetManagedPrefixListAssociations => {
+            Door::read(crate::get_managed_prefix_list_associations, &[resources::prefix_list])
+        }
+        OperationId::Ec2GetManagedPrefixListEntries => {
+            Door::read(crate::get_managed_prefix_list_entries, &[resources::prefix_list])
+        }
+        OperationId::Ec2ModifyManagedPrefixList => {
+            Door::write(crate::modify_managed_prefix_list, &[resources::prefix_list])
+        }
         OperationId::Ec2ModifyNetworkInterfaceAttribute => Door::write(
             crate::modify_network_interface_attribute,
             &[resources::network_interface, resources::security_group],
@@ -144,6 +160,9 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2ReplaceRoute => Door::write(crate::replace_route, &[resources::route_table]),
         OperationId::Ec2ReplaceRouteTableAssociation => {
             Door::write(crate::replace_route_table_association, &[resources::route_table, resources::subnet])
+        }
+        OperationId::Ec2RestoreManagedPrefixListVersion => {
+            Door::write(crate::restore_managed_prefix_list_version, &[resources::prefix_list])
         }
         OperationId::Ec2RevokeSecurityGroupEgress => {
             Door::write(crate::revoke_security_group_egress, &[resources::security_group])

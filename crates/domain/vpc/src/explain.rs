@@ -83,10 +83,7 @@ fn describe(
 }
 
 fn rules(snap: &Snapshot, group: &SecurityGroupId) -> Result<SecurityGroupIntent, Refusal> {
-    let rules = &find::security_group(snap, group)?.rules;
-    Ok(SecurityGroupIntent {
-        rules: rules.iter().filter_map(|(id, rule)| Some((id.clone(), rule.matches.intent()?))).collect(),
-    })
+    Ok(snap.vpc().security_group_intent(find::security_group(snap, group)?))
 }
 
 fn party(snap: &Snapshot, eni: &Eni) -> Result<Party, Refusal> {

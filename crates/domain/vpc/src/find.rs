@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use berth_shapes::Ec2ErrorCode as Code;
 use berth_state::vpc::{
-    ElasticIp, Eni, InternetGateway, NatGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc,
+    ElasticIp, Eni, InternetGateway, NatGateway, NetworkAcl, Peering, PrefixList, RouteTable, SecurityGroup, Subnet,
+    Vpc,
 };
 use berth_state::{Refusal, Snapshot};
 use berth_types::ids::InvalidId;
 use berth_types::{
     ElasticIpAssociationId, ElasticIpId, EniAttachmentId, EniId, InstanceId, InternetGatewayId, NatGatewayId,
-    NetworkAclAssociationId, NetworkAclId, PeeringId, RouteTableAssociationId, RouteTableId, SecurityGroupId,
-    SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
+    NetworkAclAssociationId, NetworkAclId, PeeringId, PrefixListId, RouteTableAssociationId, RouteTableId,
+    SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
 };
 
 /// Maximum number of groups on one interface.
@@ -46,6 +47,7 @@ ids! {
     VpcId: None, InvalidVpcIdNotFound "The vpc ID '{}' does not exist";
     VpcCidrAssociationId: Some(Code::InvalidVpcCidrBlockAssociationIdMalformed), InvalidVpcCidrBlockAssociationIdNotFound "The vpc CIDR block association ID '{}' does not exist";
     PeeringId: Some(Code::InvalidVpcPeeringConnectionIdMalformed), InvalidVpcPeeringConnectionIdNotFound "The vpcPeeringConnection ID '{}' does not exist";
+    PrefixListId: Some(Code::InvalidPrefixListIdMalformed), InvalidPrefixListIdNotFound "The prefix list ID '{}' does not exist";
     SubnetId: None, InvalidSubnetIdNotFound "The subnet ID '{}' does not exist";
     SecurityGroupId: Some(Code::InvalidGroupIdMalformed), InvalidGroupNotFound "The security group '{}' does not exist";
     SecurityGroupRuleId: Some(Code::InvalidSecurityGroupRuleIdMalformed), InvalidSecurityGroupRuleIdNotFound "The security group rule ID '{}' does not exist";
@@ -99,6 +101,8 @@ look_ups! {
     network_acl: NetworkAclId => network_acls, NetworkAcl;
     /// The peering with this id.
     peering: PeeringId => peerings, Peering;
+    /// The prefix list with this id.
+    prefix_list: PrefixListId => prefix_lists, PrefixList;
     /// The route table with this id.
     route_table: RouteTableId => route_tables, RouteTable;
 }

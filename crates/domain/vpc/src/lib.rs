@@ -34,6 +34,7 @@ pub mod observe;
 mod owner;
 mod peering;
 mod permission;
+mod prefix_list;
 mod public_address;
 mod quota;
 mod request;
@@ -76,6 +77,11 @@ pub use observe::observe_eni;
 pub use peering::{
     accept_vpc_peering_connection, create_vpc_peering_connection, delete_vpc_peering_connection,
     describe_vpc_peering_connections, modify_vpc_peering_connection_options, reject_vpc_peering_connection,
+};
+pub use prefix_list::{
+    create_managed_prefix_list, delete_managed_prefix_list, describe_managed_prefix_lists,
+    get_managed_prefix_list_associations, get_managed_prefix_list_entries, modify_managed_prefix_list,
+    restore_managed_prefix_list_version,
 };
 pub use quota::set_quotas;
 pub use route::{create_route, delete_route, replace_route};

@@ -2,11 +2,12 @@
 //! Rules of security groups, in AWS's forms and in ours.
 //!
 //! AWS has two: an `IpPermission` holds many peers for one protocol and port range, a rule object holds one peer. Ours
-//! is [`Matches`], one peer, nothing optional. Prefix lists are refused, because there are none.
+//! is [`Matches`], one peer, nothing optional.
 
 use berth_shapes::Ec2ErrorCode as Code;
 use berth_shapes::ec2::{
-    self, IpPermission, IpRange, Ipv6Range, ReferencedSecurityGroup, RevokedSecurityGroupRule, UserIdGroupPair,
+    self, IpPermission, IpRange, Ipv6Range, PrefixListId, ReferencedSecurityGroup, RevokedSecurityGroupRule,
+    UserIdGroupPair,
 };
 use berth_state::vpc::Ipv6Cidr;
 use berth_state::vpc::{ICMPV6, Matches, Peer, SecurityGroup, SecurityGroupRule};
@@ -64,8 +65,9 @@ pub(super) fn understand(
         for range in permission.ipv6_ranges.iter().flatten() {
             add(Peer::Ipv6(ipv6_cidr(range.cidr_ipv6.as_deref().unwrap_or_default())?), &range.description)?;
         }
-        if let Some(list) = permission.prefix_list_ids.iter().flatten().next() {
-            return Err(no_prefix_list(list.prefix_list_id.as_deref().unwrap_or_default()));
+        for list in permission.prefix_list_ids.iter().flatten() {
+            let found = find::prefix_list(snap, list.prefix_list_id.as_deref().unwrap_or_default())?;
+            add(Peer::PrefixList(found.id.clone()), &list.description)?;
         }
         if asked.len() == before {
             let words = "Missing source specification: include source security group or CIDR information";
@@ -110,6 +112,7 @@ pub(super) fn show_permissions(
             Some(other) => {
                 move_into(&mut other.ip_ranges, &mut one.ip_ranges);
                 move_into(&mut other.ipv6_ranges, &mut one.ipv6_ranges);
+                move_into(&mut other.prefix_list_ids, &mut one.prefix_list_ids);
                 move_into(&mut other.user_id_group_pairs, &mut one.user_id_group_pairs);
             }
         }
@@ -127,13 +130,16 @@ pub(super) fn show_permission(
 ) -> IpPermission {
     let has_ports = matches!(rule.protocol, Some(TCP | UDP | ICMP | ICMPV6));
     let (from, to) = port_numbers(rule.ports);
-    let (mut ranges, mut ipv6_ranges, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ranges, mut ipv6_ranges, mut lists, mut pairs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     match &rule.peer {
         Peer::Ipv6(cidr) => {
             ipv6_ranges.push(Ipv6Range { cidr_ipv6: Some(cidr.to_string()), description: description.clone() });
         }
         Peer::Cidr(cidr) => {
             ranges.push(IpRange { cidr_ip: Some(cidr.to_string()), description: description.clone() });
+        }
+        Peer::PrefixList(list) => {
+            lists.push(PrefixListId { prefix_list_id: Some(list.to_string()), description: description.clone() });
         }
         Peer::Group(other) => {
             let across = Across::of(snap, group, other);
@@ -153,7 +159,7 @@ pub(super) fn show_permission(
         ip_protocol: Some(protocol_text(rule.protocol)),
         ip_ranges: Some(ranges),
         ipv6_ranges: Some(ipv6_ranges),
-        prefix_list_ids: Some(Vec::new()),
+        prefix_list_ids: Some(lists),
         to_port: Some(to).filter(|_| has_ports),
         user_id_group_pairs: Some(pairs),
     }
@@ -168,7 +174,7 @@ pub(super) fn show_rule(
     env: &Env,
 ) -> ec2::SecurityGroupRule {
     let (from, to) = port_numbers(rule.matches.ports);
-    let [cidr, ipv6, other] = peer_texts(&rule.matches.peer);
+    let [cidr, ipv6, other, list] = peer_texts(&rule.matches.peer);
     ec2::SecurityGroupRule {
         cidr_ipv4: cidr,
         cidr_ipv6: ipv6,
@@ -178,12 +184,12 @@ pub(super) fn show_rule(
         group_owner_id: Some(env.account.clone()),
         ip_protocol: Some(protocol_text(rule.matches.protocol)),
         is_egress: Some(rule.matches.direction == Direction::Egress),
+        prefix_list_id: list,
         referenced_group_info: other.map(|_| show_referenced(snap, group, rule, env)),
         security_group_rule_arn: Some(env.arn("ec2", format_args!("security-group-rule/{id}"))),
         security_group_rule_id: Some(id.to_string()),
         tags: tags::show(&rule.tags),
         to_port: Some(to),
-        ..Default::default()
     }
 }
 
@@ -234,7 +240,7 @@ pub(super) fn show_revoked(
     rule: &SecurityGroupRule,
 ) -> RevokedSecurityGroupRule {
     let (from, to) = port_numbers(rule.matches.ports);
-    let [cidr, ipv6, other] = peer_texts(&rule.matches.peer);
+    let [cidr, ipv6, other, list] = peer_texts(&rule.matches.peer);
     RevokedSecurityGroupRule {
         cidr_ipv4: cidr,
         cidr_ipv6: ipv6,
@@ -243,10 +249,10 @@ pub(super) fn show_revoked(
         group_id: Some(group.id.to_string()),
         ip_protocol: Some(protocol_text(rule.matches.protocol)),
         is_egress: Some(rule.matches.direction == Direction::Egress),
+        prefix_list_id: list,
         referenced_group_id: other,
         security_group_rule_id: Some(id.to_string()),
         to_port: Some(to),
-        ..Default::default()
     }
 }
 
@@ -266,12 +272,13 @@ pub(super) fn in_words(rule: &Matches) -> String {
     }
 }
 
-/// The peer as IPv4 range, IPv6 range or group: one of the three.
-fn peer_texts(peer: &Peer) -> [Option<String>; 3] {
+/// The peer as IPv4 range, IPv6 range, group or prefix list: one of the four.
+fn peer_texts(peer: &Peer) -> [Option<String>; 4] {
     match peer {
-        Peer::Cidr(cidr) => [Some(cidr.to_string()), None, None],
-        Peer::Ipv6(cidr) => [None, Some(cidr.to_string()), None],
-        Peer::Group(group) => [None, None, Some(group.to_string())],
+        Peer::Cidr(cidr) => [Some(cidr.to_string()), None, None, None],
+        Peer::Ipv6(cidr) => [None, Some(cidr.to_string()), None, None],
+        Peer::Group(group) => [None, None, Some(group.to_string()), None],
+        Peer::PrefixList(list) => [None, None, None, Some(list.to_string())],
     }
 }
 
@@ -387,8 +394,4 @@ fn referenced(
         return Err(Refusal::new(Code::InvalidGroupNotFound, words));
     }
     Ok(other.id.clone())
-}
-
-fn no_prefix_list(list: &str) -> Refusal {
-    Refusal::new(Code::InvalidPrefixListIdNotFound, format!("The prefix list ID '{list}' does not exist"))
 }

@@ -33,6 +33,8 @@ kinds! {
     internet_gateway: InternetGateway;
     /// Peerings.
     vpc_peering_connection: Peering;
+    /// Prefix lists.
+    prefix_list: PrefixList;
     /// Network ACLs.
     network_acl: NetworkAcl;
     /// Route tables.

@@ -4,11 +4,13 @@
 //! The local route of each range of the VPC stands first in every table and cannot be removed, but its target can be
 //! replaced by an interface. A route whose target was deleted remains and shows as a blackhole.
 
+use std::fmt;
+
 use berth_shapes::ec2::{self, CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, ReplaceRouteRequest};
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::vpc::{RouteTable, RouteTarget};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
-use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId, PeeringId};
+use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId, PeeringId, PrefixListId};
 
 use super::find::Ec2Id as _;
 use super::request::{cidr, invalid, missing, only, required};
@@ -28,6 +30,7 @@ pub fn create_route(
         &[
             "RouteTableId",
             "DestinationCidrBlock",
+            "DestinationPrefixListId",
             "GatewayId",
             "NatGatewayId",
             "NetworkInterfaceId",
@@ -35,7 +38,7 @@ pub fn create_route(
         ],
     )?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
-    let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
+    let destination = Destination::of(snap, &req.destination_cidr_block, &req.destination_prefix_list_id)?;
     let named = Named {
         gateway: &req.gateway_id,
         nat_gateway: &req.nat_gateway_id,
@@ -44,20 +47,16 @@ pub fn create_route(
     };
     let target = named.target(snap, &table)?;
     let done = CreateRouteResult { r#return: Some(true) };
-    if is_local(snap, &table, destination) {
-        return Err(already_exists(destination));
+    if destination.is_local(snap, &table) {
+        return Err(already_exists(&table, &destination));
     }
-    check_inside(snap, &table, destination, &target)?;
-    match table.routes.get(&destination) {
+    check_inside(snap, &table, &destination, &target)?;
+    match destination.target(&table) {
         Some(old) if *old == target => return Ok(Change::none(done)),
-        Some(_) => return Err(already_exists(destination)),
-        None if table.routes.len() >= ROUTES_MAX => {
-            let words = format!("The maximum number of routes for route table '{}' has been reached.", table.id);
-            return Err(Refusal::new(Code::RouteLimitExceeded, words));
-        }
-        None => {}
+        Some(_) => return Err(already_exists(&table, &destination)),
+        None => destination.lead(&mut table, target),
     }
-    table.routes.insert(destination, target);
+    check_room(snap, &table)?;
     let mut draft = Draft::of(snap);
     draft.put(table);
     Ok(draft.change(done))
@@ -70,6 +69,7 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
         &[
             "RouteTableId",
             "DestinationCidrBlock",
+            "DestinationPrefixListId",
             "GatewayId",
             "NatGatewayId",
             "NetworkInterfaceId",
@@ -78,16 +78,16 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
         ],
     )?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
-    let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
-    let is_local = is_local(snap, &table, destination);
+    let destination = Destination::of(snap, &req.destination_cidr_block, &req.destination_prefix_list_id)?;
+    let is_local = destination.is_local(snap, &table);
     if req.local_target == Some(true) || req.gateway_id.as_deref() == Some("local") {
         if !is_local {
             return Err(invalid("The local target is only for the local route."));
         }
-        table.routes.remove(&destination);
+        destination.remove(&mut table);
     } else {
-        if !is_local && !table.routes.contains_key(&destination) {
-            return Err(no_such_route(&table, destination));
+        if !is_local && destination.target(&table).is_none() {
+            return Err(no_such_route(&table, &destination));
         }
         let named = Named {
             gateway: &req.gateway_id,
@@ -96,8 +96,8 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
             peering: &req.vpc_peering_connection_id,
         };
         let target = named.target(snap, &table)?;
-        check_inside(snap, &table, destination, &target)?;
-        table.routes.insert(destination, target);
+        check_inside(snap, &table, &destination, &target)?;
+        destination.lead(&mut table, target);
     }
     let mut draft = Draft::of(snap);
     draft.put(table);
@@ -106,15 +106,15 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
 
 /// DeleteRoute.
 pub fn delete_route(snap: &Snapshot, req: &DeleteRouteRequest, _env: &Env) -> Result<Change<NoOutput>, Refusal> {
-    only(req, &["RouteTableId", "DestinationCidrBlock"])?;
+    only(req, &["RouteTableId", "DestinationCidrBlock", "DestinationPrefixListId"])?;
     let mut table = find::route_table(snap, required(&req.route_table_id, "routeTableId")?)?.as_ref().clone();
-    let destination = cidr(required(&req.destination_cidr_block, "destinationCidrBlock")?, "destinationCidrBlock")?;
-    if is_local(snap, &table, destination) {
+    let destination = Destination::of(snap, &req.destination_cidr_block, &req.destination_prefix_list_id)?;
+    if destination.is_local(snap, &table) {
         let words = format!("cannot remove local route {destination} in route table {}", table.id);
         return Err(invalid(words));
     }
-    if table.routes.remove(&destination).is_none() {
-        return Err(no_such_route(&table, destination));
+    if destination.remove(&mut table).is_none() {
+        return Err(no_such_route(&table, &destination));
     }
     let mut draft = Draft::of(snap);
     draft.put(table);
@@ -136,7 +136,85 @@ pub(super) fn show(snap: &Snapshot, table: &RouteTable, env: &Env) -> Vec<ec2::R
         origin: Some(if cidrs.contains(destination) { "CreateRouteTable" } else { "CreateRoute" }.to_owned()),
         ..show_target(snap, table, target, env)
     });
-    local.chain(others).collect()
+    let lists = table.prefix_list_routes.iter().map(|(list, target)| ec2::Route {
+        destination_prefix_list_id: Some(list.to_string()),
+        origin: Some("CreateRoute".to_owned()),
+        ..show_target(snap, table, target, env)
+    });
+    local.chain(others).chain(lists).collect()
+}
+
+/// Refuses a table with too many routes. A prefix list counts as many as it can hold entries.
+pub(super) fn check_room(snap: &Snapshot, table: &RouteTable) -> Result<(), Refusal> {
+    let lists = table.prefix_list_routes.keys().filter_map(|list| snap.vpc().prefix_lists.get(list));
+    let count = table.routes.len() + lists.map(|list| list.max_entries as usize).sum::<usize>();
+    if count > ROUTES_MAX {
+        let words = format!("The maximum number of routes for route table '{}' has been reached.", table.id);
+        return Err(Refusal::new(Code::RouteLimitExceeded, words));
+    }
+    Ok(())
+}
+
+/// The destination of a route.
+enum Destination {
+    Cidr(Ipv4Cidr),
+    List(PrefixListId),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cidr(cidr) => cidr.fmt(f),
+            Self::List(list) => list.fmt(f),
+        }
+    }
+}
+
+impl Destination {
+    /// The destination of a request: exactly one must be named.
+    fn of(snap: &Snapshot, range: &Option<String>, list: &Option<String>) -> Result<Self, Refusal> {
+        let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        match (given(range), given(list)) {
+            (true, true) => {
+                let words = "The parameter destinationCidrBlock cannot be used with the parameter \
+                             destinationPrefixListId";
+                Err(Refusal::new(Code::InvalidParameterCombination, words))
+            }
+            (false, true) => {
+                let list = find::prefix_list(snap, required(list, "destinationPrefixListId")?)?;
+                Ok(Self::List(list.id.clone()))
+            }
+            (_, false) => Ok(Self::Cidr(cidr(required(range, "destinationCidrBlock")?, "destinationCidrBlock")?)),
+        }
+    }
+
+    fn is_local(&self, snap: &Snapshot, table: &RouteTable) -> bool {
+        match self {
+            Self::Cidr(cidr) => is_local(snap, table, *cidr),
+            Self::List(_) => false,
+        }
+    }
+
+    fn target<'a>(&self, table: &'a RouteTable) -> Option<&'a RouteTarget> {
+        match self {
+            Self::Cidr(cidr) => table.routes.get(cidr),
+            Self::List(list) => table.prefix_list_routes.get(list),
+        }
+    }
+
+    fn lead(self, table: &mut RouteTable, target: RouteTarget) {
+        match self {
+            Self::Cidr(cidr) => table.routes.insert(cidr, target),
+            Self::List(list) => table.prefix_list_routes.insert(list, target),
+        };
+    }
+
+    fn remove(&self, table: &mut RouteTable) -> Option<RouteTarget> {
+        match self {
+            Self::Cidr(cidr) => table.routes.remove(cidr),
+            Self::List(list) => table.prefix_list_routes.remove(list),
+        }
+    }
 }
 
 /// The members of a route that tell of its target.
@@ -245,9 +323,10 @@ fn is_local(snap: &Snapshot, table: &RouteTable, destination: Ipv4Cidr) -> bool 
 fn check_inside(
     snap: &Snapshot,
     table: &RouteTable,
-    destination: Ipv4Cidr,
+    destination: &Destination,
     target: &RouteTarget,
 ) -> Result<(), Refusal> {
+    let Destination::Cidr(destination) = *destination else { return Ok(()) };
     let vpc = snap.vpc().vpcs.get(&table.vpc);
     if !vpc.is_some_and(|vpc| vpc.cidrs().any(|cidr| cidr.covers(destination))) {
         return Ok(());
@@ -269,12 +348,21 @@ fn check_inside(
     Ok(())
 }
 
-fn already_exists(destination: Ipv4Cidr) -> Refusal {
-    let words = format!("The route identified by {destination} already exists.");
+fn already_exists(table: &RouteTable, destination: &Destination) -> Refusal {
+    let words = match destination {
+        Destination::Cidr(cidr) => format!("The route identified by {cidr} already exists."),
+        Destination::List(list) => {
+            format!("route table {} already has a route with destination-prefix-list-id {list}", table.id)
+        }
+    };
     Refusal::new(Code::RouteAlreadyExists, words)
 }
 
-fn no_such_route(table: &RouteTable, destination: Ipv4Cidr) -> Refusal {
-    let words = format!("no route with destination-cidr-block {destination} in route table {}", table.id);
+fn no_such_route(table: &RouteTable, destination: &Destination) -> Refusal {
+    let kind = match destination {
+        Destination::Cidr(_) => "cidr-block",
+        Destination::List(_) => "prefix-list-id",
+    };
+    let words = format!("no route with destination-{kind} {destination} in route table {}", table.id);
     Refusal::new(Code::InvalidRouteNotFound, words)
 }

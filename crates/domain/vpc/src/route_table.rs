@@ -48,6 +48,7 @@ pub fn create_route_table(
         main_association: None,
         associations: Default::default(),
         routes: Default::default(),
+        prefix_list_routes: Default::default(),
         client_token: token,
         tags,
     };

@@ -159,7 +159,7 @@ static FILTERS: Filters<ec2::SecurityGroup> = Filters {
         (&["ip-permission.user-id"], |group| users(&group.ip_permissions)),
         (&["ip-permission.group-name"], |_| Vec::new()),
         (&["ip-permission.ipv6-cidr"], |group| ipv6_cidrs(&group.ip_permissions)),
-        (&["ip-permission.prefix-list-id"], |_| Vec::new()),
+        (&["ip-permission.prefix-list-id"], |group| lists(&group.ip_permissions)),
         (&["egress.ip-permission.cidr"], |group| cidrs(&group.ip_permissions_egress)),
         (&["egress.ip-permission.from-port"], |group| numbers(&group.ip_permissions_egress, |it| it.from_port)),
         (&["egress.ip-permission.to-port"], |group| numbers(&group.ip_permissions_egress, |it| it.to_port)),
@@ -168,10 +168,15 @@ static FILTERS: Filters<ec2::SecurityGroup> = Filters {
         (&["egress.ip-permission.user-id"], |group| users(&group.ip_permissions_egress)),
         (&["egress.ip-permission.group-name"], |_| Vec::new()),
         (&["egress.ip-permission.ipv6-cidr"], |group| ipv6_cidrs(&group.ip_permissions_egress)),
-        (&["egress.ip-permission.prefix-list-id"], |_| Vec::new()),
+        (&["egress.ip-permission.prefix-list-id"], |group| lists(&group.ip_permissions_egress)),
     ],
     tags: Some(|group| &group.tags),
 };
+
+fn lists(permissions: &Option<Vec<IpPermission>>) -> Vec<String> {
+    let lists = permissions.iter().flatten().flat_map(|it| it.prefix_list_ids.iter().flatten());
+    lists.filter_map(|list| list.prefix_list_id.clone()).collect()
+}
 
 fn cidrs(permissions: &Option<Vec<IpPermission>>) -> Vec<String> {
     permissions

@@ -16,7 +16,7 @@ use berth_shapes::ec2::{
     UpdateSecurityGroupRuleDescriptionsIngressRequest, UpdateSecurityGroupRuleDescriptionsIngressResult,
     UserIdGroupPair,
 };
-use berth_state::vpc::{Matches, Peer, SecurityGroup, SecurityGroupRule};
+use berth_state::vpc::{AddressFamily, Matches, Peer, SecurityGroup, SecurityGroupRule};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::SecurityGroupRuleId;
 use berth_types::intent::Direction;
@@ -192,6 +192,7 @@ pub fn modify_security_group_rules(
             rule.description = asked.description.clone();
         }
     }
+    check_room(snap, &group)?;
     let mut draft = Draft::of(snap);
     draft.put(group);
     Ok(draft.change(ModifySecurityGroupRulesResult { r#return: Some(true) }))
@@ -263,16 +264,6 @@ fn authorize(
             return Err(duplicate(&one.matches));
         }
     }
-    let held = group.rules.values().map(|rule| &rule.matches).filter(|held| held.direction == named.direction);
-    let all: Vec<&Matches> = held.chain(asked.iter().map(|asked| &asked.matches)).collect();
-    // IPv4 and IPv6 have their own quota; a group as the peer counts in both.
-    let count = |is_of: fn(&Peer) -> bool| all.iter().filter(|rule| is_of(&rule.peer)).count();
-    let ipv4 = count(|peer| matches!(peer, Peer::Cidr(_) | Peer::Group(_)));
-    let ipv6 = count(|peer| matches!(peer, Peer::Ipv6(_) | Peer::Group(_)));
-    if ipv4.max(ipv6) > RULES_MAX {
-        let words = "The maximum number of rules per security group has been reached.";
-        return Err(Refusal::new(Code::RulesPerSecurityGroupLimitExceeded, words));
-    }
     let mut shown = Vec::with_capacity(asked.len());
     for AskedRule { matches, description } in asked {
         let id = SecurityGroupRuleId::from_bits(env.fresh_bits());
@@ -280,9 +271,36 @@ fn authorize(
         shown.push(show_rule(snap, &group, &id, &rule, env));
         group.rules.insert(id, rule);
     }
+    check_room(snap, &group)?;
     let mut draft = Draft::of(snap);
     draft.put(group);
     Ok(draft.change(shown))
+}
+
+/// Refuses a group with too many rules in one direction. IPv4 and IPv6 have their own quota; a group as the peer counts
+/// in both, and a prefix list as many as it can hold entries.
+pub(super) fn check_room(snap: &Snapshot, group: &SecurityGroup) -> Result<(), Refusal> {
+    for direction in [Direction::Ingress, Direction::Egress] {
+        let (mut ipv4, mut ipv6) = (0, 0);
+        let rules = group.rules.values().filter(|rule| rule.matches.direction == direction);
+        for rule in rules {
+            match &rule.matches.peer {
+                Peer::Cidr(_) => ipv4 += 1,
+                Peer::Ipv6(_) => ipv6 += 1,
+                Peer::Group(_) => (ipv4, ipv6) = (ipv4 + 1, ipv6 + 1),
+                Peer::PrefixList(list) => match snap.vpc().prefix_lists.get(list) {
+                    Some(list) if list.family == AddressFamily::Ipv6 => ipv6 += list.max_entries as usize,
+                    Some(list) => ipv4 += list.max_entries as usize,
+                    None => {}
+                },
+            }
+        }
+        if ipv4.max(ipv6) > RULES_MAX {
+            let words = "The maximum number of rules per security group has been reached.";
+            return Err(Refusal::new(Code::RulesPerSecurityGroupLimitExceeded, words));
+        }
+    }
+    Ok(())
 }
 
 struct Revoked {
@@ -301,9 +319,7 @@ fn revoke(
     let mut unknown = Vec::new();
     let mut found = Vec::new();
     if ids.is_empty() {
-        let mut permissions = named.permissions(snap, &group)?;
-        permissions.iter_mut().for_each(|permission| unknown.extend(never_held(permission)));
-        permissions.retain(|permission| !is_bare(permission));
+        let permissions = named.permissions(snap, &group)?;
         for asked in understand(snap, &group, named.direction, &permissions, env)? {
             match holding(&group, &asked.matches) {
                 Some(id) => found.push(id),
@@ -460,29 +476,6 @@ fn holding(group: &SecurityGroup, matches: &Matches) -> Option<SecurityGroupRule
 fn rule_of(group: &SecurityGroup, text: &str) -> Result<SecurityGroupRuleId, Refusal> {
     let id: SecurityGroupRuleId = find::id(text)?;
     if group.rules.contains_key(&id) { Ok(id) } else { Err(SecurityGroupRuleId::not_found(text)) }
-}
-
-/// Removes from a permission the prefix lists, which no group can contain.
-fn never_held(permission: &mut IpPermission) -> Option<IpPermission> {
-    let lists = permission.prefix_list_ids.take().filter(|lists| !lists.is_empty())?;
-    let is_empty = permission.ip_ranges.as_ref().is_none_or(Vec::is_empty)
-        && permission.ipv6_ranges.as_ref().is_none_or(Vec::is_empty)
-        && permission.user_id_group_pairs.as_ref().is_none_or(Vec::is_empty);
-    let unknown = IpPermission {
-        prefix_list_ids: Some(lists),
-        ip_ranges: None,
-        ipv6_ranges: None,
-        user_id_group_pairs: None,
-        ..permission.clone()
-    };
-    if is_empty {
-        *permission = IpPermission::default();
-    }
-    Some(unknown)
-}
-
-fn is_bare(permission: &IpPermission) -> bool {
-    *permission == IpPermission::default()
 }
 
 fn as_permission(rule: &SecurityGroupRuleRequest) -> IpPermission {

@@ -13,12 +13,13 @@ use berth_shapes::ec2::{
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX, are_too_many, is_reserved};
 use berth_state::vpc::{
-    ElasticIp, Eni, InternetGateway, NatGateway, NetworkAcl, Peering, RouteTable, SecurityGroup, Subnet, Vpc,
+    ElasticIp, Eni, InternetGateway, NatGateway, NetworkAcl, Peering, PrefixList, RouteTable, SecurityGroup, Subnet,
+    Vpc,
 };
 use berth_state::{Change, Draft, Env, Refusal, Snapshot, Tags};
 use berth_types::{
-    ElasticIpId, EniId, InstanceId, InternetGatewayId, NatGatewayId, NetworkAclId, PeeringId, RouteTableId,
-    SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
+    ElasticIpId, EniId, InstanceId, InternetGatewayId, NatGatewayId, NetworkAclId, PeeringId, PrefixListId,
+    RouteTableId, SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcId,
 };
 
 use super::describe::Selection;
@@ -40,10 +41,11 @@ pub(super) enum Kind {
     ElasticIp,
     NatGateway,
     Peering,
+    PrefixList,
 }
 
 impl Kind {
-    const ALL: [(Kind, &str, &str); 11] = [
+    const ALL: [(Kind, &str, &str); 12] = [
         (Kind::Vpc, VpcId::PREFIX, "vpc"),
         (Kind::Subnet, SubnetId::PREFIX, "subnet"),
         (Kind::SecurityGroup, SecurityGroupId::PREFIX, "security-group"),
@@ -55,6 +57,7 @@ impl Kind {
         (Kind::ElasticIp, ElasticIpId::PREFIX, "elastic-ip"),
         (Kind::Peering, PeeringId::PREFIX, "vpc-peering-connection"),
         (Kind::NatGateway, NatGatewayId::PREFIX, "natgateway"),
+        (Kind::PrefixList, PrefixListId::PREFIX, "prefix-list"),
     ];
 
     /// AWS's name of the kind, also used in ARNs.
@@ -133,6 +136,7 @@ pub fn describe_tags(snap: &Snapshot, req: &DescribeTagsRequest, _env: &Env) -> 
     snap.vpc().elastic_ips.values().for_each(|it| of(Kind::ElasticIp, it.id.as_str(), &it.tags));
     snap.vpc().peerings.values().for_each(|it| of(Kind::Peering, it.id.as_str(), &it.tags));
     snap.vpc().nat_gateways.values().for_each(|it| of(Kind::NatGateway, it.id.as_str(), &it.tags));
+    snap.vpc().prefix_lists.values().for_each(|it| of(Kind::PrefixList, it.id.as_str(), &it.tags));
     tags.sort_by(|one, other| one.0.cmp(&other.0));
     let page = selection.page(&FILTERS, tags)?;
     Ok(DescribeTagsResult { tags: Some(page.items), next_token: page.next_token })
@@ -258,6 +262,7 @@ fn retag(draft: &mut Draft, id: &str, change: impl Fn(&mut Tags) -> Result<(), R
         Kind::ElasticIp => put_retagged!(draft, find::elastic_ip(draft, id)?, ElasticIp, change),
         Kind::RouteTable => put_retagged!(draft, find::route_table(draft, id)?, RouteTable, change),
         Kind::Peering => put_retagged!(draft, find::peering(draft, id)?, Peering, change),
+        Kind::PrefixList => put_retagged!(draft, find::prefix_list(draft, id)?, PrefixList, change),
         Kind::SecurityGroupRule => {
             let rule_id: SecurityGroupRuleId = find::id(id)?;
             let group = draft.vpc().security_groups.values().find(|group| group.rules.contains_key(&rule_id));

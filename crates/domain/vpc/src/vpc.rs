@@ -157,6 +157,7 @@ pub(super) fn create(draft: &mut Draft, cidr: Ipv4Cidr, tags: Tags, env: &Env) -
         main_association: Some(RouteTableAssociationId::from_bits(env.fresh_bits())),
         associations: Default::default(),
         routes: Default::default(),
+        prefix_list_routes: Default::default(),
         client_token: None,
         tags: Tags::new(),
     });

@@ -45,7 +45,7 @@ impl Acl {
         }
         let rules: Vec<Rule> = entries
             .iter()
-            .map(|entry| {
+            .flat_map(|entry| {
                 let peer = RulePeer::Cidr(entry.cidr);
                 Rule::of(&RuleIntent { direction, protocol: entry.protocol, ports: entry.ports, peer })
             })

@@ -61,7 +61,7 @@ impl<'a> Names<'a> {
         let Some(rule) = in_place.or_else(|| self.rules.iter().find(means_it)) else { return Vec::new() };
         let of_set = self.set.groups.iter().filter_map(|id| Some((id, self.groups.get(id)?)));
         let all = of_set.flat_map(|(group, rules)| rules.rules.iter().map(move |(id, rule)| (group, id, rule)));
-        all.filter(|(_, _, one)| one.direction == self.direction && Rule::of(one) == *rule)
+        all.filter(|(_, _, one)| one.direction == self.direction && Rule::of(one).any(|one| one == *rule))
             .map(|(group, id, _)| (group.clone(), id.clone()))
             .collect()
     }

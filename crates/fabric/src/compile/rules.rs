@@ -36,7 +36,8 @@ pub(super) struct Rule {
 }
 
 impl Rule {
-    pub fn of(rule: &RuleIntent) -> Self {
+    /// The rule, once for each range of a prefix list.
+    pub fn of(rule: &RuleIntent) -> impl Iterator<Item = Self> + use<> {
         let (first, last) = match (rule.protocol, rule.ports) {
             (Some(TCP | UDP), PortRange::Ports(first, last)) => (first, last),
             (Some(ICMP), PortRange::Icmp(kind, code)) => {
@@ -46,11 +47,13 @@ impl Rule {
             // Other protocols have no ports, and a rule for all protocols names none.
             _ => (0, u16::MAX),
         };
-        let peer = match &rule.peer {
-            RulePeer::Cidr(cidr) => Peer::Cidr(*cidr),
-            RulePeer::Group(group) => Peer::Group(group.clone()),
+        let peers = match &rule.peer {
+            RulePeer::Cidr(cidr) => vec![Peer::Cidr(*cidr)],
+            RulePeer::Cidrs(cidrs) => cidrs.iter().map(|cidr| Peer::Cidr(*cidr)).collect(),
+            RulePeer::Group(group) => vec![Peer::Group(group.clone())],
         };
-        Self { protocol: rule.protocol, first, last, peer }
+        let protocol = rule.protocol;
+        peers.into_iter().map(move |peer| Self { protocol, first, last, peer })
     }
 
     pub fn covers(&self, first: u16, last: u16) -> bool {
@@ -65,7 +68,7 @@ pub(super) fn of(
     direction: Direction,
 ) -> Vec<Rule> {
     let rules = set.groups.iter().filter_map(|id| groups.get(id)).flat_map(|group| group.rules.values());
-    let distinct: BTreeSet<Rule> = rules.filter(|rule| rule.direction == direction).map(Rule::of).collect();
+    let distinct: BTreeSet<Rule> = rules.filter(|rule| rule.direction == direction).flat_map(Rule::of).collect();
     distinct.into_iter().collect()
 }
 

@@ -98,6 +98,13 @@ impl Programmed {
                 false => rules.into_iter().map(|(group, rule)| Deciding::Rule { group, rule }).collect(),
             }
         });
-        Answer::by_rules(named.collect(), denial)
+        // A rule that names a prefix list has a bit for each of its ranges.
+        let mut distinct: Vec<Deciding> = Vec::new();
+        for one in named {
+            if !distinct.contains(&one) {
+                distinct.push(one);
+            }
+        }
+        Answer::by_rules(distinct, denial)
     }
 }

@@ -18,6 +18,7 @@ structure! {
         attribute_values: Vec<AccountAttributeValue> = "AttributeValues" query("AttributeValueSet") xml("attributeValueSet") items("item"),
     }
     AccountAttributeValue { attribute_value: String = "AttributeValue" xml("attributeValue") }
+    AddPrefixListEntry { cidr: String = "Cidr" required, description: String = "Description" }
     Address {
         allocation_id: String = "AllocationId" xml("allocationId"),
         association_id: String = "AssociationId" xml("associationId"),
@@ -190,6 +191,16 @@ structure! {
         tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
     }
     CreateInternetGatewayResult { internet_gateway: InternetGateway = "InternetGateway" xml("internetGateway") }
+    CreateManagedPrefixListRequest {
+        address_family: String = "AddressFamily" required,
+        client_token: String = "ClientToken",
+        dry_run: bool = "DryRun",
+        entries: Vec<AddPrefixListEntry> = "Entries" query("Entry") xml("Entry") items("item"),
+        max_entries: i32 = "MaxEntries" required,
+        prefix_list_name: String = "PrefixListName" required,
+        tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
+    }
+    CreateManagedPrefixListResult { prefix_list: ManagedPrefixList = "PrefixList" xml("prefixList") }
     CreateNatGatewayRequest {
         allocation_id: String = "AllocationId",
         availability_mode: String = "AvailabilityMode",
@@ -355,6 +366,8 @@ structure! {
         dry_run: bool = "DryRun" xml("dryRun"),
         internet_gateway_id: String = "InternetGatewayId" xml("internetGatewayId") required,
     }
+    DeleteManagedPrefixListRequest { dry_run: bool = "DryRun", prefix_list_id: String = "PrefixListId" required }
+    DeleteManagedPrefixListResult { prefix_list: ManagedPrefixList = "PrefixList" xml("prefixList") }
     DeleteNatGatewayRequest { dry_run: bool = "DryRun", nat_gateway_id: String = "NatGatewayId" required }
     DeleteNatGatewayResult { nat_gateway_id: String = "NatGatewayId" xml("natGatewayId") }
     DeleteNetworkAclEntryRequest {
@@ -447,6 +460,17 @@ structure! {
     DescribeInternetGatewaysResult {
         internet_gateways: Vec<InternetGateway> = "InternetGateways" query("InternetGatewaySet") xml("internetGatewaySet") items("item"),
         next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeManagedPrefixListsRequest {
+        dry_run: bool = "DryRun",
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+        prefix_list_ids: Vec<String> = "PrefixListIds" query("PrefixListId") xml("PrefixListId") items("item"),
+    }
+    DescribeManagedPrefixListsResult {
+        next_token: String = "NextToken" xml("nextToken"),
+        prefix_lists: Vec<ManagedPrefixList> = "PrefixLists" query("PrefixListSet") xml("prefixListSet") items("item"),
     }
     DescribeNatGatewaysRequest {
         dry_run: bool = "DryRun",
@@ -621,6 +645,27 @@ structure! {
     }
     EnaSrdUdpSpecification { ena_srd_udp_enabled: bool = "EnaSrdUdpEnabled" }
     Filter { name: String = "Name", values: Vec<String> = "Values" query("Value") xml("Value") items("item") }
+    GetManagedPrefixListAssociationsRequest {
+        dry_run: bool = "DryRun",
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+        prefix_list_id: String = "PrefixListId" required,
+    }
+    GetManagedPrefixListAssociationsResult {
+        next_token: String = "NextToken" xml("nextToken"),
+        prefix_list_associations: Vec<PrefixListAssociation> = "PrefixListAssociations" query("PrefixListAssociationSet") xml("prefixListAssociationSet") items("item"),
+    }
+    GetManagedPrefixListEntriesRequest {
+        dry_run: bool = "DryRun",
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+        prefix_list_id: String = "PrefixListId" required,
+        target_version: i64 = "TargetVersion",
+    }
+    GetManagedPrefixListEntriesResult {
+        entries: Vec<PrefixListEntry> = "Entries" query("EntrySet") xml("entrySet") items("item"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
     GroupIdentifier { group_id: String = "GroupId" xml("groupId"), group_name: String = "GroupName" xml("groupName") }
     IcmpTypeCode { code: i32 = "Code" xml("code"), r#type: i32 = "Type" xml("type") }
     IgwFirewall { firewall_arn: String = "FirewallArn" xml("firewallArn"), status: String = "Status" xml("status") }
@@ -651,6 +696,31 @@ structure! {
     Ipv6PrefixSpecification { ipv6_prefix: String = "Ipv6Prefix" xml("ipv6Prefix") }
     Ipv6PrefixSpecificationRequest { ipv6_prefix: String = "Ipv6Prefix" }
     Ipv6Range { cidr_ipv6: String = "CidrIpv6" xml("cidrIpv6"), description: String = "Description" xml("description") }
+    ManagedPrefixList {
+        address_family: String = "AddressFamily" xml("addressFamily"),
+        ipam_prefix_list_resolver_sync_enabled: bool = "IpamPrefixListResolverSyncEnabled" xml("ipamPrefixListResolverSyncEnabled"),
+        ipam_prefix_list_resolver_target_id: String = "IpamPrefixListResolverTargetId" xml("ipamPrefixListResolverTargetId"),
+        max_entries: i32 = "MaxEntries" xml("maxEntries"),
+        owner_id: String = "OwnerId" xml("ownerId"),
+        prefix_list_arn: String = "PrefixListArn" xml("prefixListArn"),
+        prefix_list_id: String = "PrefixListId" xml("prefixListId"),
+        prefix_list_name: String = "PrefixListName" xml("prefixListName"),
+        state: String = "State" xml("state"),
+        state_message: String = "StateMessage" xml("stateMessage"),
+        tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
+        version: i64 = "Version" xml("version"),
+    }
+    ModifyManagedPrefixListRequest {
+        add_entries: Vec<AddPrefixListEntry> = "AddEntries" query("AddEntry") xml("AddEntry") items("item"),
+        current_version: i64 = "CurrentVersion",
+        dry_run: bool = "DryRun",
+        ipam_prefix_list_resolver_sync_enabled: bool = "IpamPrefixListResolverSyncEnabled",
+        max_entries: i32 = "MaxEntries",
+        prefix_list_id: String = "PrefixListId" required,
+        prefix_list_name: String = "PrefixListName",
+        remove_entries: Vec<RemovePrefixListEntry> = "RemoveEntries" query("RemoveEntry") xml("RemoveEntry") items("item"),
+    }
+    ModifyManagedPrefixListResult { prefix_list: ManagedPrefixList = "PrefixList" xml("prefixList") }
     ModifyNetworkInterfaceAttributeRequest {
         associate_public_ip_address: bool = "AssociatePublicIpAddress",
         associated_subnet_ids: Vec<String> = "AssociatedSubnetIds" query("AssociatedSubnetId") xml("AssociatedSubnetId") items("AssociatedSubnetId"),
@@ -861,6 +931,11 @@ structure! {
         multipath_resilience_mode: String = "MultipathResilienceMode",
     }
     PortRange { from: i32 = "From" xml("from"), to: i32 = "To" xml("to") }
+    PrefixListAssociation {
+        resource_id: String = "ResourceId" xml("resourceId"),
+        resource_owner: String = "ResourceOwner" xml("resourceOwner"),
+    }
+    PrefixListEntry { cidr: String = "Cidr" xml("cidr"), description: String = "Description" xml("description") }
     PrefixListId {
         description: String = "Description" xml("description"),
         prefix_list_id: String = "PrefixListId" xml("prefixListId"),
@@ -918,6 +993,7 @@ structure! {
         network_border_group: String = "NetworkBorderGroup",
         public_ip: String = "PublicIp",
     }
+    RemovePrefixListEntry { cidr: String = "Cidr" required }
     ReplaceNetworkAclAssociationRequest {
         association_id: String = "AssociationId" xml("associationId") required,
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -965,6 +1041,13 @@ structure! {
         association_state: RouteTableAssociationState = "AssociationState" xml("associationState"),
         new_association_id: String = "NewAssociationId" xml("newAssociationId"),
     }
+    RestoreManagedPrefixListVersionRequest {
+        current_version: i64 = "CurrentVersion" required,
+        dry_run: bool = "DryRun",
+        prefix_list_id: String = "PrefixListId" required,
+        previous_version: i64 = "PreviousVersion" required,
+    }
+    RestoreManagedPrefixListVersionResult { prefix_list: ManagedPrefixList = "PrefixList" xml("prefixList") }
     RevokeSecurityGroupEgressRequest {
         cidr_ip: String = "CidrIp" xml("cidrIp"),
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -1284,6 +1367,7 @@ inputs! {
     AuthorizeSecurityGroupIngressRequest: Ec2AuthorizeSecurityGroupIngress -> AuthorizeSecurityGroupIngressResult,
     CreateDefaultVpcRequest: Ec2CreateDefaultVpc -> CreateDefaultVpcResult,
     CreateInternetGatewayRequest: Ec2CreateInternetGateway -> CreateInternetGatewayResult,
+    CreateManagedPrefixListRequest: Ec2CreateManagedPrefixList -> CreateManagedPrefixListResult,
     CreateNatGatewayRequest: Ec2CreateNatGateway -> CreateNatGatewayResult,
     CreateNetworkAclRequest: Ec2CreateNetworkAcl -> CreateNetworkAclResult,
     CreateNetworkAclEntryRequest: Ec2CreateNetworkAclEntry -> crate::NoOutput,
@@ -1296,6 +1380,7 @@ inputs! {
     CreateVpcRequest: Ec2CreateVpc -> CreateVpcResult,
     CreateVpcPeeringConnectionRequest: Ec2CreateVpcPeeringConnection -> CreateVpcPeeringConnectionResult,
     DeleteInternetGatewayRequest: Ec2DeleteInternetGateway -> crate::NoOutput,
+    DeleteManagedPrefixListRequest: Ec2DeleteManagedPrefixList -> DeleteManagedPrefixListResult,
     DeleteNatGatewayRequest: Ec2DeleteNatGateway -> DeleteNatGatewayResult,
     DeleteNetworkAclRequest: Ec2DeleteNetworkAcl -> crate::NoOutput,
     DeleteNetworkAclEntryRequest: Ec2DeleteNetworkAclEntry -> crate::NoOutput,
@@ -1312,6 +1397,7 @@ inputs! {
     DescribeAddressesAttributeRequest: Ec2DescribeAddressesAttribute -> DescribeAddressesAttributeResult,
     DescribeAvailabilityZonesRequest: Ec2DescribeAvailabilityZones -> DescribeAvailabilityZonesResult,
     DescribeInternetGatewaysRequest: Ec2DescribeInternetGateways -> DescribeInternetGatewaysResult,
+    DescribeManagedPrefixListsRequest: Ec2DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult,
     DescribeNatGatewaysRequest: Ec2DescribeNatGateways -> DescribeNatGatewaysResult,
     DescribeNetworkAclsRequest: Ec2DescribeNetworkAcls -> DescribeNetworkAclsResult,
     DescribeNetworkInterfaceAttributeRequest: Ec2DescribeNetworkInterfaceAttribute -> DescribeNetworkInterfaceAttributeResult,
@@ -1330,6 +1416,9 @@ inputs! {
     DisassociateAddressRequest: Ec2DisassociateAddress -> crate::NoOutput,
     DisassociateRouteTableRequest: Ec2DisassociateRouteTable -> crate::NoOutput,
     DisassociateVpcCidrBlockRequest: Ec2DisassociateVpcCidrBlock -> DisassociateVpcCidrBlockResult,
+    GetManagedPrefixListAssociationsRequest: Ec2GetManagedPrefixListAssociations -> GetManagedPrefixListAssociationsResult,
+    GetManagedPrefixListEntriesRequest: Ec2GetManagedPrefixListEntries -> GetManagedPrefixListEntriesResult,
+    ModifyManagedPrefixListRequest: Ec2ModifyManagedPrefixList -> ModifyManagedPrefixListResult,
     ModifyNetworkInterfaceAttributeRequest: Ec2ModifyNetworkInterfaceAttribute -> crate::NoOutput,
     ModifySecurityGroupRulesRequest: Ec2ModifySecurityGroupRules -> ModifySecurityGroupRulesResult,
     ModifySubnetAttributeRequest: Ec2ModifySubnetAttribute -> crate::NoOutput,
@@ -1341,6 +1430,7 @@ inputs! {
     ReplaceNetworkAclEntryRequest: Ec2ReplaceNetworkAclEntry -> crate::NoOutput,
     ReplaceRouteRequest: Ec2ReplaceRoute -> crate::NoOutput,
     ReplaceRouteTableAssociationRequest: Ec2ReplaceRouteTableAssociation -> ReplaceRouteTableAssociationResult,
+    RestoreManagedPrefixListVersionRequest: Ec2RestoreManagedPrefixListVersion -> RestoreManagedPrefixListVersionResult,
     RevokeSecurityGroupEgressRequest: Ec2RevokeSecurityGroupEgress -> RevokeSecurityGroupEgressResult,
     RevokeSecurityGroupIngressRequest: Ec2RevokeSecurityGroupIngress -> RevokeSecurityGroupIngressResult,
     UpdateSecurityGroupRuleDescriptionsEgressRequest: Ec2UpdateSecurityGroupRuleDescriptionsEgress -> UpdateSecurityGroupRuleDescriptionsEgressResult,

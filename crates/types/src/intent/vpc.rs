@@ -94,6 +94,8 @@ pub enum PortRange {
 pub enum RulePeer {
     /// Any address in a range.
     Cidr(Ipv4Cidr),
+    /// Any address in one of the ranges: those of a prefix list.
+    Cidrs(Vec<Ipv4Cidr>),
     /// Any interface that carries the group.
     Group(SecurityGroupId),
 }

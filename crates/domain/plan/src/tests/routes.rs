@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Route tables and network ACLs of a host's VPCs, and how they change.
 
-use berth_types::intent::{HostIntent, RouteIntent, diff};
+use berth_types::intent::{HostIntent, RouteIntent, RulePeer, diff};
 use berth_world::{World, fargate_definition, hello};
 use expect_test::expect;
 use proptest::prelude::*;
@@ -23,6 +23,7 @@ const PREPARED: &str = r#"
     !DescribeNetworkAcls filter:vpc-id=vpc-1
     !RunTask taskDefinition=nginx launchType=FARGATE networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}}
     !DescribeNetworkInterfaces
+    !DescribeSecurityGroups filter:vpc-id=vpc-1
     !task-1 interface ATTACHED"#;
 
 fn prepared() -> World {
@@ -111,6 +112,30 @@ fn a_route_leads_to_an_interface_as_long_as_it_is_attached() {
 }
 
 #[test]
+fn a_prefix_list_is_replaced_by_its_ranges() {
+    let mut world = prepared();
+    world.transcript(
+        "!CreateManagedPrefixList PrefixListName=a AddressFamily=IPv4 MaxEntries=3 Entries.1.Cidr=192.0.2.0/24 Entries.2.Cidr=10.0.0.0/16
+         !CreateRoute RouteTableId=rtb-2 DestinationPrefixListId=pl-1 GatewayId=igw-1
+         !AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:pl-1",
+    );
+    let shown = |world: &World| {
+        let intent = of_the_task(world);
+        let routes = intent.route_tables.values().flat_map(|table| &table.routes);
+        let routes: Vec<_> = routes.map(|(cidr, route)| format!("{cidr} {}", target(route))).collect();
+        let rules = intent.security_groups.values().flat_map(|group| group.rules.values());
+        let lists = rules.filter_map(|rule| match &rule.peer {
+            RulePeer::Cidrs(cidrs) => Some(format!("{cidrs:?}")),
+            RulePeer::Cidr(_) | RulePeer::Group(_) => None,
+        });
+        world.named(&format!("{}; {}", routes.join(", "), lists.collect::<String>()))
+    };
+    assert_eq!(shown(&world), "10.0.0.0/16 local, 192.0.2.0/24 igw-1; [192.0.2.0/24, 10.0.0.0/16]");
+    world.transcript("!ModifyManagedPrefixList PrefixListId=pl-1 CurrentVersion=1 AddEntries.1.Cidr=203.0.113.0/24 RemoveEntries.1.Cidr=192.0.2.0/24");
+    assert_eq!(shown(&world), "10.0.0.0/16 local, 203.0.113.0/24 igw-1; [10.0.0.0/16, 203.0.113.0/24]");
+}
+
+#[test]
 fn a_host_knows_the_peers_of_its_vpcs() {
     let mut world = prepared();
     world.transcript(
@@ -191,6 +216,15 @@ const STEPS: &[&str] = &[
     "task-1 interface ATTACHED",
     "task-1 interface GONE",
     "task-1 reports STOPPED",
+    "CreateManagedPrefixList PrefixListName=a AddressFamily=IPv4 MaxEntries=3 Entries.1.Cidr=192.0.2.0/24",
+    "ModifyManagedPrefixList PrefixListId=pl-1 CurrentVersion=1 AddEntries.1.Cidr=203.0.113.0/24",
+    "ModifyManagedPrefixList PrefixListId=pl-1 CurrentVersion=2 AddEntries.1.Cidr=10.0.0.0/16",
+    "RestoreManagedPrefixListVersion PrefixListId=pl-1 PreviousVersion=1 CurrentVersion=3",
+    "CreateRoute RouteTableId=rtb-2 DestinationPrefixListId=pl-1 GatewayId=igw-1",
+    "DeleteRoute RouteTableId=rtb-2 DestinationPrefixListId=pl-1",
+    "AuthorizeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:pl-1",
+    "RevokeSecurityGroupIngress GroupId=sg-1 rule=tcp:80-80:pl-1",
+    "DeleteManagedPrefixList PrefixListId=pl-1",
     "CreateVpcPeeringConnection VpcId=vpc-1 PeerVpcId=vpc-2",
     "CreateVpcPeeringConnection VpcId=vpc-2 PeerVpcId=vpc-1",
     "AcceptVpcPeeringConnection VpcPeeringConnectionId=pcx-1",

@@ -4,8 +4,8 @@
 use std::net::Ipv4Addr;
 
 use berth_types::{
-    ElasticIpId, EniId, GroupSetId, HostId, MacAddress, NatGatewayId, NetworkAclId, PeeringId, RouteTableId,
-    SecurityGroupId, SubnetId, TimestampMs, VpcId,
+    ElasticIpId, EniId, GroupSetId, HostId, MacAddress, NatGatewayId, NetworkAclId, PeeringId, PrefixListId,
+    RouteTableId, SecurityGroupId, SubnetId, TimestampMs, VpcId,
 };
 use imbl::{OrdMap, OrdSet};
 
@@ -52,6 +52,10 @@ pub struct Index {
     pub pending_peerings: OrdSet<(TimestampMs, PeeringId)>,
     /// Peerings that have ended, by the time of their end.
     pub ended_peerings: OrdSet<(TimestampMs, PeeringId)>,
+    /// Route tables by the prefix lists that their routes name.
+    pub prefix_list_routes: OrdSet<(PrefixListId, RouteTableId)>,
+    /// Security groups by the prefix lists that their rules name.
+    pub prefix_list_rules: OrdSet<(PrefixListId, SecurityGroupId)>,
     /// Hardware addresses in use.
     pub macs: OrdSet<MacAddress>,
     /// Public addresses in use, as numbers.

@@ -2,14 +2,15 @@
 //! The kinds of records of EC2 networking, with their names in the store.
 
 use berth_types::{
-    ElasticIpId, EniId, GroupSetId, InternetGatewayId, NatGatewayId, NetworkAclId, PeeringId, RouteTableId,
-    SecurityGroupId, SubnetId, VpcId,
+    ElasticIpId, EniId, GroupSetId, InternetGatewayId, NatGatewayId, NetworkAclId, PeeringId, PrefixListId,
+    RouteTableId, SecurityGroupId, SubnetId, VpcId,
 };
 
 use super::address::{ElasticIp, World};
 use super::index::Index;
 use super::nat_gateway::NatGateway;
 use super::peering::Peering;
+use super::prefix_list::PrefixList;
 use super::quotas::Quotas;
 use super::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, SecurityGroup, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable};
@@ -42,6 +43,8 @@ records! { indexed by Index, lifted by as_stored;
     quotas: Single => Quotas = "quotas" v 1;
     /// Peerings of VPCs.
     peerings: PeeringId => Peering = "peering" v 1;
+    /// Managed prefix lists.
+    prefix_lists: PrefixListId => PrefixList = "prefix-list" v 1;
     /// The mark that the default network was made.
     default_network: Single => DefaultNetwork = "default-network" v 1;
 }

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use berth_types::intent::{RouteIntent, RouteTableIntent};
-use berth_types::{InternetGatewayId, Ipv4Cidr, NetworkAclId, RouteTableId, SubnetId, VpcId};
+use berth_types::intent::{RouteIntent, RouteTableIntent, SecurityGroupIntent};
+use berth_types::{InternetGatewayId, Ipv4Cidr, NetworkAclId, PrefixListId, RouteTableId, SubnetId, VpcId};
 
 use super::kinds::Records;
 use super::nat_gateway::NatGatewayState;
-use super::record::{AttachmentStatus, Subnet, Vpc};
+use super::record::{AttachmentStatus, SecurityGroup, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable, RouteTarget};
 
 impl Records {
@@ -40,10 +40,26 @@ impl Records {
         self.internet_gateways.values().find(|gateway| gateway.vpc.as_ref() == Some(vpc)).map(|gateway| &gateway.id)
     }
 
+    /// A security group for the data path, without rules that only IPv6 packets can match.
+    pub fn security_group_intent(&self, group: &SecurityGroup) -> SecurityGroupIntent {
+        let rules = group.rules.iter().filter_map(|(id, rule)| {
+            let lists = |list: &PrefixListId| self.prefix_lists.get(list).map(|list| list.ipv4().collect());
+            Some((id.clone(), rule.matches.intent(lists)?))
+        });
+        SecurityGroupIntent { rules: rules.collect() }
+    }
+
     /// A route table for the data path.
     pub fn route_table_intent(&self, table: &RouteTable, vpc: &Vpc) -> RouteTableIntent {
         let mut routes: BTreeMap<Ipv4Cidr, RouteIntent> = vpc.cidrs().map(|cidr| (cidr, RouteIntent::Local)).collect();
         routes.extend(table.routes.iter().map(|(cidr, target)| (*cidr, self.route_intent(target, &vpc.id))));
+        for (list, target) in &table.prefix_list_routes {
+            let target = self.route_intent(target, &vpc.id);
+            for cidr in self.prefix_lists.get(list).iter().flat_map(|list| list.ipv4()) {
+                // A route to the same range precedes that of a list.
+                routes.entry(cidr).or_insert_with(|| target.clone());
+            }
+        }
         RouteTableIntent { vni: vpc.vni, routes }
     }
 

@@ -8,6 +8,7 @@ mod kinds;
 mod look_up;
 mod nat_gateway;
 mod peering;
+mod prefix_list;
 mod quotas;
 mod record;
 mod routing;
@@ -20,6 +21,7 @@ pub use nat_gateway::{
     NatConnectivity, NatElasticIp, NatGateway, NatGatewayAddress, NatGatewayFailure, NatGatewayState,
 };
 pub use peering::{Peering, PeeringEnd, PeeringState};
+pub use prefix_list::{AddressFamily, PrefixList, PrefixListEntry, PrefixListState};
 pub use quotas::Quotas;
 pub use record::{
     AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches, Peer,

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer, Standalone};
 use berth_types::{
     EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress, NatGatewayId,
-    SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId, VpcId,
+    PrefixListId, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId,
+    VpcId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,17 +114,20 @@ pub enum Peer {
     Ipv6(Ipv6Cidr),
     /// Any interface that carries the group.
     Group(SecurityGroupId),
+    /// Any address in the ranges of a prefix list.
+    PrefixList(PrefixListId),
 }
 
 /// Number of ICMPv6 among the IP protocols.
 pub const ICMPV6: u8 = 58;
 
 impl Matches {
-    /// The rule for the data path; `None` when it can match IPv6 packets only.
-    pub fn intent(&self) -> Option<RuleIntent> {
+    /// The rule for the data path; `None` when it can match IPv6 packets only. `ranges` are those of a prefix list.
+    pub fn intent(&self, ranges: impl Fn(&PrefixListId) -> Option<Vec<Ipv4Cidr>>) -> Option<RuleIntent> {
         let peer = match &self.peer {
             Peer::Cidr(cidr) => RulePeer::Cidr(*cidr),
             Peer::Group(group) => RulePeer::Group(group.clone()),
+            Peer::PrefixList(list) => RulePeer::Cidrs(ranges(list)?),
             Peer::Ipv6(_) => return None,
         };
         let (direction, protocol, ports) = (self.direction, self.protocol, self.ports);
@@ -333,6 +337,16 @@ impl Stored for DefaultNetwork {
     }
 }
 
+impl SecurityGroup {
+    /// The prefix lists that its rules name.
+    fn prefix_lists(&self) -> impl Iterator<Item = &PrefixListId> {
+        self.rules.values().filter_map(|rule| match &rule.matches.peer {
+            Peer::PrefixList(list) => Some(list),
+            Peer::Cidr(_) | Peer::Ipv6(_) | Peer::Group(_) => None,
+        })
+    }
+}
+
 impl Stored for SecurityGroup {
     type Key = SecurityGroupId;
     type Index = Index;
@@ -341,9 +355,15 @@ impl Stored for SecurityGroup {
     }
     fn index(&self, index: &mut Index) {
         index.group_names.insert((self.vpc.clone(), self.name.clone()), self.id.clone());
+        for list in self.prefix_lists() {
+            index.prefix_list_rules.insert((list.clone(), self.id.clone()));
+        }
     }
     fn unindex(&self, index: &mut Index) {
         index.group_names.remove(&(self.vpc.clone(), self.name.clone()));
+        for list in self.prefix_lists() {
+            index.prefix_list_rules.remove(&(list.clone(), self.id.clone()));
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use berth_types::intent::{AclEntryIntent, Direction, NetworkAclIntent, PortRange};
 use berth_types::{
-    EniId, InternetGatewayId, Ipv4Cidr, NatGatewayId, NetworkAclAssociationId, NetworkAclId, PeeringId,
+    EniId, InternetGatewayId, Ipv4Cidr, NatGatewayId, NetworkAclAssociationId, NetworkAclId, PeeringId, PrefixListId,
     RouteTableAssociationId, RouteTableId, SubnetId, Vni, VpcId,
 };
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,9 @@ pub struct RouteTable {
     pub associations: BTreeMap<RouteTableAssociationId, SubnetId>,
     /// Routes by destination.
     pub routes: BTreeMap<Ipv4Cidr, RouteTarget>,
+    /// Routes to the ranges of prefix lists.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prefix_list_routes: BTreeMap<PrefixListId, RouteTarget>,
     /// Token of CreateRouteTable, for idempotency, with a digest of the request.
     pub client_token: Option<ClientToken>,
     /// Tags.
@@ -148,6 +151,13 @@ pub enum RouteTarget {
     NatGateway(NatGatewayId),
     /// Through a peering.
     Peering(PeeringId),
+}
+
+impl RouteTable {
+    /// The targets of all routes.
+    pub fn targets(&self) -> impl Iterator<Item = &RouteTarget> {
+        self.routes.values().chain(self.prefix_list_routes.values())
+    }
 }
 
 impl Stored for NetworkAcl {
@@ -172,7 +182,10 @@ impl Stored for RouteTable {
     }
     fn index(&self, index: &mut Index) {
         index.vpc_route_tables.insert((self.vpc.clone(), self.id.clone()));
-        for target in self.routes.values() {
+        for list in self.prefix_list_routes.keys() {
+            index.prefix_list_routes.insert((list.clone(), self.id.clone()));
+        }
+        for target in self.targets() {
             if let RouteTarget::Eni(eni) = target {
                 index.eni_routes.insert((eni.clone(), self.id.clone()));
             }
@@ -180,7 +193,10 @@ impl Stored for RouteTable {
     }
     fn unindex(&self, index: &mut Index) {
         index.vpc_route_tables.remove(&(self.vpc.clone(), self.id.clone()));
-        for target in self.routes.values() {
+        for list in self.prefix_list_routes.keys() {
+            index.prefix_list_routes.remove(&(list.clone(), self.id.clone()));
+        }
+        for target in self.targets() {
             if let RouteTarget::Eni(eni) = target {
                 index.eni_routes.remove(&(eni.clone(), self.id.clone()));
             }

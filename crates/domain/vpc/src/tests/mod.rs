@@ -15,6 +15,7 @@ mod laws;
 mod nat_gateways;
 mod networks;
 mod peerings;
+mod prefix_lists;
 mod rules;
 mod seats;
 mod subnets;
