@@ -133,6 +133,9 @@ ec2_error_codes! {
     // Network interfaces.
     InvalidAttachmentIdMalformed = "InvalidAttachmentId.Malformed",
     InvalidAttachmentIdNotFound = "InvalidAttachmentID.NotFound",
+    InvalidAmiIdMalformed = "InvalidAMIID.Malformed",
+    InvalidAmiIdNotFound = "InvalidAMIID.NotFound",
+    InvalidInstanceType = "InvalidInstanceType",
     InvalidInstanceIdMalformed = "InvalidInstanceID.Malformed",
     InvalidInstanceIdNotFound = "InvalidInstanceID.NotFound",
     InvalidNetworkInterfaceIdMalformed = "InvalidNetworkInterfaceId.Malformed",

@@ -483,6 +483,66 @@ pub static OPERATIONS: &[Operation] = &[
         has_output: true,
     },
     Operation {
+        id: OperationId::Ec2DescribeImages,
+        service: Service::Ec2,
+        name: "DescribeImages",
+        action: "ec2:DescribeImages",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeInstanceAttribute,
+        service: Service::Ec2,
+        name: "DescribeInstanceAttribute",
+        action: "ec2:DescribeInstanceAttribute",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &["Attribute", "InstanceId"],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeInstanceStatus,
+        service: Service::Ec2,
+        name: "DescribeInstanceStatus",
+        action: "ec2:DescribeInstanceStatus",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeInstanceTypes,
+        service: Service::Ec2,
+        name: "DescribeInstanceTypes",
+        action: "ec2:DescribeInstanceTypes",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2DescribeInstances,
+        service: Service::Ec2,
+        name: "DescribeInstances",
+        action: "ec2:DescribeInstances",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-read",
+        required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
         id: OperationId::Ec2DescribeInternetGateways,
         service: Service::Ec2,
         name: "DescribeInternetGateways",
@@ -923,6 +983,18 @@ pub static OPERATIONS: &[Operation] = &[
         since: "0.1",
         rate: "ec2-modify",
         required_members: &[],
+        result_wrapper: "",
+        has_output: true,
+    },
+    Operation {
+        id: OperationId::Ec2RunInstances,
+        service: Service::Ec2,
+        name: "RunInstances",
+        action: "ec2:RunInstances",
+        also: &[],
+        since: "0.1",
+        rate: "ec2-modify",
+        required_members: &["MaxCount", "MinCount"],
         result_wrapper: "",
         has_output: true,
     },
@@ -1511,6 +1583,11 @@ macro_rules! for_each_operation {
         (Ec2DescribeAddresses, ec2, DescribeAddressesRequest)
         (Ec2DescribeAddressesAttribute, ec2, DescribeAddressesAttributeRequest)
         (Ec2DescribeAvailabilityZones, ec2, DescribeAvailabilityZonesRequest)
+        (Ec2DescribeImages, ec2, DescribeImagesRequest)
+        (Ec2DescribeInstanceAttribute, ec2, DescribeInstanceAttributeRequest)
+        (Ec2DescribeInstanceStatus, ec2, DescribeInstanceStatusRequest)
+        (Ec2DescribeInstanceTypes, ec2, DescribeInstanceTypesRequest)
+        (Ec2DescribeInstances, ec2, DescribeInstancesRequest)
         (Ec2DescribeInternetGateways, ec2, DescribeInternetGatewaysRequest)
         (Ec2DescribeManagedPrefixLists, ec2, DescribeManagedPrefixListsRequest)
         (Ec2DescribeNatGateways, ec2, DescribeNatGatewaysRequest)
@@ -1548,6 +1625,7 @@ macro_rules! for_each_operation {
         (Ec2RestoreManagedPrefixListVersion, ec2, RestoreManagedPrefixListVersionRequest)
         (Ec2RevokeSecurityGroupEgress, ec2, RevokeSecurityGroupEgressRequest)
         (Ec2RevokeSecurityGroupIngress, ec2, RevokeSecurityGroupIngressRequest)
+        (Ec2RunInstances, ec2, RunInstancesRequest)
         (Ec2UpdateSecurityGroupRuleDescriptionsEgress, ec2, UpdateSecurityGroupRuleDescriptionsEgressRequest)
         (Ec2UpdateSecurityGroupRuleDescriptionsIngress, ec2, UpdateSecurityGroupRuleDescriptionsIngressRequest)
         (EcsCreateCluster, ecs, CreateClusterRequest)

@@ -95,6 +95,11 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2DescribeAddresses => Door::read(crate::describe_addresses, &[]),
         OperationId::Ec2DescribeAddressesAttribute => Door::read(crate::describe_addresses_attribute, &[]),
         OperationId::Ec2DescribeAvailabilityZones => Door::read(crate::describe_availability_zones, &[]),
+        OperationId::Ec2DescribeImages => Door::read(crate::describe_images, &[]),
+        OperationId::Ec2DescribeInstanceAttribute => Door::read(crate::describe_instance_attribute, &[]),
+        OperationId::Ec2DescribeInstanceStatus => Door::read(crate::describe_instance_status, &[]),
+        OperationId::Ec2DescribeInstanceTypes => Door::read(crate::describe_instance_types, &[]),
+        OperationId::Ec2DescribeInstances => Door::read(crate::describe_instances, &[]),
         OperationId::Ec2DescribeInternetGateways => Door::read(crate::describe_internet_gateways, &[]),
         OperationId::Ec2DescribeManagedPrefixLists => Door::read(crate::describe_managed_prefix_lists, &[]),
         OperationId::Ec2DescribeNatGateways => Door::read(crate::describe_nat_gateways, &[]),
@@ -170,6 +175,7 @@ pub fn door(operation: OperationId) -> Option<Door> {
         OperationId::Ec2RevokeSecurityGroupIngress => {
             Door::write(crate::revoke_security_group_ingress, &[resources::security_group])
         }
+        OperationId::Ec2RunInstances => Door::read(crate::run_instances, &[]),
         OperationId::Ec2UpdateSecurityGroupRuleDescriptionsEgress => {
             Door::write(crate::update_security_group_rule_descriptions_egress, &[resources::security_group])
         }

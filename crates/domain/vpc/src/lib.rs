@@ -23,6 +23,7 @@ mod expire;
 pub mod explain;
 mod filter;
 mod find;
+mod instance;
 pub mod interface;
 mod internet_gateway;
 mod nat_gateway;
@@ -60,6 +61,10 @@ pub use elastic_ip::{
 };
 pub use expire::{Ages, Expired, expire};
 pub use find::{internet_gateway, network_interface, route_table, security_group, security_groups, subnet, vpc};
+pub use instance::{
+    describe_images, describe_instance_attribute, describe_instance_status, describe_instance_types,
+    describe_instances, run_instances,
+};
 pub use internet_gateway::{
     attach_internet_gateway, create_internet_gateway, delete_internet_gateway, describe_internet_gateways,
     detach_internet_gateway,

@@ -63,6 +63,10 @@ structure! {
         public_ip: String = "PublicIp" xml("publicIp"),
         public_ipv4_pool: String = "PublicIpv4Pool" xml("publicIpv4Pool"),
     }
+    ApplicationStatusSummary {
+        impaired_since: crate::Timestamp = "ImpairedSince" xml("impairedSince"),
+        status: String = "Status" xml("status"),
+    }
     AssociateAddressRequest {
         allocation_id: String = "AllocationId",
         allow_reassociation: bool = "AllowReassociation" xml("allowReassociation"),
@@ -170,8 +174,30 @@ structure! {
     AvailabilityZoneGeography { name: String = "Name" xml("name") }
     AvailabilityZoneMessage { message: String = "Message" xml("message") }
     AvailabilityZoneSubGeography { name: String = "Name" xml("name") }
+    BlockDeviceMapping {
+        device_name: String = "DeviceName" xml("deviceName"),
+        ebs: EbsBlockDevice = "Ebs" xml("ebs"),
+        no_device: String = "NoDevice" xml("noDevice"),
+        virtual_name: String = "VirtualName" xml("virtualName"),
+    }
     BlockPublicAccessStates {
         internet_gateway_block_mode: String = "InternetGatewayBlockMode" xml("internetGatewayBlockMode"),
+    }
+    CapacityReservationSpecification {
+        capacity_reservation_preference: String = "CapacityReservationPreference",
+        capacity_reservation_target: CapacityReservationTarget = "CapacityReservationTarget",
+    }
+    CapacityReservationSpecificationResponse {
+        capacity_reservation_preference: String = "CapacityReservationPreference" xml("capacityReservationPreference"),
+        capacity_reservation_target: CapacityReservationTargetResponse = "CapacityReservationTarget" xml("capacityReservationTarget"),
+    }
+    CapacityReservationTarget {
+        capacity_reservation_id: String = "CapacityReservationId",
+        capacity_reservation_resource_group_arn: String = "CapacityReservationResourceGroupArn",
+    }
+    CapacityReservationTargetResponse {
+        capacity_reservation_id: String = "CapacityReservationId" xml("capacityReservationId"),
+        capacity_reservation_resource_group_arn: String = "CapacityReservationResourceGroupArn" xml("capacityReservationResourceGroupArn"),
     }
     CidrBlock { cidr_block: String = "CidrBlock" xml("cidrBlock") }
     ConnectionTrackingConfiguration {
@@ -183,6 +209,23 @@ structure! {
         tcp_established_timeout: i32 = "TcpEstablishedTimeout",
         udp_stream_timeout: i32 = "UdpStreamTimeout",
         udp_timeout: i32 = "UdpTimeout",
+    }
+    ConnectionTrackingSpecificationResponse {
+        tcp_established_timeout: i32 = "TcpEstablishedTimeout" xml("tcpEstablishedTimeout"),
+        udp_stream_timeout: i32 = "UdpStreamTimeout" xml("udpStreamTimeout"),
+        udp_timeout: i32 = "UdpTimeout" xml("udpTimeout"),
+    }
+    CpuOptions {
+        amd_sev_snp: String = "AmdSevSnp" xml("amdSevSnp"),
+        core_count: i32 = "CoreCount" xml("coreCount"),
+        nested_virtualization: String = "NestedVirtualization" xml("nestedVirtualization"),
+        threads_per_core: i32 = "ThreadsPerCore" xml("threadsPerCore"),
+    }
+    CpuOptionsRequest {
+        amd_sev_snp: String = "AmdSevSnp",
+        core_count: i32 = "CoreCount",
+        nested_virtualization: String = "NestedVirtualization",
+        threads_per_core: i32 = "ThreadsPerCore",
     }
     CreateDefaultVpcRequest { dry_run: bool = "DryRun" }
     CreateDefaultVpcResult { vpc: Vpc = "Vpc" xml("vpc") }
@@ -362,6 +405,12 @@ structure! {
         vpc_encryption_control: VpcEncryptionControlConfiguration = "VpcEncryptionControl",
     }
     CreateVpcResult { vpc: Vpc = "Vpc" xml("vpc") }
+    CreditSpecificationRequest { cpu_credits: String = "CpuCredits" required }
+    DefaultConnectionTrackingConfiguration {
+        default_tcp_established_timeout: i32 = "DefaultTcpEstablishedTimeout" xml("defaultTcpEstablishedTimeout"),
+        default_udp_stream_timeout: i32 = "DefaultUdpStreamTimeout" xml("defaultUdpStreamTimeout"),
+        default_udp_timeout: i32 = "DefaultUdpTimeout" xml("defaultUdpTimeout"),
+    }
     DeleteInternetGatewayRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
         internet_gateway_id: String = "InternetGatewayId" xml("internetGatewayId") required,
@@ -449,6 +498,63 @@ structure! {
     }
     DescribeAvailabilityZonesResult {
         availability_zones: Vec<AvailabilityZone> = "AvailabilityZones" query("AvailabilityZoneInfo") xml("availabilityZoneInfo") items("item"),
+    }
+    DescribeImagesRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        executable_users: Vec<String> = "ExecutableUsers" query("ExecutableBy") xml("ExecutableBy") items("ExecutableBy"),
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        image_ids: Vec<String> = "ImageIds" query("ImageId") xml("ImageId") items("ImageId"),
+        include_deprecated: bool = "IncludeDeprecated",
+        include_disabled: bool = "IncludeDisabled",
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+        owners: Vec<String> = "Owners" query("Owner") xml("Owner") items("Owner"),
+    }
+    DescribeImagesResult {
+        images: Vec<Image> = "Images" query("ImagesSet") xml("imagesSet") items("item"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeInstanceAttributeRequest {
+        attribute: String = "Attribute" xml("attribute") required,
+        dry_run: bool = "DryRun" xml("dryRun"),
+        instance_id: String = "InstanceId" xml("instanceId") required,
+    }
+    DescribeInstanceStatusRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        include_all_instances: bool = "IncludeAllInstances" xml("includeAllInstances"),
+        include_managed_resources: bool = "IncludeManagedResources",
+        instance_ids: Vec<String> = "InstanceIds" query("InstanceId") xml("InstanceId") items("InstanceId"),
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+    }
+    DescribeInstanceStatusResult {
+        instance_statuses: Vec<InstanceStatus> = "InstanceStatuses" query("InstanceStatusSet") xml("instanceStatusSet") items("item"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeInstanceTypesRequest {
+        dry_run: bool = "DryRun",
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        include_unsupported_in_region: bool = "IncludeUnsupportedInRegion",
+        instance_types: Vec<String> = "InstanceTypes" query("InstanceType") xml("InstanceType") items("item"),
+        max_results: i32 = "MaxResults",
+        next_token: String = "NextToken",
+    }
+    DescribeInstanceTypesResult {
+        instance_types: Vec<InstanceTypeInfo> = "InstanceTypes" query("InstanceTypeSet") xml("instanceTypeSet") items("item"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeInstancesRequest {
+        dry_run: bool = "DryRun" xml("dryRun"),
+        filters: Vec<Filter> = "Filters" query("Filter") xml("Filter") items("Filter"),
+        include_managed_resources: bool = "IncludeManagedResources",
+        instance_ids: Vec<String> = "InstanceIds" query("InstanceId") xml("InstanceId") items("InstanceId"),
+        max_results: i32 = "MaxResults" xml("maxResults"),
+        next_token: String = "NextToken" xml("nextToken"),
+    }
+    DescribeInstancesResult {
+        next_token: String = "NextToken" xml("nextToken"),
+        reservations: Vec<Reservation> = "Reservations" query("ReservationSet") xml("reservationSet") items("item"),
     }
     DescribeInternetGatewaysRequest {
         dry_run: bool = "DryRun" xml("dryRun"),
@@ -639,12 +745,111 @@ structure! {
         ipv6_cidr_block_association: VpcIpv6CidrBlockAssociation = "Ipv6CidrBlockAssociation" xml("ipv6CidrBlockAssociation"),
         vpc_id: String = "VpcId" xml("vpcId"),
     }
+    DiskInfo {
+        count: i32 = "Count" xml("count"),
+        size_in_gb: i64 = "SizeInGB" xml("sizeInGB"),
+        r#type: String = "Type" xml("type"),
+    }
+    EbsBlockDevice {
+        availability_zone: String = "AvailabilityZone" xml("availabilityZone"),
+        availability_zone_id: String = "AvailabilityZoneId",
+        delete_on_termination: bool = "DeleteOnTermination" xml("deleteOnTermination"),
+        ebs_card_index: i32 = "EbsCardIndex",
+        encrypted: bool = "Encrypted" xml("encrypted"),
+        iops: i32 = "Iops" xml("iops"),
+        kms_key_id: String = "KmsKeyId" xml("kmsKeyId"),
+        outpost_arn: String = "OutpostArn" xml("outpostArn"),
+        snapshot_id: String = "SnapshotId" xml("snapshotId"),
+        throughput: i32 = "Throughput" xml("throughput"),
+        volume_initialization_rate: i32 = "VolumeInitializationRate",
+        volume_size: i32 = "VolumeSize" xml("volumeSize"),
+        volume_type: String = "VolumeType" xml("volumeType"),
+    }
+    EbsCardInfo {
+        baseline_bandwidth_in_mbps: i32 = "BaselineBandwidthInMbps" xml("baselineBandwidthInMbps"),
+        baseline_iops: i32 = "BaselineIops" xml("baselineIops"),
+        baseline_throughput_in_m_bps: f64 = "BaselineThroughputInMBps" xml("baselineThroughputInMBps"),
+        ebs_card_index: i32 = "EbsCardIndex" xml("ebsCardIndex"),
+        maximum_bandwidth_in_mbps: i32 = "MaximumBandwidthInMbps" xml("maximumBandwidthInMbps"),
+        maximum_iops: i32 = "MaximumIops" xml("maximumIops"),
+        maximum_throughput_in_m_bps: f64 = "MaximumThroughputInMBps" xml("maximumThroughputInMBps"),
+    }
+    EbsInfo {
+        attachment_limit_type: String = "AttachmentLimitType" xml("attachmentLimitType"),
+        ebs_cards: Vec<EbsCardInfo> = "EbsCards" query("EbsCardSet") xml("ebsCardSet") items("item"),
+        ebs_optimized_info: EbsOptimizedInfo = "EbsOptimizedInfo" xml("ebsOptimizedInfo"),
+        ebs_optimized_support: String = "EbsOptimizedSupport" xml("ebsOptimizedSupport"),
+        encryption_support: String = "EncryptionSupport" xml("encryptionSupport"),
+        maximum_ebs_attachments: i32 = "MaximumEbsAttachments" xml("maximumEbsAttachments"),
+        maximum_ebs_cards: i32 = "MaximumEbsCards" xml("maximumEbsCards"),
+        nvme_support: String = "NvmeSupport" xml("nvmeSupport"),
+    }
+    EbsInstanceBlockDevice {
+        associated_resource: String = "AssociatedResource" xml("associatedResource"),
+        attach_time: crate::Timestamp = "AttachTime" xml("attachTime"),
+        delete_on_termination: bool = "DeleteOnTermination" xml("deleteOnTermination"),
+        ebs_card_index: i32 = "EbsCardIndex" xml("ebsCardIndex"),
+        operator: OperatorResponse = "Operator" xml("operator"),
+        status: String = "Status" xml("status"),
+        volume_id: String = "VolumeId" xml("volumeId"),
+        volume_owner_id: String = "VolumeOwnerId" xml("volumeOwnerId"),
+    }
+    EbsOptimizedInfo {
+        baseline_bandwidth_in_mbps: i32 = "BaselineBandwidthInMbps" xml("baselineBandwidthInMbps"),
+        baseline_iops: i32 = "BaselineIops" xml("baselineIops"),
+        baseline_throughput_in_m_bps: f64 = "BaselineThroughputInMBps" xml("baselineThroughputInMBps"),
+        maximum_bandwidth_in_mbps: i32 = "MaximumBandwidthInMbps" xml("maximumBandwidthInMbps"),
+        maximum_iops: i32 = "MaximumIops" xml("maximumIops"),
+        maximum_throughput_in_m_bps: f64 = "MaximumThroughputInMBps" xml("maximumThroughputInMBps"),
+    }
+    EbsStatusDetails {
+        impaired_since: crate::Timestamp = "ImpairedSince" xml("impairedSince"),
+        name: String = "Name" xml("name"),
+        status: String = "Status" xml("status"),
+    }
+    EbsStatusSummary {
+        details: Vec<EbsStatusDetails> = "Details" xml("details") items("item"),
+        status: String = "Status" xml("status"),
+    }
+    EfaInfo { maximum_efa_interfaces: i32 = "MaximumEfaInterfaces" xml("maximumEfaInterfaces") }
+    ElasticGpuAssociation {
+        elastic_gpu_association_id: String = "ElasticGpuAssociationId" xml("elasticGpuAssociationId"),
+        elastic_gpu_association_state: String = "ElasticGpuAssociationState" xml("elasticGpuAssociationState"),
+        elastic_gpu_association_time: String = "ElasticGpuAssociationTime" xml("elasticGpuAssociationTime"),
+        elastic_gpu_id: String = "ElasticGpuId" xml("elasticGpuId"),
+    }
+    ElasticGpuSpecification { r#type: String = "Type" required }
+    ElasticInferenceAccelerator { count: i32 = "Count", r#type: String = "Type" required }
+    ElasticInferenceAcceleratorAssociation {
+        elastic_inference_accelerator_arn: String = "ElasticInferenceAcceleratorArn" xml("elasticInferenceAcceleratorArn"),
+        elastic_inference_accelerator_association_id: String = "ElasticInferenceAcceleratorAssociationId" xml("elasticInferenceAcceleratorAssociationId"),
+        elastic_inference_accelerator_association_state: String = "ElasticInferenceAcceleratorAssociationState" xml("elasticInferenceAcceleratorAssociationState"),
+        elastic_inference_accelerator_association_time: crate::Timestamp = "ElasticInferenceAcceleratorAssociationTime" xml("elasticInferenceAcceleratorAssociationTime"),
+    }
     EnaSrdSpecification {
         ena_srd_enabled: bool = "EnaSrdEnabled",
         ena_srd_udp_specification: EnaSrdUdpSpecification = "EnaSrdUdpSpecification",
     }
+    EnaSrdSpecificationRequest {
+        ena_srd_enabled: bool = "EnaSrdEnabled",
+        ena_srd_udp_specification: EnaSrdUdpSpecificationRequest = "EnaSrdUdpSpecification",
+    }
     EnaSrdUdpSpecification { ena_srd_udp_enabled: bool = "EnaSrdUdpEnabled" }
+    EnaSrdUdpSpecificationRequest { ena_srd_udp_enabled: bool = "EnaSrdUdpEnabled" }
+    EnclaveOptions { enabled: bool = "Enabled" xml("enabled") }
+    EnclaveOptionsRequest { enabled: bool = "Enabled" }
     Filter { name: String = "Name", values: Vec<String> = "Values" query("Value") xml("Value") items("item") }
+    FpgaDeviceInfo {
+        count: i32 = "Count" xml("count"),
+        manufacturer: String = "Manufacturer" xml("manufacturer"),
+        memory_info: FpgaDeviceMemoryInfo = "MemoryInfo" xml("memoryInfo"),
+        name: String = "Name" xml("name"),
+    }
+    FpgaDeviceMemoryInfo { size_in_mib: i32 = "SizeInMiB" xml("sizeInMiB") }
+    FpgaInfo {
+        fpgas: Vec<FpgaDeviceInfo> = "Fpgas" xml("fpgas") items("item"),
+        total_fpga_memory_in_mib: i32 = "TotalFpgaMemoryInMiB" xml("totalFpgaMemoryInMiB"),
+    }
     GetManagedPrefixListAssociationsRequest {
         dry_run: bool = "DryRun",
         max_results: i32 = "MaxResults",
@@ -666,12 +871,387 @@ structure! {
         entries: Vec<PrefixListEntry> = "Entries" query("EntrySet") xml("entrySet") items("item"),
         next_token: String = "NextToken" xml("nextToken"),
     }
+    GpuDeviceInfo {
+        count: i32 = "Count" xml("count"),
+        gpu_partition_size: f64 = "GpuPartitionSize" xml("gpuPartitionSize"),
+        logical_gpu_count: i32 = "LogicalGpuCount" xml("logicalGpuCount"),
+        manufacturer: String = "Manufacturer" xml("manufacturer"),
+        memory_info: GpuDeviceMemoryInfo = "MemoryInfo" xml("memoryInfo"),
+        name: String = "Name" xml("name"),
+        workloads: Vec<String> = "Workloads" query("WorkloadSet") xml("workloadSet") items("item"),
+    }
+    GpuDeviceMemoryInfo { size_in_mib: i32 = "SizeInMiB" xml("sizeInMiB") }
+    GpuInfo {
+        gpus: Vec<GpuDeviceInfo> = "Gpus" xml("gpus") items("item"),
+        total_gpu_memory_in_mib: i32 = "TotalGpuMemoryInMiB" xml("totalGpuMemoryInMiB"),
+    }
     GroupIdentifier { group_id: String = "GroupId" xml("groupId"), group_name: String = "GroupName" xml("groupName") }
+    HibernationOptions { configured: bool = "Configured" xml("configured") }
+    HibernationOptionsRequest { configured: bool = "Configured" }
+    IamInstanceProfile { arn: String = "Arn" xml("arn"), id: String = "Id" xml("id") }
+    IamInstanceProfileSpecification { arn: String = "Arn" xml("arn"), name: String = "Name" xml("name") }
     IcmpTypeCode { code: i32 = "Code" xml("code"), r#type: i32 = "Type" xml("type") }
     IgwFirewall { firewall_arn: String = "FirewallArn" xml("firewallArn"), status: String = "Status" xml("status") }
+    Image {
+        architecture: String = "Architecture" xml("architecture"),
+        block_device_mappings: Vec<BlockDeviceMapping> = "BlockDeviceMappings" query("BlockDeviceMapping") xml("blockDeviceMapping") items("item"),
+        boot_mode: String = "BootMode" xml("bootMode"),
+        creation_date: String = "CreationDate" xml("creationDate"),
+        deprecation_time: String = "DeprecationTime" xml("deprecationTime"),
+        deregistration_protection: String = "DeregistrationProtection" xml("deregistrationProtection"),
+        description: String = "Description" xml("description"),
+        ena_support: bool = "EnaSupport" xml("enaSupport"),
+        free_tier_eligible: bool = "FreeTierEligible" xml("freeTierEligible"),
+        hypervisor: String = "Hypervisor" xml("hypervisor"),
+        image_allowed: bool = "ImageAllowed" xml("imageAllowed"),
+        image_id: String = "ImageId" xml("imageId"),
+        image_location: String = "ImageLocation" xml("imageLocation"),
+        image_owner_alias: String = "ImageOwnerAlias" xml("imageOwnerAlias"),
+        image_type: String = "ImageType" xml("imageType"),
+        image_watermarks: Vec<ImageWatermark> = "ImageWatermarks" query("ImageWatermarkSet") xml("imageWatermarkSet") items("item"),
+        imds_support: String = "ImdsSupport" xml("imdsSupport"),
+        instance_type_specification: InstanceTypeSpecification = "InstanceTypeSpecification" xml("instanceTypeSpecification"),
+        kernel_id: String = "KernelId" xml("kernelId"),
+        last_launched_time: String = "LastLaunchedTime" xml("lastLaunchedTime"),
+        name: String = "Name" xml("name"),
+        owner_id: String = "OwnerId" query("ImageOwnerId") xml("imageOwnerId"),
+        platform: String = "Platform" xml("platform"),
+        platform_details: String = "PlatformDetails" xml("platformDetails"),
+        product_codes: Vec<ProductCode> = "ProductCodes" xml("productCodes") items("item"),
+        public: bool = "Public" query("IsPublic") xml("isPublic"),
+        public_ssm_parameter_name: String = "PublicSsmParameterName" xml("publicSsmParameterName"),
+        ramdisk_id: String = "RamdiskId" xml("ramdiskId"),
+        root_device_name: String = "RootDeviceName" xml("rootDeviceName"),
+        root_device_type: String = "RootDeviceType" xml("rootDeviceType"),
+        scan_results: ScanResults = "ScanResults" xml("scanResults"),
+        source_image_id: String = "SourceImageId" xml("sourceImageId"),
+        source_image_region: String = "SourceImageRegion" xml("sourceImageRegion"),
+        source_instance_id: String = "SourceInstanceId" xml("sourceInstanceId"),
+        sriov_net_support: String = "SriovNetSupport" xml("sriovNetSupport"),
+        state: String = "State" query("ImageState") xml("imageState"),
+        state_reason: StateReason = "StateReason" xml("stateReason"),
+        tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
+        tpm_support: String = "TpmSupport" xml("tpmSupport"),
+        usage_operation: String = "UsageOperation" xml("usageOperation"),
+        virtualization_type: String = "VirtualizationType" xml("virtualizationType"),
+    }
+    ImageWatermark {
+        source_image_creation_time: crate::Timestamp = "SourceImageCreationTime" xml("sourceImageCreationTime"),
+        source_image_id: String = "SourceImageId" xml("sourceImageId"),
+        source_image_region: String = "SourceImageRegion" xml("sourceImageRegion"),
+        watermark_creation_time: crate::Timestamp = "WatermarkCreationTime" xml("watermarkCreationTime"),
+        watermark_key: String = "WatermarkKey" xml("watermarkKey"),
+    }
+    InferenceAcceleratorInfo {
+        accelerators: Vec<InferenceDeviceInfo> = "Accelerators" xml("accelerators") items("item"),
+        total_inference_memory_in_mib: i32 = "TotalInferenceMemoryInMiB" xml("totalInferenceMemoryInMiB"),
+    }
+    InferenceDeviceInfo {
+        count: i32 = "Count" xml("count"),
+        manufacturer: String = "Manufacturer" xml("manufacturer"),
+        memory_info: InferenceDeviceMemoryInfo = "MemoryInfo" xml("memoryInfo"),
+        name: String = "Name" xml("name"),
+    }
+    InferenceDeviceMemoryInfo { size_in_mib: i32 = "SizeInMiB" xml("sizeInMiB") }
+    Instance {
+        ami_launch_index: i32 = "AmiLaunchIndex" xml("amiLaunchIndex"),
+        architecture: String = "Architecture" xml("architecture"),
+        block_device_mappings: Vec<InstanceBlockDeviceMapping> = "BlockDeviceMappings" query("BlockDeviceMapping") xml("blockDeviceMapping") items("item"),
+        boot_mode: String = "BootMode" xml("bootMode"),
+        capacity_block_id: String = "CapacityBlockId" xml("capacityBlockId"),
+        capacity_reservation_id: String = "CapacityReservationId" xml("capacityReservationId"),
+        capacity_reservation_specification: CapacityReservationSpecificationResponse = "CapacityReservationSpecification" xml("capacityReservationSpecification"),
+        client_token: String = "ClientToken" xml("clientToken"),
+        cpu_options: CpuOptions = "CpuOptions" xml("cpuOptions"),
+        current_instance_boot_mode: String = "CurrentInstanceBootMode" xml("currentInstanceBootMode"),
+        ebs_optimized: bool = "EbsOptimized" xml("ebsOptimized"),
+        elastic_gpu_associations: Vec<ElasticGpuAssociation> = "ElasticGpuAssociations" query("ElasticGpuAssociationSet") xml("elasticGpuAssociationSet") items("item"),
+        elastic_inference_accelerator_associations: Vec<ElasticInferenceAcceleratorAssociation> = "ElasticInferenceAcceleratorAssociations" query("ElasticInferenceAcceleratorAssociationSet") xml("elasticInferenceAcceleratorAssociationSet") items("item"),
+        ena_support: bool = "EnaSupport" xml("enaSupport"),
+        enclave_options: EnclaveOptions = "EnclaveOptions" xml("enclaveOptions"),
+        hibernation_options: HibernationOptions = "HibernationOptions" xml("hibernationOptions"),
+        hypervisor: String = "Hypervisor" xml("hypervisor"),
+        iam_instance_profile: IamInstanceProfile = "IamInstanceProfile" xml("iamInstanceProfile"),
+        image_id: String = "ImageId" xml("imageId"),
+        instance_id: String = "InstanceId" xml("instanceId"),
+        instance_lifecycle: String = "InstanceLifecycle" xml("instanceLifecycle"),
+        instance_type: String = "InstanceType" xml("instanceType"),
+        ipv6_address: String = "Ipv6Address" xml("ipv6Address"),
+        kernel_id: String = "KernelId" xml("kernelId"),
+        key_name: String = "KeyName" xml("keyName"),
+        launch_time: crate::Timestamp = "LaunchTime" xml("launchTime"),
+        licenses: Vec<LicenseConfiguration> = "Licenses" query("LicenseSet") xml("licenseSet") items("item"),
+        maintenance_options: InstanceMaintenanceOptions = "MaintenanceOptions" xml("maintenanceOptions"),
+        metadata_options: InstanceMetadataOptionsResponse = "MetadataOptions" xml("metadataOptions"),
+        monitoring: Monitoring = "Monitoring" xml("monitoring"),
+        network_interfaces: Vec<InstanceNetworkInterface> = "NetworkInterfaces" query("NetworkInterfaceSet") xml("networkInterfaceSet") items("item"),
+        network_performance_options: InstanceNetworkPerformanceOptions = "NetworkPerformanceOptions" xml("networkPerformanceOptions"),
+        operator: OperatorResponse = "Operator" xml("operator"),
+        outpost_arn: String = "OutpostArn" xml("outpostArn"),
+        placement: Placement = "Placement" xml("placement"),
+        platform: String = "Platform" xml("platform"),
+        platform_details: String = "PlatformDetails" xml("platformDetails"),
+        private_dns_name: String = "PrivateDnsName" xml("privateDnsName"),
+        private_dns_name_options: PrivateDnsNameOptionsResponse = "PrivateDnsNameOptions" xml("privateDnsNameOptions"),
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+        product_codes: Vec<ProductCode> = "ProductCodes" xml("productCodes") items("item"),
+        public_dns_name: String = "PublicDnsName" query("DnsName") xml("dnsName"),
+        public_ip_address: String = "PublicIpAddress" query("IpAddress") xml("ipAddress"),
+        ramdisk_id: String = "RamdiskId" xml("ramdiskId"),
+        root_device_name: String = "RootDeviceName" xml("rootDeviceName"),
+        root_device_type: String = "RootDeviceType" xml("rootDeviceType"),
+        secondary_interfaces: Vec<InstanceSecondaryInterface> = "SecondaryInterfaces" query("SecondaryInterfaceSet") xml("secondaryInterfaceSet") items("item"),
+        security_groups: Vec<GroupIdentifier> = "SecurityGroups" query("GroupSet") xml("groupSet") items("item"),
+        source_dest_check: bool = "SourceDestCheck" xml("sourceDestCheck"),
+        spot_instance_request_id: String = "SpotInstanceRequestId" xml("spotInstanceRequestId"),
+        sriov_net_support: String = "SriovNetSupport" xml("sriovNetSupport"),
+        state: InstanceState = "State" query("InstanceState") xml("instanceState"),
+        state_reason: StateReason = "StateReason" xml("stateReason"),
+        state_transition_reason: String = "StateTransitionReason" query("Reason") xml("reason"),
+        subnet_id: String = "SubnetId" xml("subnetId"),
+        tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
+        tpm_support: String = "TpmSupport" xml("tpmSupport"),
+        usage_operation: String = "UsageOperation" xml("usageOperation"),
+        usage_operation_update_time: crate::Timestamp = "UsageOperationUpdateTime" xml("usageOperationUpdateTime"),
+        virtualization_type: String = "VirtualizationType" xml("virtualizationType"),
+        vpc_id: String = "VpcId" xml("vpcId"),
+    }
+    InstanceAttachmentEnaSrdSpecification {
+        ena_srd_enabled: bool = "EnaSrdEnabled" xml("enaSrdEnabled"),
+        ena_srd_udp_specification: InstanceAttachmentEnaSrdUdpSpecification = "EnaSrdUdpSpecification" xml("enaSrdUdpSpecification"),
+    }
+    InstanceAttachmentEnaSrdUdpSpecification { ena_srd_udp_enabled: bool = "EnaSrdUdpEnabled" xml("enaSrdUdpEnabled") }
+    InstanceAttribute {
+        block_device_mappings: Vec<InstanceBlockDeviceMapping> = "BlockDeviceMappings" query("BlockDeviceMapping") xml("blockDeviceMapping") items("item"),
+        disable_api_stop: AttributeBooleanValue = "DisableApiStop" xml("disableApiStop"),
+        disable_api_termination: AttributeBooleanValue = "DisableApiTermination" xml("disableApiTermination"),
+        ebs_optimized: AttributeBooleanValue = "EbsOptimized" xml("ebsOptimized"),
+        ena_support: AttributeBooleanValue = "EnaSupport" xml("enaSupport"),
+        enclave_options: EnclaveOptions = "EnclaveOptions" xml("enclaveOptions"),
+        groups: Vec<GroupIdentifier> = "Groups" query("GroupSet") xml("groupSet") items("item"),
+        instance_id: String = "InstanceId" xml("instanceId"),
+        instance_initiated_shutdown_behavior: AttributeValue = "InstanceInitiatedShutdownBehavior" xml("instanceInitiatedShutdownBehavior"),
+        instance_type: AttributeValue = "InstanceType" xml("instanceType"),
+        kernel_id: AttributeValue = "KernelId" query("Kernel") xml("kernel"),
+        product_codes: Vec<ProductCode> = "ProductCodes" xml("productCodes") items("item"),
+        ramdisk_id: AttributeValue = "RamdiskId" query("Ramdisk") xml("ramdisk"),
+        root_device_name: AttributeValue = "RootDeviceName" xml("rootDeviceName"),
+        source_dest_check: AttributeBooleanValue = "SourceDestCheck" xml("sourceDestCheck"),
+        sriov_net_support: AttributeValue = "SriovNetSupport" xml("sriovNetSupport"),
+        user_data: AttributeValue = "UserData" xml("userData"),
+    }
+    InstanceBlockDeviceMapping {
+        device_name: String = "DeviceName" xml("deviceName"),
+        ebs: EbsInstanceBlockDevice = "Ebs" xml("ebs"),
+    }
+    InstanceIpv4Prefix { ipv4_prefix: String = "Ipv4Prefix" xml("ipv4Prefix") }
     InstanceIpv6Address {
         ipv6_address: String = "Ipv6Address" xml("ipv6Address"),
         is_primary_ipv6: bool = "IsPrimaryIpv6" xml("isPrimaryIpv6"),
+    }
+    InstanceIpv6Prefix { ipv6_prefix: String = "Ipv6Prefix" xml("ipv6Prefix") }
+    InstanceMaintenanceOptions {
+        auto_recovery: String = "AutoRecovery" xml("autoRecovery"),
+        reboot_migration: String = "RebootMigration" xml("rebootMigration"),
+    }
+    InstanceMaintenanceOptionsRequest { auto_recovery: String = "AutoRecovery" }
+    InstanceMarketOptionsRequest { market_type: String = "MarketType", spot_options: SpotMarketOptions = "SpotOptions" }
+    InstanceMetadataOptionsRequest {
+        http_endpoint: String = "HttpEndpoint",
+        http_protocol_ipv6: String = "HttpProtocolIpv6",
+        http_put_response_hop_limit: i32 = "HttpPutResponseHopLimit",
+        http_tokens: String = "HttpTokens",
+        instance_metadata_tags: String = "InstanceMetadataTags",
+    }
+    InstanceMetadataOptionsResponse {
+        http_endpoint: String = "HttpEndpoint" xml("httpEndpoint"),
+        http_protocol_ipv6: String = "HttpProtocolIpv6" xml("httpProtocolIpv6"),
+        http_put_response_hop_limit: i32 = "HttpPutResponseHopLimit" xml("httpPutResponseHopLimit"),
+        http_tokens: String = "HttpTokens" xml("httpTokens"),
+        instance_metadata_tags: String = "InstanceMetadataTags" xml("instanceMetadataTags"),
+        state: String = "State" xml("state"),
+    }
+    InstanceNetworkInterface {
+        association: InstanceNetworkInterfaceAssociation = "Association" xml("association"),
+        attachment: InstanceNetworkInterfaceAttachment = "Attachment" xml("attachment"),
+        connection_tracking_configuration: ConnectionTrackingSpecificationResponse = "ConnectionTrackingConfiguration" xml("connectionTrackingConfiguration"),
+        description: String = "Description" xml("description"),
+        groups: Vec<GroupIdentifier> = "Groups" query("GroupSet") xml("groupSet") items("item"),
+        interface_type: String = "InterfaceType" xml("interfaceType"),
+        ipv4_prefixes: Vec<InstanceIpv4Prefix> = "Ipv4Prefixes" query("Ipv4PrefixSet") xml("ipv4PrefixSet") items("item"),
+        ipv6_addresses: Vec<InstanceIpv6Address> = "Ipv6Addresses" query("Ipv6AddressesSet") xml("ipv6AddressesSet") items("item"),
+        ipv6_prefixes: Vec<InstanceIpv6Prefix> = "Ipv6Prefixes" query("Ipv6PrefixSet") xml("ipv6PrefixSet") items("item"),
+        mac_address: String = "MacAddress" xml("macAddress"),
+        network_interface_id: String = "NetworkInterfaceId" xml("networkInterfaceId"),
+        operator: OperatorResponse = "Operator" xml("operator"),
+        owner_id: String = "OwnerId" xml("ownerId"),
+        private_dns_name: String = "PrivateDnsName" xml("privateDnsName"),
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+        private_ip_addresses: Vec<InstancePrivateIpAddress> = "PrivateIpAddresses" query("PrivateIpAddressesSet") xml("privateIpAddressesSet") items("item"),
+        source_dest_check: bool = "SourceDestCheck" xml("sourceDestCheck"),
+        status: String = "Status" xml("status"),
+        subnet_id: String = "SubnetId" xml("subnetId"),
+        vpc_id: String = "VpcId" xml("vpcId"),
+    }
+    InstanceNetworkInterfaceAssociation {
+        carrier_ip: String = "CarrierIp" xml("carrierIp"),
+        customer_owned_ip: String = "CustomerOwnedIp" xml("customerOwnedIp"),
+        ip_owner_id: String = "IpOwnerId" xml("ipOwnerId"),
+        public_dns_name: String = "PublicDnsName" xml("publicDnsName"),
+        public_ip: String = "PublicIp" xml("publicIp"),
+    }
+    InstanceNetworkInterfaceAttachment {
+        attach_time: crate::Timestamp = "AttachTime" xml("attachTime"),
+        attachment_id: String = "AttachmentId" xml("attachmentId"),
+        delete_on_termination: bool = "DeleteOnTermination" xml("deleteOnTermination"),
+        device_index: i32 = "DeviceIndex" xml("deviceIndex"),
+        ena_queue_count: i32 = "EnaQueueCount" xml("enaQueueCount"),
+        ena_srd_specification: InstanceAttachmentEnaSrdSpecification = "EnaSrdSpecification" xml("enaSrdSpecification"),
+        network_card_index: i32 = "NetworkCardIndex" xml("networkCardIndex"),
+        status: String = "Status" xml("status"),
+    }
+    InstanceNetworkInterfaceSpecification {
+        associate_carrier_ip_address: bool = "AssociateCarrierIpAddress",
+        associate_public_ip_address: bool = "AssociatePublicIpAddress" xml("associatePublicIpAddress"),
+        connection_tracking_specification: ConnectionTrackingSpecificationRequest = "ConnectionTrackingSpecification",
+        delete_on_termination: bool = "DeleteOnTermination" xml("deleteOnTermination"),
+        description: String = "Description" xml("description"),
+        device_index: i32 = "DeviceIndex" xml("deviceIndex"),
+        ena_queue_count: i32 = "EnaQueueCount",
+        ena_srd_specification: EnaSrdSpecificationRequest = "EnaSrdSpecification",
+        groups: Vec<String> = "Groups" query("SecurityGroupId") xml("SecurityGroupId") items("SecurityGroupId"),
+        interface_type: String = "InterfaceType",
+        ipv4_prefix_count: i32 = "Ipv4PrefixCount",
+        ipv4_prefixes: Vec<Ipv4PrefixSpecificationRequest> = "Ipv4Prefixes" query("Ipv4Prefix") xml("Ipv4Prefix") items("item"),
+        ipv6_address_count: i32 = "Ipv6AddressCount" xml("ipv6AddressCount"),
+        ipv6_addresses: Vec<InstanceIpv6Address> = "Ipv6Addresses" xml("ipv6AddressesSet") items("item"),
+        ipv6_prefix_count: i32 = "Ipv6PrefixCount",
+        ipv6_prefixes: Vec<Ipv6PrefixSpecificationRequest> = "Ipv6Prefixes" query("Ipv6Prefix") xml("Ipv6Prefix") items("item"),
+        network_card_index: i32 = "NetworkCardIndex",
+        network_interface_id: String = "NetworkInterfaceId" xml("networkInterfaceId"),
+        primary_ipv6: bool = "PrimaryIpv6",
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+        private_ip_addresses: Vec<PrivateIpAddressSpecification> = "PrivateIpAddresses" xml("privateIpAddressesSet") items("item"),
+        secondary_private_ip_address_count: i32 = "SecondaryPrivateIpAddressCount" xml("secondaryPrivateIpAddressCount"),
+        subnet_id: String = "SubnetId" xml("subnetId"),
+    }
+    InstanceNetworkPerformanceOptions { bandwidth_weighting: String = "BandwidthWeighting" xml("bandwidthWeighting") }
+    InstanceNetworkPerformanceOptionsRequest { bandwidth_weighting: String = "BandwidthWeighting" }
+    InstancePrivateIpAddress {
+        association: InstanceNetworkInterfaceAssociation = "Association" xml("association"),
+        primary: bool = "Primary" xml("primary"),
+        private_dns_name: String = "PrivateDnsName" xml("privateDnsName"),
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+    }
+    InstanceSecondaryInterface {
+        attachment: InstanceSecondaryInterfaceAttachment = "Attachment" xml("attachment"),
+        interface_type: String = "InterfaceType" xml("interfaceType"),
+        mac_address: String = "MacAddress" xml("macAddress"),
+        owner_id: String = "OwnerId" xml("ownerId"),
+        private_ip_addresses: Vec<InstanceSecondaryInterfacePrivateIpAddress> = "PrivateIpAddresses" query("PrivateIpAddressSet") xml("privateIpAddressSet") items("item"),
+        secondary_interface_id: String = "SecondaryInterfaceId" xml("secondaryInterfaceId"),
+        secondary_network_id: String = "SecondaryNetworkId" xml("secondaryNetworkId"),
+        secondary_subnet_id: String = "SecondarySubnetId" xml("secondarySubnetId"),
+        source_dest_check: bool = "SourceDestCheck" xml("sourceDestCheck"),
+        status: String = "Status" xml("status"),
+    }
+    InstanceSecondaryInterfaceAttachment {
+        attach_time: crate::Timestamp = "AttachTime" xml("attachTime"),
+        attachment_id: String = "AttachmentId" xml("attachmentId"),
+        delete_on_termination: bool = "DeleteOnTermination" xml("deleteOnTermination"),
+        device_index: i32 = "DeviceIndex" xml("deviceIndex"),
+        network_card_index: i32 = "NetworkCardIndex" xml("networkCardIndex"),
+        status: String = "Status" xml("status"),
+    }
+    InstanceSecondaryInterfacePrivateIpAddress {
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+    }
+    InstanceSecondaryInterfacePrivateIpAddressRequest { private_ip_address: String = "PrivateIpAddress" required }
+    InstanceSecondaryInterfaceSpecificationRequest {
+        delete_on_termination: bool = "DeleteOnTermination",
+        device_index: i32 = "DeviceIndex",
+        interface_type: String = "InterfaceType",
+        network_card_index: i32 = "NetworkCardIndex",
+        private_ip_address_count: i32 = "PrivateIpAddressCount",
+        private_ip_addresses: Vec<InstanceSecondaryInterfacePrivateIpAddressRequest> = "PrivateIpAddresses" query("PrivateIpAddress") xml("PrivateIpAddress") items("item"),
+        secondary_subnet_id: String = "SecondarySubnetId",
+    }
+    InstanceState { code: i32 = "Code" xml("code"), name: String = "Name" xml("name") }
+    InstanceStatus {
+        application_status: ApplicationStatusSummary = "ApplicationStatus" xml("applicationStatus"),
+        attached_ebs_status: EbsStatusSummary = "AttachedEbsStatus" xml("attachedEbsStatus"),
+        availability_zone: String = "AvailabilityZone" xml("availabilityZone"),
+        availability_zone_id: String = "AvailabilityZoneId" xml("availabilityZoneId"),
+        events: Vec<InstanceStatusEvent> = "Events" query("EventsSet") xml("eventsSet") items("item"),
+        instance_id: String = "InstanceId" xml("instanceId"),
+        instance_state: InstanceState = "InstanceState" xml("instanceState"),
+        instance_status: InstanceStatusSummary = "InstanceStatus" xml("instanceStatus"),
+        operator: OperatorResponse = "Operator" xml("operator"),
+        outpost_arn: String = "OutpostArn" xml("outpostArn"),
+        performance_status: PerformanceStatusSummary = "PerformanceStatus" xml("performanceStatus"),
+        system_status: InstanceStatusSummary = "SystemStatus" xml("systemStatus"),
+    }
+    InstanceStatusDetails {
+        impaired_since: crate::Timestamp = "ImpairedSince" xml("impairedSince"),
+        name: String = "Name" xml("name"),
+        status: String = "Status" xml("status"),
+    }
+    InstanceStatusEvent {
+        code: String = "Code" xml("code"),
+        description: String = "Description" xml("description"),
+        instance_event_id: String = "InstanceEventId" xml("instanceEventId"),
+        not_after: crate::Timestamp = "NotAfter" xml("notAfter"),
+        not_before: crate::Timestamp = "NotBefore" xml("notBefore"),
+        not_before_deadline: crate::Timestamp = "NotBeforeDeadline" xml("notBeforeDeadline"),
+    }
+    InstanceStatusSummary {
+        details: Vec<InstanceStatusDetails> = "Details" xml("details") items("item"),
+        status: String = "Status" xml("status"),
+    }
+    InstanceStorageInfo {
+        disks: Vec<DiskInfo> = "Disks" xml("disks") items("item"),
+        encryption_support: String = "EncryptionSupport" xml("encryptionSupport"),
+        nvme_support: String = "NvmeSupport" xml("nvmeSupport"),
+        total_size_in_gb: i64 = "TotalSizeInGB" xml("totalSizeInGB"),
+    }
+    InstanceTypeInfo {
+        auto_recovery_supported: bool = "AutoRecoverySupported" xml("autoRecoverySupported"),
+        bare_metal: bool = "BareMetal" xml("bareMetal"),
+        burstable_performance_supported: bool = "BurstablePerformanceSupported" xml("burstablePerformanceSupported"),
+        current_generation: bool = "CurrentGeneration" xml("currentGeneration"),
+        dedicated_hosts_supported: bool = "DedicatedHostsSupported" xml("dedicatedHostsSupported"),
+        ebs_info: EbsInfo = "EbsInfo" xml("ebsInfo"),
+        fpga_info: FpgaInfo = "FpgaInfo" xml("fpgaInfo"),
+        free_tier_eligible: bool = "FreeTierEligible" xml("freeTierEligible"),
+        gpu_info: GpuInfo = "GpuInfo" xml("gpuInfo"),
+        hibernation_supported: bool = "HibernationSupported" xml("hibernationSupported"),
+        hypervisor: String = "Hypervisor" xml("hypervisor"),
+        inference_accelerator_info: InferenceAcceleratorInfo = "InferenceAcceleratorInfo" xml("inferenceAcceleratorInfo"),
+        instance_storage_info: InstanceStorageInfo = "InstanceStorageInfo" xml("instanceStorageInfo"),
+        instance_storage_supported: bool = "InstanceStorageSupported" xml("instanceStorageSupported"),
+        instance_type: String = "InstanceType" xml("instanceType"),
+        media_accelerator_info: MediaAcceleratorInfo = "MediaAcceleratorInfo" xml("mediaAcceleratorInfo"),
+        memory_info: MemoryInfo = "MemoryInfo" xml("memoryInfo"),
+        network_info: NetworkInfo = "NetworkInfo" xml("networkInfo"),
+        neuron_info: NeuronInfo = "NeuronInfo" xml("neuronInfo"),
+        nitro_enclaves_support: String = "NitroEnclavesSupport" xml("nitroEnclavesSupport"),
+        nitro_tpm_info: NitroTpmInfo = "NitroTpmInfo" xml("nitroTpmInfo"),
+        nitro_tpm_support: String = "NitroTpmSupport" xml("nitroTpmSupport"),
+        phc_support: String = "PhcSupport" xml("phcSupport"),
+        placement_group_info: PlacementGroupInfo = "PlacementGroupInfo" xml("placementGroupInfo"),
+        processor_info: ProcessorInfo = "ProcessorInfo" xml("processorInfo"),
+        reboot_migration_support: String = "RebootMigrationSupport" xml("rebootMigrationSupport"),
+        supported_boot_modes: Vec<String> = "SupportedBootModes" xml("supportedBootModes") items("item"),
+        supported_in_region: bool = "SupportedInRegion" xml("supportedInRegion"),
+        supported_root_device_types: Vec<String> = "SupportedRootDeviceTypes" xml("supportedRootDeviceTypes") items("item"),
+        supported_usage_classes: Vec<String> = "SupportedUsageClasses" xml("supportedUsageClasses") items("item"),
+        supported_virtualization_types: Vec<String> = "SupportedVirtualizationTypes" xml("supportedVirtualizationTypes") items("item"),
+        v_cpu_info: VCpuInfo = "VCpuInfo" xml("vCpuInfo"),
+    }
+    InstanceTypeItem { instance_type: String = "InstanceType" xml("instanceType") }
+    InstanceTypeSpecification {
+        supported_instance_types: Vec<InstanceTypeItem> = "SupportedInstanceTypes" query("SupportedInstanceTypeSet") xml("supportedInstanceTypeSet") items("item"),
+        unsupported_instance_types: Vec<InstanceTypeItem> = "UnsupportedInstanceTypes" query("UnsupportedInstanceTypeSet") xml("unsupportedInstanceTypeSet") items("item"),
     }
     InternetGateway {
         attachments: Vec<InternetGatewayAttachment> = "Attachments" query("AttachmentSet") xml("attachmentSet") items("item"),
@@ -696,6 +1276,15 @@ structure! {
     Ipv6PrefixSpecification { ipv6_prefix: String = "Ipv6Prefix" xml("ipv6Prefix") }
     Ipv6PrefixSpecificationRequest { ipv6_prefix: String = "Ipv6Prefix" }
     Ipv6Range { cidr_ipv6: String = "CidrIpv6" xml("cidrIpv6"), description: String = "Description" xml("description") }
+    LaunchTemplateSpecification {
+        launch_template_id: String = "LaunchTemplateId",
+        launch_template_name: String = "LaunchTemplateName",
+        version: String = "Version",
+    }
+    LicenseConfiguration {
+        license_configuration_arn: String = "LicenseConfigurationArn" xml("licenseConfigurationArn"),
+    }
+    LicenseConfigurationRequest { license_configuration_arn: String = "LicenseConfigurationArn" }
     ManagedPrefixList {
         address_family: String = "AddressFamily" xml("addressFamily"),
         ipam_prefix_list_resolver_sync_enabled: bool = "IpamPrefixListResolverSyncEnabled" xml("ipamPrefixListResolverSyncEnabled"),
@@ -710,6 +1299,18 @@ structure! {
         tags: Vec<Tag> = "Tags" query("TagSet") xml("tagSet") items("item"),
         version: i64 = "Version" xml("version"),
     }
+    MediaAcceleratorInfo {
+        accelerators: Vec<MediaDeviceInfo> = "Accelerators" xml("accelerators") items("item"),
+        total_media_memory_in_mib: i32 = "TotalMediaMemoryInMiB" xml("totalMediaMemoryInMiB"),
+    }
+    MediaDeviceInfo {
+        count: i32 = "Count" xml("count"),
+        manufacturer: String = "Manufacturer" xml("manufacturer"),
+        memory_info: MediaDeviceMemoryInfo = "MemoryInfo" xml("memoryInfo"),
+        name: String = "Name" xml("name"),
+    }
+    MediaDeviceMemoryInfo { size_in_mib: i32 = "SizeInMiB" xml("sizeInMiB") }
+    MemoryInfo { size_in_mib: i64 = "SizeInMiB" xml("sizeInMiB") }
     ModifyManagedPrefixListRequest {
         add_entries: Vec<AddPrefixListEntry> = "AddEntries" query("AddEntry") xml("AddEntry") items("item"),
         current_version: i64 = "CurrentVersion",
@@ -768,6 +1369,10 @@ structure! {
     ModifyVpcPeeringConnectionOptionsResult {
         accepter_peering_connection_options: PeeringConnectionOptions = "AccepterPeeringConnectionOptions" xml("accepterPeeringConnectionOptions"),
         requester_peering_connection_options: PeeringConnectionOptions = "RequesterPeeringConnectionOptions" xml("requesterPeeringConnectionOptions"),
+    }
+    Monitoring {
+        metric_category_ids: Vec<String> = "MetricCategoryIds" query("MetricCategoryIdSet") xml("metricCategoryIdSet") items("item"),
+        state: String = "State" xml("state"),
     }
     NatGateway {
         attached_appliances: Vec<NatGatewayAttachedAppliance> = "AttachedAppliances" query("AttachedApplianceSet") xml("attachedApplianceSet") items("item"),
@@ -833,10 +1438,43 @@ structure! {
         rule_action: String = "RuleAction" xml("ruleAction"),
         rule_number: i32 = "RuleNumber" xml("ruleNumber"),
     }
+    NetworkCardInfo {
+        additional_flexible_network_interfaces: i32 = "AdditionalFlexibleNetworkInterfaces" xml("additionalFlexibleNetworkInterfaces"),
+        baseline_bandwidth_in_gbps: f64 = "BaselineBandwidthInGbps" xml("baselineBandwidthInGbps"),
+        default_ena_queue_count_per_interface: i32 = "DefaultEnaQueueCountPerInterface" xml("defaultEnaQueueCountPerInterface"),
+        interface_types: Vec<String> = "InterfaceTypes" query("InterfaceTypeSet") xml("interfaceTypeSet") items("item"),
+        maximum_ena_queue_count: i32 = "MaximumEnaQueueCount" xml("maximumEnaQueueCount"),
+        maximum_ena_queue_count_per_interface: i32 = "MaximumEnaQueueCountPerInterface" xml("maximumEnaQueueCountPerInterface"),
+        maximum_network_interfaces: i32 = "MaximumNetworkInterfaces" xml("maximumNetworkInterfaces"),
+        network_card_index: i32 = "NetworkCardIndex" xml("networkCardIndex"),
+        network_performance: String = "NetworkPerformance" xml("networkPerformance"),
+        peak_bandwidth_in_gbps: f64 = "PeakBandwidthInGbps" xml("peakBandwidthInGbps"),
+    }
     NetworkFirewallAssociation {
         firewall_arn: String = "FirewallArn" xml("firewallArn"),
         firewall_mode: String = "FirewallMode" xml("firewallMode"),
         firewall_onboarding_status: String = "FirewallOnboardingStatus" xml("firewallOnboardingStatus"),
+    }
+    NetworkInfo {
+        bandwidth_weightings: Vec<String> = "BandwidthWeightings" xml("bandwidthWeightings") items("item"),
+        connection_tracking_configuration: DefaultConnectionTrackingConfiguration = "ConnectionTrackingConfiguration" xml("connectionTrackingConfiguration"),
+        default_network_card_index: i32 = "DefaultNetworkCardIndex" xml("defaultNetworkCardIndex"),
+        efa_info: EfaInfo = "EfaInfo" xml("efaInfo"),
+        efa_supported: bool = "EfaSupported" xml("efaSupported"),
+        ena_srd_supported: bool = "EnaSrdSupported" xml("enaSrdSupported"),
+        ena_support: String = "EnaSupport" xml("enaSupport"),
+        encryption_in_transit_supported: bool = "EncryptionInTransitSupported" xml("encryptionInTransitSupported"),
+        flexible_ena_queues_support: String = "FlexibleEnaQueuesSupport" xml("flexibleEnaQueuesSupport"),
+        ipv4_addresses_per_interface: i32 = "Ipv4AddressesPerInterface" xml("ipv4AddressesPerInterface"),
+        ipv4_addresses_per_secondary_interface: i32 = "Ipv4AddressesPerSecondaryInterface" xml("ipv4AddressesPerSecondaryInterface"),
+        ipv6_addresses_per_interface: i32 = "Ipv6AddressesPerInterface" xml("ipv6AddressesPerInterface"),
+        ipv6_supported: bool = "Ipv6Supported" xml("ipv6Supported"),
+        maximum_network_cards: i32 = "MaximumNetworkCards" xml("maximumNetworkCards"),
+        maximum_network_interfaces: i32 = "MaximumNetworkInterfaces" xml("maximumNetworkInterfaces"),
+        maximum_secondary_network_interfaces: i32 = "MaximumSecondaryNetworkInterfaces" xml("maximumSecondaryNetworkInterfaces"),
+        network_cards: Vec<NetworkCardInfo> = "NetworkCards" xml("networkCards") items("item"),
+        network_performance: String = "NetworkPerformance" xml("networkPerformance"),
+        secondary_network_supported: bool = "SecondaryNetworkSupported" xml("secondaryNetworkSupported"),
     }
     NetworkInterface {
         associated_subnets: Vec<String> = "AssociatedSubnets" query("AssociatedSubnetSet") xml("associatedSubnetSet") items("item"),
@@ -910,6 +1548,19 @@ structure! {
         private_dns_name: String = "PrivateDnsName" xml("privateDnsName"),
         private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
     }
+    NeuronDeviceCoreInfo { count: i32 = "Count" xml("count"), version: i32 = "Version" xml("version") }
+    NeuronDeviceInfo {
+        core_info: NeuronDeviceCoreInfo = "CoreInfo" xml("coreInfo"),
+        count: i32 = "Count" xml("count"),
+        memory_info: NeuronDeviceMemoryInfo = "MemoryInfo" xml("memoryInfo"),
+        name: String = "Name" xml("name"),
+    }
+    NeuronDeviceMemoryInfo { size_in_mib: i32 = "SizeInMiB" xml("sizeInMiB") }
+    NeuronInfo {
+        neuron_devices: Vec<NeuronDeviceInfo> = "NeuronDevices" xml("neuronDevices") items("item"),
+        total_neuron_device_memory_in_mib: i32 = "TotalNeuronDeviceMemoryInMiB" xml("totalNeuronDeviceMemoryInMiB"),
+    }
+    NitroTpmInfo { supported_versions: Vec<String> = "SupportedVersions" xml("supportedVersions") items("item") }
     OperatorRequest { principal: String = "Principal" }
     OperatorResponse {
         hidden_by_default: bool = "HiddenByDefault" xml("hiddenByDefault"),
@@ -930,6 +1581,26 @@ structure! {
         allow_multipath_resilience: bool = "AllowMultipathResilience",
         multipath_resilience_mode: String = "MultipathResilienceMode",
     }
+    PerformanceStatusSummary {
+        impaired_since: crate::Timestamp = "ImpairedSince" xml("impairedSince"),
+        remediation: String = "Remediation" xml("remediation"),
+        status: String = "Status" xml("status"),
+    }
+    Placement {
+        affinity: String = "Affinity" xml("affinity"),
+        availability_zone: String = "AvailabilityZone" xml("availabilityZone"),
+        availability_zone_id: String = "AvailabilityZoneId" xml("availabilityZoneId"),
+        group_id: String = "GroupId" xml("groupId"),
+        group_name: String = "GroupName" xml("groupName"),
+        host_id: String = "HostId" xml("hostId"),
+        host_resource_group_arn: String = "HostResourceGroupArn" xml("hostResourceGroupArn"),
+        partition_number: i32 = "PartitionNumber" xml("partitionNumber"),
+        spread_domain: String = "SpreadDomain" xml("spreadDomain"),
+        tenancy: String = "Tenancy" xml("tenancy"),
+    }
+    PlacementGroupInfo {
+        supported_strategies: Vec<String> = "SupportedStrategies" xml("supportedStrategies") items("item"),
+    }
     PortRange { from: i32 = "From" xml("from"), to: i32 = "To" xml("to") }
     PrefixListAssociation {
         resource_id: String = "ResourceId" xml("resourceId"),
@@ -945,9 +1616,29 @@ structure! {
         enable_resource_name_dns_a_record: bool = "EnableResourceNameDnsARecord" xml("enableResourceNameDnsARecord"),
         hostname_type: String = "HostnameType" xml("hostnameType"),
     }
+    PrivateDnsNameOptionsRequest {
+        enable_resource_name_dns_aaaa_record: bool = "EnableResourceNameDnsAAAARecord",
+        enable_resource_name_dns_a_record: bool = "EnableResourceNameDnsARecord",
+        hostname_type: String = "HostnameType",
+    }
+    PrivateDnsNameOptionsResponse {
+        enable_resource_name_dns_aaaa_record: bool = "EnableResourceNameDnsAAAARecord" xml("enableResourceNameDnsAAAARecord"),
+        enable_resource_name_dns_a_record: bool = "EnableResourceNameDnsARecord" xml("enableResourceNameDnsARecord"),
+        hostname_type: String = "HostnameType" xml("hostnameType"),
+    }
     PrivateIpAddressSpecification {
         primary: bool = "Primary" xml("primary"),
         private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+    }
+    ProcessorInfo {
+        manufacturer: String = "Manufacturer" xml("manufacturer"),
+        supported_architectures: Vec<String> = "SupportedArchitectures" xml("supportedArchitectures") items("item"),
+        supported_features: Vec<String> = "SupportedFeatures" xml("supportedFeatures") items("item"),
+        sustained_clock_speed_in_ghz: f64 = "SustainedClockSpeedInGhz" xml("sustainedClockSpeedInGhz"),
+    }
+    ProductCode {
+        product_code_id: String = "ProductCodeId" query("ProductCode") xml("productCode"),
+        product_code_type: String = "ProductCodeType" query("Type") xml("type"),
     }
     PropagatingVgw { gateway_id: String = "GatewayId" xml("gatewayId") }
     ProvisionedBandwidth {
@@ -1040,6 +1731,13 @@ structure! {
     ReplaceRouteTableAssociationResult {
         association_state: RouteTableAssociationState = "AssociationState" xml("associationState"),
         new_association_id: String = "NewAssociationId" xml("newAssociationId"),
+    }
+    Reservation {
+        groups: Vec<GroupIdentifier> = "Groups" query("GroupSet") xml("groupSet") items("item"),
+        instances: Vec<Instance> = "Instances" query("InstancesSet") xml("instancesSet") items("item"),
+        owner_id: String = "OwnerId" xml("ownerId"),
+        requester_id: String = "RequesterId" xml("requesterId"),
+        reservation_id: String = "ReservationId" xml("reservationId"),
     }
     RestoreManagedPrefixListVersionRequest {
         current_version: i64 = "CurrentVersion" required,
@@ -1139,6 +1837,65 @@ structure! {
         state: String = "State" xml("state"),
         status_message: String = "StatusMessage" xml("statusMessage"),
     }
+    RunInstancesMonitoringEnabled {
+        enabled: bool = "Enabled" xml("enabled") required,
+        metric_category_ids: Vec<String> = "MetricCategoryIds" query("MetricCategoryId") xml("MetricCategoryId") items("item"),
+    }
+    RunInstancesRequest {
+        additional_info: String = "AdditionalInfo" xml("additionalInfo"),
+        block_device_mappings: Vec<BlockDeviceMapping> = "BlockDeviceMappings" query("BlockDeviceMapping") xml("BlockDeviceMapping") items("BlockDeviceMapping"),
+        capacity_reservation_specification: CapacityReservationSpecification = "CapacityReservationSpecification",
+        client_token: String = "ClientToken" xml("clientToken"),
+        cpu_options: CpuOptionsRequest = "CpuOptions",
+        credit_specification: CreditSpecificationRequest = "CreditSpecification",
+        disable_api_stop: bool = "DisableApiStop",
+        disable_api_termination: bool = "DisableApiTermination" xml("disableApiTermination"),
+        dry_run: bool = "DryRun" xml("dryRun"),
+        ebs_optimized: bool = "EbsOptimized" xml("ebsOptimized"),
+        elastic_gpu_specification: Vec<ElasticGpuSpecification> = "ElasticGpuSpecification" items("item"),
+        elastic_inference_accelerators: Vec<ElasticInferenceAccelerator> = "ElasticInferenceAccelerators" query("ElasticInferenceAccelerator") xml("ElasticInferenceAccelerator") items("item"),
+        enable_primary_ipv6: bool = "EnablePrimaryIpv6",
+        enclave_options: EnclaveOptionsRequest = "EnclaveOptions",
+        hibernation_options: HibernationOptionsRequest = "HibernationOptions",
+        iam_instance_profile: IamInstanceProfileSpecification = "IamInstanceProfile" xml("iamInstanceProfile"),
+        image_id: String = "ImageId",
+        instance_initiated_shutdown_behavior: String = "InstanceInitiatedShutdownBehavior" xml("instanceInitiatedShutdownBehavior"),
+        instance_market_options: InstanceMarketOptionsRequest = "InstanceMarketOptions",
+        instance_type: String = "InstanceType",
+        ipv6_address_count: i32 = "Ipv6AddressCount",
+        ipv6_addresses: Vec<InstanceIpv6Address> = "Ipv6Addresses" query("Ipv6Address") xml("Ipv6Address") items("item"),
+        kernel_id: String = "KernelId",
+        key_name: String = "KeyName",
+        launch_template: LaunchTemplateSpecification = "LaunchTemplate",
+        license_specifications: Vec<LicenseConfigurationRequest> = "LicenseSpecifications" query("LicenseSpecification") xml("LicenseSpecification") items("item"),
+        maintenance_options: InstanceMaintenanceOptionsRequest = "MaintenanceOptions",
+        max_count: i32 = "MaxCount" required,
+        metadata_options: InstanceMetadataOptionsRequest = "MetadataOptions",
+        min_count: i32 = "MinCount" required,
+        monitoring: RunInstancesMonitoringEnabled = "Monitoring",
+        network_interfaces: Vec<InstanceNetworkInterfaceSpecification> = "NetworkInterfaces" query("NetworkInterface") xml("networkInterface") items("item"),
+        network_performance_options: InstanceNetworkPerformanceOptionsRequest = "NetworkPerformanceOptions",
+        operator: OperatorRequest = "Operator",
+        placement: Placement = "Placement",
+        private_dns_name_options: PrivateDnsNameOptionsRequest = "PrivateDnsNameOptions",
+        private_ip_address: String = "PrivateIpAddress" xml("privateIpAddress"),
+        ramdisk_id: String = "RamdiskId",
+        secondary_interfaces: Vec<InstanceSecondaryInterfaceSpecificationRequest> = "SecondaryInterfaces" query("SecondaryInterface") xml("SecondaryInterface") items("item"),
+        security_group_ids: Vec<String> = "SecurityGroupIds" query("SecurityGroupId") xml("SecurityGroupId") items("SecurityGroupId"),
+        security_groups: Vec<String> = "SecurityGroups" query("SecurityGroup") xml("SecurityGroup") items("SecurityGroup"),
+        subnet_id: String = "SubnetId",
+        tag_specifications: Vec<TagSpecification> = "TagSpecifications" query("TagSpecification") xml("TagSpecification") items("item"),
+        user_data: String = "UserData",
+    }
+    ScanResults {
+        critical_fix_available_since: crate::Timestamp = "CriticalFixAvailableSince" xml("criticalFixAvailableSince"),
+        finding_scan_date: crate::Timestamp = "FindingScanDate" xml("findingScanDate"),
+        high_fix_available_since: crate::Timestamp = "HighFixAvailableSince" xml("highFixAvailableSince"),
+        highest_finding_severity_label: String = "HighestFindingSeverityLabel" xml("highestFindingSeverityLabel"),
+        informational_fix_available_since: crate::Timestamp = "InformationalFixAvailableSince" xml("informationalFixAvailableSince"),
+        low_fix_available_since: crate::Timestamp = "LowFixAvailableSince" xml("lowFixAvailableSince"),
+        medium_fix_available_since: crate::Timestamp = "MediumFixAvailableSince" xml("mediumFixAvailableSince"),
+    }
     SecurityGroup {
         description: String = "Description" query("GroupDescription") xml("groupDescription"),
         group_id: String = "GroupId" xml("groupId"),
@@ -1184,6 +1941,14 @@ structure! {
         security_group_rule: SecurityGroupRuleRequest = "SecurityGroupRule",
         security_group_rule_id: String = "SecurityGroupRuleId" required,
     }
+    SpotMarketOptions {
+        block_duration_minutes: i32 = "BlockDurationMinutes",
+        instance_interruption_behavior: String = "InstanceInterruptionBehavior",
+        max_price: String = "MaxPrice",
+        spot_instance_type: String = "SpotInstanceType",
+        valid_until: crate::Timestamp = "ValidUntil",
+    }
+    StateReason { code: String = "Code" xml("code"), message: String = "Message" xml("message") }
     Subnet {
         assign_ipv6_address_on_creation: bool = "AssignIpv6AddressOnCreation" xml("assignIpv6AddressOnCreation"),
         availability_zone: String = "AvailabilityZone" xml("availabilityZone"),
@@ -1256,6 +2021,13 @@ structure! {
         user_id: String = "UserId" xml("userId"),
         vpc_id: String = "VpcId" xml("vpcId"),
         vpc_peering_connection_id: String = "VpcPeeringConnectionId" xml("vpcPeeringConnectionId"),
+    }
+    VCpuInfo {
+        default_cores: i32 = "DefaultCores" xml("defaultCores"),
+        default_threads_per_core: i32 = "DefaultThreadsPerCore" xml("defaultThreadsPerCore"),
+        default_v_cpus: i32 = "DefaultVCpus" xml("defaultVCpus"),
+        valid_cores: Vec<i32> = "ValidCores" xml("validCores") items("item"),
+        valid_threads_per_core: Vec<i32> = "ValidThreadsPerCore" xml("validThreadsPerCore") items("item"),
     }
     Vpc {
         block_public_access_states: BlockPublicAccessStates = "BlockPublicAccessStates" xml("blockPublicAccessStates"),
@@ -1396,6 +2168,11 @@ inputs! {
     DescribeAddressesRequest: Ec2DescribeAddresses -> DescribeAddressesResult,
     DescribeAddressesAttributeRequest: Ec2DescribeAddressesAttribute -> DescribeAddressesAttributeResult,
     DescribeAvailabilityZonesRequest: Ec2DescribeAvailabilityZones -> DescribeAvailabilityZonesResult,
+    DescribeImagesRequest: Ec2DescribeImages -> DescribeImagesResult,
+    DescribeInstanceAttributeRequest: Ec2DescribeInstanceAttribute -> InstanceAttribute,
+    DescribeInstanceStatusRequest: Ec2DescribeInstanceStatus -> DescribeInstanceStatusResult,
+    DescribeInstanceTypesRequest: Ec2DescribeInstanceTypes -> DescribeInstanceTypesResult,
+    DescribeInstancesRequest: Ec2DescribeInstances -> DescribeInstancesResult,
     DescribeInternetGatewaysRequest: Ec2DescribeInternetGateways -> DescribeInternetGatewaysResult,
     DescribeManagedPrefixListsRequest: Ec2DescribeManagedPrefixLists -> DescribeManagedPrefixListsResult,
     DescribeNatGatewaysRequest: Ec2DescribeNatGateways -> DescribeNatGatewaysResult,
@@ -1433,6 +2210,7 @@ inputs! {
     RestoreManagedPrefixListVersionRequest: Ec2RestoreManagedPrefixListVersion -> RestoreManagedPrefixListVersionResult,
     RevokeSecurityGroupEgressRequest: Ec2RevokeSecurityGroupEgress -> RevokeSecurityGroupEgressResult,
     RevokeSecurityGroupIngressRequest: Ec2RevokeSecurityGroupIngress -> RevokeSecurityGroupIngressResult,
+    RunInstancesRequest: Ec2RunInstances -> Reservation,
     UpdateSecurityGroupRuleDescriptionsEgressRequest: Ec2UpdateSecurityGroupRuleDescriptionsEgress -> UpdateSecurityGroupRuleDescriptionsEgressResult,
     UpdateSecurityGroupRuleDescriptionsIngressRequest: Ec2UpdateSecurityGroupRuleDescriptionsIngress -> UpdateSecurityGroupRuleDescriptionsIngressResult,
 }

@@ -10,6 +10,7 @@ mod explain;
 mod filters;
 mod gateways;
 mod groups;
+mod instances;
 mod interfaces;
 mod laws;
 mod nat_gateways;
