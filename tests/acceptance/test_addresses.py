@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Public addresses and NAT gateways as clients see them: elastic IP addresses, tasks with public addresses, gateways."""
 
+import json
 import os
+import subprocess
 
 import pytest
 from conftest import REGION, eventually, refusal
@@ -80,6 +82,26 @@ def test_an_elastic_address_goes_from_interface_to_interface(berth, ec2, vpc, el
     berth.aws("ec2", "release-address", *allocation)
     assert refusal(ec2.describe_addresses, AllocationIds=[address["AllocationId"]])[0] == "InvalidAllocationID.NotFound"
     ec2.delete_network_interface(NetworkInterfaceId=first)
+
+
+def test_an_elastic_address_leads_to_a_task_of_an_instance(ec2, vpc, elastic, runner, ec2_cluster, td_web):
+    """From the host, which lies outside of all VPCs; at once, and no longer than the association."""
+    task = runner.one(ec2_cluster, td_web, vpc.puba, [vpc.sg80], launch_type="EC2")
+    filters = [{"Name": "addresses.private-ip-address", "Values": [task.ip]}]
+    (interface,) = ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
+    address = elastic()
+    association = ec2.associate_address(
+        AllocationId=address["AllocationId"], NetworkInterfaceId=interface["NetworkInterfaceId"]
+    )["AssociationId"]
+
+    def asked(limit_s=3):
+        words = ["curl", "-s", "--max-time", str(limit_s), f"http://{address['PublicIp']}/"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        return json.loads(done.stdout)["local"] if done.returncode == 0 else None
+
+    assert eventually(asked) == f"{task.ip}:80"
+    ec2.disassociate_address(AssociationId=association)
+    eventually(lambda: asked(limit_s=1) is None)
 
 
 @pytest.mark.parametrize("asked", ["ENABLED", "DISABLED"])
