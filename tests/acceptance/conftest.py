@@ -229,6 +229,20 @@ def berth(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def world(berth):
+    """Address of WORLD: a namespace behind the host, with a server on port 80 and a TCP echo on port 7."""
+    folder = REPOSITORY / "target/acceptance-world"
+    # One left by an interrupted run is in another network namespace.
+    subprocess.run(["scripts/world", "down", folder], cwd=REPOSITORY, check=True)
+    made = subprocess.run(
+        ["scripts/world", "up", folder], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    yield made.stdout.strip()
+    subprocess.run(["scripts/world", "down", folder], cwd=REPOSITORY, check=True)
+
+
+@pytest.fixture(scope="session")
 def ecs(berth):
     return berth.ecs
 
@@ -351,6 +365,12 @@ class Task:
     def eni(self):
         return self.detail("networkInterfaceId")
 
+    @property
+    def public_ip(self):
+        """Its public address; none if it has none."""
+        answer = self.berth.ec2.describe_network_interfaces(NetworkInterfaceIds=[self.eni])
+        return answer["NetworkInterfaces"][0].get("Association", {}).get("PublicIp")
+
     @cached_property
     def mac(self):
         return self.detail("macAddress")
@@ -428,8 +448,9 @@ class Runner:
     def __init__(self, berth):
         self.berth, self.started = berth, []
 
-    def start(self, cluster, definition, subnets, groups, launch_type="FARGATE", count=1, **more):
+    def start(self, cluster, definition, subnets, groups, launch_type="FARGATE", count=1, public=False, **more):
         network = {"subnets": [subnets] if isinstance(subnets, str) else subnets, "securityGroups": groups}
+        network |= {"assignPublicIp": "ENABLED"} if public else {}
         answer = self.berth.ecs.run_task(
             cluster=cluster, taskDefinition=definition, launchType=launch_type, count=count,
             networkConfiguration={"awsvpcConfiguration": network}, **more,

@@ -181,6 +181,8 @@ fn a_pool_that_the_host_uses_is_refused_and_nothing_is_made() {
 fn without_a_program_for_it_no_packet_passes_the_fabrics_end() {
     let mut place = Place::new("closed");
     place.program(Some("198.18.0.0/20")).unwrap();
+    let detach = || Command::new("tc").args(["qdisc", "del", "dev", world::DEVICE, "clsact"]).status().unwrap();
+    assert!(place.fabric.as_ref().unwrap().namespace().inside(detach).unwrap().success());
     let sent = place.host.inside(|| {
         let socket = UdpSocket::bind("198.18.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();

@@ -30,14 +30,17 @@ const KEY: &str = "world";
 /// A shorter prefix is part of a default route.
 const DEFAULT_PREFIX_MAX: u8 = 7;
 
+/// Settings by device.
+type Forwarding = BTreeMap<String, String>;
+
 /// The wall as the journal keeps it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Walled {
     /// Devices on which forwarding is switched on for the uplink, with the earlier setting.
-    forwarding: BTreeMap<String, String>,
-    /// Forwarding is switched on for the host's end of the way, too.
+    forwarding: Forwarding,
+    /// Earlier forwarding of the host's end of the way, while it is switched on for the uplink.
     #[serde(default)]
-    has_uplink: bool,
+    own: Option<String>,
 }
 
 /// The way to the world, seen from the host.
@@ -65,7 +68,7 @@ struct Seen {
     outside: Vec<String>,
     /// Those that lead outside although they are pairs or bridges.
     disguised: Vec<String>,
-    forwarding: BTreeMap<String, String>,
+    forwarding: Forwarding,
 }
 
 impl HostWorld {
@@ -80,23 +83,24 @@ impl HostWorld {
         if state.walled == Some(pool) {
             return Ok(());
         }
-        let own = host_device(&self.instance);
-        let of_own = own.clone();
+        let device = host_device(&self.instance);
+        let of_own = device.clone();
         let seen = blocking("network worker", move || look(&of_own)).await?;
         let before = self.record()?.unwrap_or_default();
-        let (wall, record) = decide(&own, self.uplink.as_ref(), &seen, &before)?;
-        let kept = Walled { forwarding: merged(&before, &record), has_uplink: before.has_uplink || record.has_uplink };
-        self.journal.put(journal::WORLD, KEY, &kept).await?;
+        let (wall, forwarding) = decide(&device, self.uplink.as_ref(), &seen, &before)?;
+        let own = before.own.clone();
+        let noted = Walled { forwarding: merged(&before.forwarding, &forwarding), own: own.clone() };
+        self.journal.put(journal::WORLD, KEY, &noted).await?;
         let table = rules::table(&self.instance);
-        let next = record.clone();
+        let next = forwarding.clone();
         blocking("network worker", move || {
             nft::apply(&rules::ruleset(&table, pool, &wall))?;
-            next.forwarding.keys().try_for_each(|device| forward(device, "1"))?;
-            let gone = before.forwarding.iter().filter(|(device, _)| !next.forwarding.contains_key(*device));
+            next.keys().try_for_each(|device| forward(device, "1"))?;
+            let gone = before.forwarding.iter().filter(|(device, _)| !next.contains_key(*device));
             all_of(gone.map(|(device, was)| forward(device, was)))
         })
         .await?;
-        self.journal.put(journal::WORLD, KEY, &Walled { has_uplink: kept.has_uplink, ..record }).await?;
+        self.journal.put(journal::WORLD, KEY, &Walled { forwarding, own }).await?;
         *state = State { walled: Some(pool), is_settled: false };
         Ok(())
     }
@@ -115,12 +119,20 @@ impl HostWorld {
             return Ok(());
         }
         let Some(record) = self.record()? else { return Ok(()) };
-        let (device, is_on) = (host_device(&self.instance), self.uplink.is_some());
-        if is_on {
-            blocking("network worker", move || forward(&device, "1")).await?;
-        } else if record.has_uplink {
-            blocking("network worker", move || forward_as_others(&device)).await?;
-            self.journal.put(journal::WORLD, KEY, &Walled { has_uplink: false, ..record }).await?;
+        let device = host_device(&self.instance);
+        match (self.uplink.is_some(), record.own.clone()) {
+            (true, earlier) => {
+                let of = device.clone();
+                let seen = blocking("network worker", move || forwarding_of(&of)).await?;
+                let noted = Walled { own: Some(earlier.unwrap_or(seen)), ..record };
+                self.journal.put(journal::WORLD, KEY, &noted).await?;
+                blocking("network worker", move || forward(&device, "1")).await?;
+            }
+            (false, Some(was)) => {
+                blocking("network worker", move || forward(&device, &was)).await?;
+                self.journal.put(journal::WORLD, KEY, &Walled { own: None, ..record }).await?;
+            }
+            (false, None) => {}
         }
         state.is_settled = true;
         Ok(())
@@ -134,7 +146,7 @@ impl HostWorld {
 /// Devices on which forwarding is on for an uplink.
 pub(crate) fn forwarding(journal: &Journal, instance: &str) -> Result<Vec<String>, Fault> {
     let Some(record) = recorded(journal)? else { return Ok(Vec::new()) };
-    Ok(record.forwarding.into_keys().chain(record.has_uplink.then(|| host_device(instance))).collect())
+    Ok(record.forwarding.into_keys().chain(record.own.map(|_| host_device(instance))).collect())
 }
 
 /// Removes the wall of an instance whose way to the world is gone. Blocks.
@@ -155,8 +167,8 @@ fn take_down(instance: &str, record: &Walled) -> Result<(), Fault> {
     all_of(restored.into_iter().chain([nft::apply(&rules::removal(&rules::table(instance)))]))
 }
 
-/// The wall for the devices of the host, and what is to be kept of it. Pure.
-fn decide(own: &str, uplink: Option<&Uplink>, seen: &Seen, before: &Walled) -> Result<(Wall, Walled), Fault> {
+/// The wall for the devices of the host, and the devices to switch forwarding on for. Pure.
+fn decide(own: &str, uplink: Option<&Uplink>, seen: &Seen, before: &Walled) -> Result<(Wall, Forwarding), Fault> {
     let uplinks = match uplink {
         None => Vec::new(),
         Some(Uplink::Any) => seen.outside.clone(),
@@ -167,7 +179,7 @@ fn decide(own: &str, uplink: Option<&Uplink>, seen: &Seen, before: &Walled) -> R
     };
     let earlier = |device: &String| before.forwarding.get(device).or_else(|| seen.forwarding.get(device)).cloned();
     let switched = uplinks.iter().filter_map(|device| Some((device.clone(), earlier(device)?)));
-    let forwarding: BTreeMap<String, String> = switched.filter(|(_, was)| was != "1").collect();
+    let forwarding: Forwarding = switched.filter(|(_, was)| was != "1").collect();
     let wall = Wall {
         device: own.to_owned(),
         outside: seen.disguised.clone(),
@@ -175,11 +187,11 @@ fn decide(own: &str, uplink: Option<&Uplink>, seen: &Seen, before: &Walled) -> R
         is_open: uplink == Some(&Uplink::Any),
         switched_on: forwarding.keys().cloned().collect(),
     };
-    Ok((wall, Walled { forwarding, has_uplink: uplink.is_some() }))
+    Ok((wall, forwarding))
 }
 
-fn merged(before: &Walled, next: &Walled) -> BTreeMap<String, String> {
-    next.forwarding.iter().chain(&before.forwarding).map(|(device, was)| (device.clone(), was.clone())).collect()
+fn merged(before: &Forwarding, next: &Forwarding) -> Forwarding {
+    next.iter().chain(before).map(|(device, was)| (device.clone(), was.clone())).collect()
 }
 
 fn look(own: &str) -> Result<Seen, Fault> {
@@ -223,10 +235,13 @@ pub(crate) fn forward(device: &str, value: &str) -> Result<(), Fault> {
     written().map_err(Fault::network("set the forwarding of", device))
 }
 
-/// Sets the forwarding of a device as a new device would have it.
-fn forward_as_others(device: &str) -> Result<(), Fault> {
-    let read = || sysctl::read(&Namespace::of_current_thread()?, "net/ipv4/conf/default/forwarding");
-    forward(device, &read().map_err(Fault::network("read the forwarding of", device))?)
+/// The forwarding of a device; off where there is no such device.
+fn forwarding_of(device: &str) -> Result<String, Fault> {
+    let read = || match sysctl::read(&Namespace::of_current_thread()?, &forwarding_key(device)) {
+        Err(fault) if fault.is_errno(libc::ENOENT) => Ok("0".to_owned()),
+        read => read,
+    };
+    read().map_err(Fault::network("read the forwarding of", device))
 }
 
 #[cfg(test)]

@@ -120,17 +120,19 @@ fn an_open_uplink_admits_every_device() {
 #[test]
 fn forwarding_is_switched_on_where_it_was_off_and_remembered() {
     let decided = |uplink: &str, before: &Walled| {
-        decide("world-0", Some(&Uplink::Device(uplink.to_owned())), &host("eth0"), before).map(|(_, walled)| walled)
+        decide("world-0", Some(&Uplink::Device(uplink.to_owned())), &host("eth0"), before)
+            .map(|(_, forwarding)| forwarding)
     };
+    let noted = |forwarding: &Forwarding| Walled { forwarding: forwarding.clone(), own: None };
     let was = |device: &str| BTreeMap::from([(device.to_owned(), "0".to_owned())]);
     let first = decided("card", &Walled::default()).unwrap();
-    assert_eq!(first, Walled { forwarding: was("card"), has_uplink: true });
+    assert_eq!(first, was("card"));
     // The next process sees the setting that the first one made.
     let mut later = host("eth0");
     later.forwarding.insert("card".to_owned(), "1".to_owned());
     let uplink = Uplink::Device("card".to_owned());
-    assert_eq!(decide("world-0", Some(&uplink), &later, &first).unwrap().1, first);
-    assert_eq!(decided("eth0", &first).unwrap().forwarding, BTreeMap::new());
-    let gone = decided("nowhere", &first).unwrap_err().to_string();
+    assert_eq!(decide("world-0", Some(&uplink), &later, &noted(&first)).unwrap().1, first);
+    assert_eq!(decided("eth0", &noted(&first)).unwrap(), BTreeMap::new());
+    let gone = decided("nowhere", &noted(&first)).unwrap_err().to_string();
     assert!(gone.contains("no device nowhere for --uplink"), "{gone}");
 }
