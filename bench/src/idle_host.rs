@@ -23,6 +23,7 @@ pub fn join(socket: &Path, cluster: &str) -> Result<UnixStream> {
         capacity: Capacity { cpu_units: u32::MAX / 8, memory_mib: u32::MAX / 8, enis: 1_000_000 },
         attributes: BTreeMap::new(),
         runtime: None,
+        instance_interface: None,
         tasks: Vec::new(),
         enis: Vec::new(),
     };

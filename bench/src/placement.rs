@@ -198,6 +198,7 @@ fn hello(number: u128, zone: &str) -> Hello {
         capacity: Capacity { cpu_units: 65_536, memory_mib: 131_072, enis: 1_000 },
         attributes,
         runtime: None,
+        instance_interface: None,
         tasks: Vec::new(),
         enis: Vec::new(),
     }

@@ -90,6 +90,9 @@ pub enum Command {
     /// Network interfaces on this machine's hosts
     #[command(subcommand)]
     Eni(EniCommand),
+    /// Hosts of the installation
+    #[command(subcommand)]
+    Host(HostCommand),
 }
 
 /// Options of the server.
@@ -210,6 +213,17 @@ pub struct NodeOptions {
     /// outside if none is named. Without this option tasks reach the machine and the namespaces it routes to
     #[arg(long, env = "BERTH_UPLINK", value_name = "DEVICE", num_args = 0..=1, default_missing_value = ANY_DEVICE)]
     pub uplink: Option<String>,
+    /// Subnet of the host's primary interface, in the host's zone (with several hosts, one for each zone); by default the
+    /// zone's default subnet. `berth host attach` moves it later
+    #[arg(long, env = "BERTH_INSTANCE_SUBNET", value_delimiter = ',', value_name = "SUBNET-ID")]
+    pub instance_subnet: Vec<String>,
+    /// Security groups of the host's primary interface; by default the default group of its VPC
+    #[arg(long, env = "BERTH_INSTANCE_SECURITY_GROUPS", value_delimiter = ',', value_name = "SG-ID")]
+    pub instance_security_groups: Vec<String>,
+    /// The host has no primary interface: nothing of it is reached from a VPC
+    #[arg(long, env = "BERTH_NO_INSTANCE_INTERFACE",
+        conflicts_with_all = ["instance_subnet", "instance_security_groups"])]
+    pub no_instance_interface: bool,
 }
 
 /// `--uplink` without a device.
@@ -476,6 +490,28 @@ pub struct LoadArgs {
     pub on: OnHost,
 }
 
+/// `berth host`.
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// Move the primary interface of a host to another subnet or other security groups
+    #[command(after_help = HOST_ATTACH_HELP)]
+    Attach(HostAttachArgs),
+}
+
+/// `berth host attach`.
+#[derive(Debug, Args)]
+pub struct HostAttachArgs {
+    /// The host, by number or container instance id; may be left out where there is one
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Subnet of the interface, in the host's zone
+    #[arg(long, value_name = "SUBNET-ID")]
+    pub subnet: String,
+    /// Security groups of the interface; the default group of the VPC when absent
+    #[arg(long, value_delimiter = ',', num_args = 1.., value_name = "SG-ID")]
+    pub security_groups: Vec<String>,
+}
+
 /// `berth eni`.
 #[derive(Debug, Subcommand)]
 pub enum EniCommand {
@@ -609,6 +645,14 @@ const IMAGE_HELP: &str = "\
 Examples:
   berth image load nginx.tar
   berth image ls";
+
+const HOST_ATTACH_HELP: &str = "\
+Examples:
+  berth host attach --subnet subnet-0a1b --security-groups sg-0c2d
+  berth host attach --host 2 --subnet subnet-0e3f
+
+Ports that containers of network mode bridge or host publish are reached at the interface's address, under its groups.
+Connections to its old address end.";
 
 const ENI_STATS_HELP: &str = "\
 Example:

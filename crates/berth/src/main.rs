@@ -22,7 +22,7 @@ use anyhow::Result;
 use clap::Parser;
 use nix::sys::stat::{Mode, umask};
 
-use args::{Berth, Command, EniCommand, ImageCommand};
+use args::{Berth, Command, EniCommand, HostCommand, ImageCommand};
 use installation::Installation;
 use told::told;
 
@@ -60,6 +60,7 @@ fn run(berth: Berth) -> Result<ExitCode> {
         Command::Eni(EniCommand::Stats { eni, on, show }) => {
             command::eni_stats::run(&installation, eni.as_deref(), &on, show.output)
         }
+        Command::Host(HostCommand::Attach(args)) => command::host_attach::run(&installation, &args),
     }
 }
 

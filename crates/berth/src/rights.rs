@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Uid, User, access, geteuid};
 
-use crate::args::{Command, EniCommand, ImageCommand};
+use crate::args::{Command, EniCommand, HostCommand, ImageCommand};
 use crate::installation::Installation;
 
 /// The rights a command needs.
@@ -50,6 +50,7 @@ fn needs(command: &Command) -> (&'static str, Needs) {
         Command::Image(ImageCommand::Load(_)) => ("image load", Needs::Root),
         Command::Image(ImageCommand::Ls { .. }) => ("image ls", Needs::Root),
         Command::Eni(EniCommand::Stats { .. }) => ("eni stats", Needs::Root),
+        Command::Host(HostCommand::Attach(_)) => ("host attach", Needs::Folders),
         Command::Server(_) => ("server", Needs::Folders),
         Command::Env(_) => ("env", Needs::Folders),
         Command::Status(_) => ("status", Needs::Folders),

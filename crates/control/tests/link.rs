@@ -28,6 +28,7 @@ fn hello(enis: Vec<EniReport>) -> ToServer {
         capacity: Capacity { cpu_units: 2048, memory_mib: 4096, enis: 10 },
         attributes: BTreeMap::new(),
         runtime: None,
+        instance_interface: None,
         tasks: vec![],
         enis,
     }))

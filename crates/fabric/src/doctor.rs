@@ -32,6 +32,7 @@ pub fn check() -> Vec<Finding> {
     let mut findings = vec![root(), bpffs()];
     findings.extend(CAPABILITIES.map(|(name, bit)| capability(name, bit)));
     findings.extend(on_a_thread_in_its_own_namespace());
+    findings.push(reverse_path_filter());
     findings
 }
 
@@ -134,6 +135,18 @@ fn socket_lookup() -> Finding {
         Err(fault) => said::<(), _>(Err(fault), ""),
     };
     finding("eBPF socket lookup", seen, "use Linux 6.1 or later with CONFIG_BPF_SYSCALL and CONFIG_BPF_STREAM_PARSER")
+}
+
+/// A strict filter for all devices cannot be relaxed for the host's primary interface alone.
+fn reverse_path_filter() -> Finding {
+    let key = "net.ipv4.conf.all.rp_filter";
+    let seen = match Namespace::of_current_thread().and_then(|here| sysctl::read(&here, key)).as_deref() {
+        Ok("1") => Err(format!("{key} is 1 (strict): ports of network mode bridge are not reached from a VPC")),
+        Ok(_) => Ok("each device decides for itself".to_owned()),
+        Err(fault) => Err(fault.to_string()),
+    };
+    let cure = "sysctl -w net.ipv4.conf.all.rp_filter=0 (or 2), and keep the strict filter on the devices that need it";
+    Finding { optional: true, ..finding("reverse path filter", seen, cure) }
 }
 
 /// Tasks that must keep the machine's own congestion control work, but slower.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_types::FaultPoints;
+use berth_types::instance::InstanceInterface;
 use berth_types::link::Capacity;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -226,6 +227,8 @@ pub struct NodeConfig {
     pub block_imds: bool,
     /// How packets of tasks leave the machine; not at all when absent.
     pub uplink: Option<Uplink>,
+    /// The primary interface the host wants; none when absent.
+    pub instance_interface: Option<InstanceInterface>,
     /// Notified when the first intent of a server has been programmed: from then on tasks can run here.
     pub ready: Option<Arc<Notify>>,
     /// The point at which a test makes the process die.

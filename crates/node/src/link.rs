@@ -89,6 +89,7 @@ async fn talk(
         capacity: who.capacity,
         attributes: attributes(&who.runtime_version, host.config.availability_zone.as_ref()),
         runtime: host.reports.said_of_runtime(),
+        instance_interface: host.config.instance_interface.clone(),
         tasks,
         enis,
     };

@@ -12,6 +12,7 @@ use std::sync::{Arc, mpsc};
 
 use berth_fabric::cni::{bridge, describe, eni, exec};
 use berth_fabric::kernel::Namespace;
+use berth_fabric::primary::{self, PrimaryConfig};
 use berth_fabric::{Fabric, FabricConfig, Fault as DataPathFault, Inner, Swept, ports};
 use berth_types::intent::{EniIntent, HostIntent};
 use berth_types::{EniId, FaultPoints, HostId, MacAddress};
@@ -32,6 +33,8 @@ const ENI_IF: &str = "eth1";
 const MOVED_ENI_IF: &str = "eth0";
 /// Version of the CNI specification we call plugins with.
 const CNI_VERSION: &str = "1.0.0";
+/// Pattern of the names of interfaces in the host's namespace.
+pub(crate) const HOST_DEVICES: &str = "eni*";
 /// Where tasks look for metadata.
 pub(crate) const METADATA_ADDRESS: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 2);
 
@@ -225,6 +228,51 @@ impl NodeNetwork {
         .await
     }
 
+    /// Makes the host's primary interface in the host's namespace, with routes of its own.
+    pub async fn plug_on_host(&self, id: &EniId, wanted: &EniIntent) -> Result<(), Fault> {
+        let (of, plugged, device) = (id.clone(), wanted.clone(), host_device(id));
+        self.on_fabric("plug", id.to_string(), move |fabric| {
+            Ok(fabric.plug(&of, &plugged, Inner::HostNamespace { name: &host_device(&of) })?)
+        })
+        .await?;
+        self.settings.pass(Step::InterfacePlugged);
+        let config = PrimaryConfig {
+            address: wanted.address,
+            router: wanted.subnet_cidr.gateway(),
+            vpc_cidrs: wanted
+                .vpc_cidrs
+                .iter()
+                .filter_map(|cidr| Ipv4Net::new(cidr.network(), cidr.prefix()).ok())
+                .collect(),
+        };
+        step_of("configure", id.to_string(), move || Ok(primary::configure(&device, &config)?)).await?;
+        self.settings.pass(Step::InterfaceConfigured);
+        Ok(())
+    }
+
+    /// Removes the host's primary interface and its routes; an absent one counts as removed.
+    pub async fn unplug_from_host(&self, id: &EniId) -> Result<(), Fault> {
+        let device = host_device(id);
+        step_of("remove the routes of", id.to_string(), move || {
+            let link = berth_fabric::kernel::Netlink::open()?.link_by_name(&device)?;
+            Ok(link.map_or(Ok(()), |link| primary::forget(link.index))?)
+        })
+        .await?;
+        self.unplug(id).await
+    }
+
+    /// Removes routing rules of primary interfaces that are gone.
+    pub async fn forget_lost_primaries(&self, present: Vec<EniId>) -> Result<(), Fault> {
+        step_of("remove routing rules of", "lost interfaces".to_owned(), move || {
+            let links = berth_fabric::kernel::Netlink::open()?.links()?;
+            let names: BTreeSet<String> = present.iter().map(host_device).collect();
+            let kept: Vec<u32> =
+                links.iter().filter(|link| names.contains(&link.name)).map(|link| link.index).collect();
+            Ok(primary::forget_others(&kept)?)
+        })
+        .await
+    }
+
     /// Makes a namespace with `lo` up.
     pub async fn make_namespace(&self, namespace: &str) -> Result<(), Fault> {
         let path = self.path(namespace);
@@ -320,7 +368,8 @@ pub(crate) fn destroy(config: &NodeConfig, host: HostId) -> Result<(), Fault> {
     });
     let deleted = all_of(deleted.collect::<Vec<_>>());
     let unbridged = remove_bridge().map_err(Fault::network("remove the bridge of", on));
-    all_of([destroyed, deleted, crate::folders::remove_file(&config.ipam_file()), unbridged])
+    let unrouted = primary::forget_others(&[]).map_err(Fault::network("remove routing rules of", on));
+    all_of([destroyed, deleted, crate::folders::remove_file(&config.ipam_file()), unbridged, unrouted])
 }
 
 /// Disconnects a namespace from the bridge at once: the kernel removes the ends of a deleted namespace later.
@@ -448,6 +497,7 @@ fn net(address: Ipv4Addr, prefix: u8) -> IpNet {
 }
 
 /// Name of an interface while it is in the host's namespace: the end of its id, as long as the kernel allows.
+/// Name of an interface in the host's namespace, one of [`HOST_DEVICES`].
 fn host_device(id: &EniId) -> String {
     let id = id.as_str();
     format!("eni{}", &id[id.len().saturating_sub(12).max(4)..])

@@ -15,11 +15,13 @@ use std::time::Duration;
 use berth_fabric::kernel::netlink::{Route, VethPair};
 use berth_fabric::kernel::{Namespace, Netlink, sysctl};
 use berth_fabric::ports::{PortStats, read_port_stats};
-use berth_types::TaskId;
 use berth_types::container::{IpcMode, PidMode};
-use berth_types::intent::{ContainerIntent, LaunchType, PortIntent, TaskIntent};
+use berth_types::intent::{
+    ContainerIntent, Direction, LaunchType, Plug, PortIntent, PortRange, RuleIntent, RulePeer, Standalone, TaskIntent,
+};
 use berth_types::mode::{ContainerLink, NetworkBinding, NetworkMode, Protocol};
-use berth_types::report::{ContainerStatus, StopCause, TaskStage};
+use berth_types::report::{ContainerStatus, EniState, StopCause, TaskStage};
+use berth_types::{EniId, SecurityGroupRuleId, TaskId};
 use lab::{Lab, container, in_own_network, only};
 
 /// Address of the host towards its neighbour, and the neighbour's.
@@ -460,4 +462,75 @@ fn the_bridge_outlives_its_node_and_goes_with_the_instance() {
         assert_eq!((tables(), ip_forward()), (String::new(), "0".to_owned()));
         assert!(!Path::new("/proc/sys/net/ipv4/conf/berth0").exists());
     });
+}
+
+/// A port that a container publishes, and one that the host listens on, are reached from the VPC at the host's primary
+/// interface, and nothing else of the host's routes changes.
+#[test]
+fn the_host_is_reached_from_the_vpc_at_its_primary_interface_only() {
+    in_own_network(|| async {
+        let mut lab = Lab::new("primary").await;
+        lab.start().await;
+        let neighbour = Neighbour::new();
+        let rules = || Netlink::open().unwrap().rules().unwrap();
+        // The kernel adds link-local routes of IPv6 when it likes to.
+        let routes = || {
+            let all = Netlink::open().unwrap().routes().unwrap();
+            all.into_iter().filter(|route| route.dst.addr().is_ipv4()).collect::<Vec<Route>>()
+        };
+        let before = routes();
+        assert_eq!(rules(), []);
+        let (primary, seat) = (EniId::from_bits(5), EniId::from_bits(6));
+        let address = lab.plug(&primary, Plug::Host).address;
+        lab.plug(&seat, Plug::Standalone(Standalone::seat("seat-6".to_owned())));
+        let any = RulePeer::Cidr("0.0.0.0/0".parse().unwrap());
+        let open = |direction| RuleIntent { direction, protocol: None, ports: PortRange::All, peer: any.clone() };
+        let directions = [Direction::Ingress, Direction::Egress].into_iter().zip(1..);
+        let rules_of_all = directions.map(|(direction, n)| (SecurityGroupRuleId::from_bits(n), open(direction)));
+        let group = lab.server.intent.security_groups.values_mut().next().unwrap();
+        group.rules = rules_of_all.collect();
+        lab.server.send_intent().await;
+        lab.server.eni(&primary, |state| *state == EniState::Attached).await;
+        lab.server.eni(&seat, |state| *state == EniState::Attached).await;
+        assert_eq!(routes(), before, "the main table is as it was");
+
+        let seat = Namespace::open(&lab.config.run_dir.join("netns/seat-6")).unwrap();
+        let from_vpc = |port| seat.inside(|| ask((address, port).into())).unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8099)).unwrap();
+        let peer = std::thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.write_all(peer.ip().to_string().as_bytes()).unwrap();
+        });
+        assert_eq!(from_vpc(8099).as_deref(), Some("10.0.0.16"), "the sender's address is not translated");
+        peer.join().unwrap();
+
+        let wanted = task(&mut lab, NetworkMode::Bridge, SERVER, vec![port(80, Some(8080), Protocol::Tcp)]);
+        let (id, _) = running(&mut lab, wanted).await;
+        assert!(answer(|| from_vpc(8080)).starts_with("hello from"));
+        let from_wire = || neighbour.ask((HOST, 8080).into());
+        assert!(answer(from_wire).starts_with("hello from"), "other addresses publish it as before");
+        let at_container = (guarded_address(&lab), 80).into();
+        assert_eq!(seat.inside(|| ask(at_container)).unwrap(), None, "the container itself is in no VPC");
+        stopped(&mut lab, &id).await;
+
+        lab.drop_node().await;
+        lab.start_node().await;
+        assert_eq!(rules().len(), 2, "a node that starts again keeps them");
+        lab.server.intent.enis.remove(&primary);
+        lab.server.intent.endpoints.remove(&primary);
+        lab.server.send_intent().await;
+        lab.server.eni(&primary, |state| *state == EniState::Gone).await;
+        assert_eq!(rules(), []);
+        assert_eq!(from_vpc(8099), None);
+        drop(seat);
+        neighbour.end();
+        lab.end().await;
+    });
+}
+
+/// Address of a container of mode bridge, as its port is guarded.
+fn guarded_address(lab: &Lab) -> Ipv4Addr {
+    let ports = guarded(lab);
+    assert_eq!(ports.len(), 1);
+    ports[0].address
 }

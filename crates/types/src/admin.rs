@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::explain::Ends;
+use crate::instance::InstanceInterface;
 use crate::{EniId, HostId, Ipv4Cidr, SecurityGroupId, SubnetId, VpcId};
 
 /// What the command line asks.
@@ -29,6 +30,13 @@ pub enum Request {
     CloseSeat {
         /// The interface that `OpenSeat` returned.
         eni: EniId,
+    },
+    /// Moves the primary interface of a host; answered when the new one is usable.
+    MoveHost {
+        /// The host.
+        host: HostId,
+        /// Subnet and groups of the new one.
+        wishes: InstanceInterface,
     },
     /// Asks for the ends of a packet and their rules (`berth explain`). An end is an address, an interface or a
     /// task.
@@ -52,6 +60,13 @@ pub enum Reply {
     Seat(Seat),
     /// Answer to `CloseSeat`.
     Closed,
+    /// Answer to `MoveHost`: the new interface and its address.
+    Moved {
+        /// The interface.
+        eni: EniId,
+        /// Its address.
+        address: Ipv4Addr,
+    },
     /// Answer to `Explain`.
     Ends(Box<Ends>),
 }

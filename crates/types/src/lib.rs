@@ -11,6 +11,7 @@ pub mod container;
 pub mod explain;
 pub mod fault_points;
 pub mod ids;
+pub mod instance;
 pub mod intent;
 pub mod link;
 pub mod mode;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::admin;
+use crate::instance::InstanceInterface;
 use crate::intent::{HostIntent, IntentPatch};
 use crate::report::{EniReport, FlowTable, FreeSpace, RuntimeReport, TaskReport};
 use crate::{HostId, InstanceId};
@@ -88,6 +89,9 @@ pub struct Hello {
     /// Whether its container runtime answers; absent from nodes of 0.1.0, which do not check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runtime: Option<RuntimeReport>,
+    /// The primary interface the host wants; absent if it wants none, and from nodes of 0.1.0, which have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_interface: Option<InstanceInterface>,
     /// Every task known to the node.
     pub tasks: Vec<TaskReport>,
     /// Every interface plugged; any other is `Gone` for this host.

@@ -42,6 +42,7 @@ fn world() -> Snapshot {
             capacity: Capacity { cpu_units: 2048, memory_mib: 2048, enis: 3 },
             attributes: BTreeMap::from([("ecs.os-type".to_owned(), Some("linux".to_owned()))]),
             runtime: None,
+            instance_interface: None,
             tasks: Vec::new(),
             enis: Vec::new(),
         };

@@ -121,6 +121,9 @@ fn plain_options() -> NodeOptions {
         log_refused_calls: false,
         block_imds: false,
         uplink: None,
+        instance_subnet: Vec::new(),
+        instance_security_groups: Vec::new(),
+        no_instance_interface: true,
     }
 }
 

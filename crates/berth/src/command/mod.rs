@@ -7,6 +7,7 @@ pub mod down;
 pub mod eni_stats;
 pub mod env;
 pub mod explain;
+pub mod host_attach;
 pub mod image;
 pub mod logs;
 pub mod node;

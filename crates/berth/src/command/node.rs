@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use berth_fabric::kernel::{Namespace, Netlink};
 use berth_node::{ImageSettings, LogSettings, Mirror, NodeConfig, Patience, PullBehavior, Uplink};
+use berth_types::instance::InstanceInterface;
 use berth_types::link::Capacity;
+use berth_types::{SecurityGroupId, SubnetId};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -121,9 +123,24 @@ pub fn config(installation: &Installation, options: &NodeOptions, region: &str) 
         registries_on: None,
         block_imds: options.block_imds,
         uplink: options.uplink(),
+        instance_interface: instance_interface(options)?,
         ready: None,
         fault_points: Default::default(),
     })
+}
+
+/// The primary interface the host asks for.
+fn instance_interface(options: &NodeOptions) -> Result<Option<InstanceInterface>> {
+    if options.no_instance_interface {
+        return Ok(None);
+    }
+    let subnets: Result<_, _> = options.instance_subnet.iter().map(|subnet| SubnetId::parse(subnet)).collect();
+    let groups: Result<_, _> =
+        options.instance_security_groups.iter().map(|group| SecurityGroupId::parse(group)).collect();
+    Ok(Some(InstanceInterface {
+        subnets: subnets.context("--instance-subnet")?,
+        security_groups: groups.context("--instance-security-groups")?,
+    }))
 }
 
 /// The node measures the values that are not given.

@@ -376,7 +376,15 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     option("--cni", node.cni.as_ref().map(|path| path.display().to_string()));
     option("--prepared-namespaces", Some(node.prepared_namespaces.to_string()));
     option("--task-pids-limit", Some(node.task_pids_limit.clone()));
-    for (option, is_set) in [("--block-imds", node.block_imds), ("--log-refused-calls", node.log_refused_calls)] {
+    let list = |values: &[String]| (!values.is_empty()).then(|| values.join(","));
+    option("--instance-subnet", list(&node.instance_subnet));
+    option("--instance-security-groups", list(&node.instance_security_groups));
+    let switches = [
+        ("--block-imds", node.block_imds),
+        ("--log-refused-calls", node.log_refused_calls),
+        ("--no-instance-interface", node.no_instance_interface),
+    ];
+    for (option, is_set) in switches {
         arguments.extend(is_set.then(|| option.to_owned()));
     }
     arguments

@@ -4,10 +4,12 @@
 use std::io;
 use std::time::Duration;
 
+use berth_ecs as ecs;
 use berth_state::ecs::TaskStatus;
 use berth_state::vpc::AttachmentStatus;
 use berth_state::{Env, Snapshot};
 use berth_types::admin::{HostStatus, Reply, Request, Seat, Status};
+use berth_types::instance::InstanceInterface;
 use berth_types::link::ToNode;
 use berth_types::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
 use berth_vpc as vpc;
@@ -28,11 +30,12 @@ pub(super) async fn attend(link: &Link, request: Request, outbound: &mut Outboun
             open_seat(link, subnet, security_groups, host).await.map(Reply::Seat)
         }
         Request::CloseSeat { eni } => close_seat(link, &eni).await.map(|()| Reply::Closed),
+        Request::MoveHost { host, wishes } => move_host(link, host, wishes).await,
         Request::Explain { from, to, vpc } => ends(link, &from, &to, vpc.as_ref()),
     };
     let seat = match &reply {
         Ok(Reply::Seat(seat)) => Some(seat.eni.clone()),
-        Ok(Reply::Status(_) | Reply::Closed | Reply::Ends(_)) | Err(_) => None,
+        Ok(Reply::Status(_) | Reply::Closed | Reply::Moved { .. } | Reply::Ends(_)) | Err(_) => None,
     };
     let sent = outbound.send(&ToNode::Admin(reply)).await;
     if let (Err(_), Some(eni)) = (&sent, seat) {
@@ -127,6 +130,29 @@ async fn close_seat(link: &Link, eni: &EniId) -> Result<(), String> {
             SEAT_CLOSE_LIMIT.as_secs()
         )
     })
+}
+
+async fn move_host(link: &Link, host: HostId, wishes: InstanceInterface) -> Result<Reply, String> {
+    let of = host.clone();
+    let rule = move |snap: &Snapshot, env: &Env| ecs::move_host(snap, &of, &wishes, env);
+    let watch = link.hosts.watch();
+    link.committer.commit("move-host", link.locality.service_env(), rule).await.map_err(|fault| fault.to_string())?;
+    let primary = |snap: &Snapshot| vpc::instance_interface::present(snap, &host);
+    let Some(moved) = primary(&link.published.snapshot()) else {
+        return Err(format!("host {host} lost its primary interface while it was moved"));
+    };
+    match link.published.wait(SEAT_OPEN_LIMIT, |snap| plugged(snap, &moved.id)).await {
+        Some(true) => Ok(Reply::Moved { eni: moved.id.clone(), address: moved.address }),
+        Some(false) => {
+            let reason = watch.reason(&moved.id).unwrap_or_else(|| "it was moved again".to_owned());
+            Err(format!("the host could not plug the interface {}: {reason}", moved.id))
+        }
+        None => Err(format!(
+            "the host did not plug the interface {} within {} s; it does when it is connected, see the log of `berth node`",
+            moved.id,
+            SEAT_OPEN_LIMIT.as_secs()
+        )),
+    }
 }
 
 async fn give_up(link: &Link, eni: &EniId) {

@@ -11,6 +11,7 @@ use berth_state::ecs::{ClusterName, Host, RuntimeHealth, Task, TaskContainer};
 use berth_state::vpc::AttachmentStatus;
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::HostId;
+use berth_types::instance::InstanceInterface;
 use berth_types::link::{Hello, PROTOCOL_VERSION};
 use berth_types::report::{
     ContainerReport, ContainerStatus, EniReport, EniState, FreeSpace, RuntimeReport, TaskReport, TaskStage,
@@ -24,6 +25,9 @@ use super::refuse::invalid;
 
 /// Attribute that names a host's zone.
 pub(super) const ZONE_ATTRIBUTE: &str = "ecs.availability-zone";
+
+/// Attributes that name VPC and subnet of a host's primary interface.
+const NETWORK_ATTRIBUTES: [&str; 2] = ["ecs.vpc-id", "ecs.subnet-id"];
 
 /// A host opened its stream and said what it holds.
 pub fn host_connected(snap: &Snapshot, hello: &Hello, env: &Env) -> Result<Change<()>, Refusal> {
@@ -72,12 +76,51 @@ pub fn host_connected(snap: &Snapshot, hello: &Hello, env: &Env) -> Result<Chang
         version: hello.version.clone(),
         runtime_version: hello.runtime_version.clone(),
         runtime: hello.runtime.map(|report| RuntimeHealth { report, told_at: env.now }),
+        instance_interface: hello.instance_interface.clone(),
         record_version: known.map_or(1, |known| known.record_version + 1),
         tags: known.map(|known| known.tags.clone()).unwrap_or_default(),
     };
-    draft.put(host);
+    let is_unchanged = known.is_some_and(|known| known.instance_interface == host.instance_interface);
+    draft.put(host.clone());
     take_in(&mut draft, hello, env);
+    // Users may have moved the interface since; the host's wishes count again when they change.
+    if !is_unchanged || vpc::instance_interface::present(&draft, &host.id).is_none() {
+        vpc::instance_interface::settle(&mut draft, &host, hello.instance_interface.as_ref(), env)?;
+    }
+    show_network(&mut draft, &host.id);
     Ok(draft.change(()))
+}
+
+/// Moves the primary interface of a host to another subnet or other groups (`berth host attach`).
+pub fn move_host(snap: &Snapshot, host: &HostId, wishes: &InstanceInterface, env: &Env) -> Result<Change<()>, Refusal> {
+    let known =
+        snap.ecs().hosts.get(host).cloned().ok_or_else(|| invalid(format!("The host '{host}' does not exist.")))?;
+    if known.instance_interface.is_none() {
+        return Err(invalid(format!(
+            "Host '{host}' has no primary interface, because it runs with --no-instance-interface; start it without."
+        )));
+    }
+    let mut draft = Draft::of(snap);
+    vpc::instance_interface::settle(&mut draft, &known, Some(wishes), env)?;
+    show_network(&mut draft, host);
+    Ok(draft.change(()))
+}
+
+/// Writes VPC and subnet of the primary interface into the attributes of its host.
+fn show_network(draft: &mut Draft, host: &HostId) {
+    let Some(known) = draft.ecs().hosts.get(host).cloned() else { return };
+    let primary = vpc::instance_interface::present(draft, host);
+    let mut attributes = known.attributes.clone();
+    let values = primary.map(|eni| [eni.vpc.to_string(), eni.subnet.to_string()]);
+    for (n, name) in NETWORK_ATTRIBUTES.into_iter().enumerate() {
+        match &values {
+            Some(values) => drop(attributes.insert(name.to_owned(), Some(values[n].clone()))),
+            None => drop(attributes.remove(name)),
+        }
+    }
+    if attributes != known.attributes {
+        draft.put(Host { attributes, record_version: known.record_version + 1, ..(*known).clone() });
+    }
 }
 
 /// A host's stream ended.

@@ -60,7 +60,9 @@ pub use definition::{
 };
 pub use door::door;
 pub use expire::{Ages, Expired, STOPPED_TASKS_KEPT_MS, expire};
-pub use host::{host_connected, host_disconnected, observe_free_space, observe_runtime, register_waiting_hosts};
+pub use host::{
+    host_connected, host_disconnected, move_host, observe_free_space, observe_runtime, register_waiting_hosts,
+};
 pub use instance::{describe_container_instances, list_container_instances};
 pub use instance_state::{deregister_container_instance, update_container_instances_state};
 pub use observe::{observe_eni, observe_task};

@@ -59,8 +59,10 @@ pub(super) fn nat_gateway(snap: &Snapshot, vpcs: &Vpcs<'_>, gateway: &NatGateway
 fn translator<'a>(snap: &'a Snapshot, eni: &'a Eni) -> Option<&'a HostId> {
     match &eni.owner {
         EniOwner::NatGateway(id) => snap.vpc().nat_gateways.get(id)?.serving().map(|(host, _)| host),
-        EniOwner::User | EniOwner::FargateTask(_) | EniOwner::Ec2Task(_) | EniOwner::Standalone(_) => {
-            eni.wanted_attachment().map(|attachment| &attachment.host)
-        }
+        EniOwner::User
+        | EniOwner::FargateTask(_)
+        | EniOwner::Ec2Task(_)
+        | EniOwner::Instance(_)
+        | EniOwner::Standalone(_) => eni.wanted_attachment().map(|attachment| &attachment.host),
     }
 }

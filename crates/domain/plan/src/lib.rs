@@ -191,6 +191,7 @@ fn plugged(snap: &Snapshot, eni: &Eni, vpc: &Vpc) -> Option<EniIntent> {
     let plug = match &eni.owner {
         EniOwner::FargateTask(task) => Plug::InPlace(task.clone()),
         EniOwner::Ec2Task(task) => Plug::HostFirst(task.clone()),
+        EniOwner::Instance(_) => Plug::Host,
         EniOwner::Standalone(standalone) => Plug::Standalone(standalone.clone()),
         EniOwner::User | EniOwner::NatGateway(_) => return None,
     };

@@ -299,7 +299,7 @@ fn private_address(eni: &Eni, req: &AssociateAddressRequest) -> Result<Ipv4Addr,
 /// Refuses an interface that a service manages.
 fn manageable(eni: &Eni) -> Result<(), Refusal> {
     match &eni.owner {
-        EniOwner::User | EniOwner::Ec2Task(_) | EniOwner::Standalone(_) => Ok(()),
+        EniOwner::User | EniOwner::Ec2Task(_) | EniOwner::Instance(_) | EniOwner::Standalone(_) => Ok(()),
         EniOwner::FargateTask(_) | EniOwner::NatGateway(_) => {
             let words = "You do not have permission to access the specified resource.";
             Err(Refusal::new(Code::AuthFailure, words))

@@ -26,7 +26,7 @@ use super::filter::{Filters, shown, text};
 use super::find::{self, Ec2Id};
 use super::request::{invalid_value, only, required, unsupported};
 use super::zone::zone_id;
-use super::{interface, network_interface, owner};
+use super::{instance_interface, interface, network_interface, owner, public_address};
 
 /// CPU units of one core.
 const UNITS_PER_CORE: u32 = 1024;
@@ -97,6 +97,8 @@ pub fn describe_instance_attribute(
     let text = |value: &str| Some(AttributeValue { value: Some(value.to_owned()) });
     let none = || Some(AttributeValue { value: None });
     let mut answer = InstanceAttribute { instance_id: Some(host.instance.to_string()), ..Default::default() };
+    let primary = instance_interface::present(snap, &host.id);
+    let primary = primary.as_deref();
     match required(&req.attribute, "attribute")? {
         "instanceType" => answer.instance_type = text(&type_of(host)),
         "kernel" => answer.kernel_id = none(),
@@ -108,7 +110,14 @@ pub fn describe_instance_attribute(
         "rootDeviceName" => answer.root_device_name = none(),
         "blockDeviceMapping" => answer.block_device_mappings = Some(Vec::new()),
         "productCodes" => answer.product_codes = Some(Vec::new()),
-        "groupSet" => answer.groups = Some(Vec::new()),
+        "groupSet" => {
+            let groups = primary.map(|eni| network_interface::show_groups(snap, eni));
+            answer.groups = Some(groups.unwrap_or_default());
+        }
+        "sourceDestCheck" => {
+            let value = primary.map(|eni| eni.source_dest_check);
+            answer.source_dest_check = Some(AttributeBooleanValue { value });
+        }
         "ebsOptimized" => answer.ebs_optimized = no(),
         "enaSupport" => answer.ena_support = no(),
         "sriovNetSupport" => answer.sriov_net_support = none(),
@@ -240,6 +249,9 @@ fn placement(host: &Host, env: &Env) -> Placement {
 }
 
 fn show(snap: &Snapshot, host: &Host, env: &Env) -> Instance {
+    let primary = instance_interface::present(snap, &host.id);
+    let primary = primary.as_deref();
+    let public = primary.and_then(|eni| public_address::show(snap, eni, env)).unwrap_or_default();
     Instance {
         ami_launch_index: Some(0),
         architecture: Some(architecture(host).to_owned()),
@@ -252,9 +264,16 @@ fn show(snap: &Snapshot, host: &Host, env: &Env) -> Instance {
         network_interfaces: Some(interfaces(snap, host, env)),
         placement: Some(placement(host, env)),
         platform_details: Some("Linux/UNIX".to_owned()),
-        security_groups: Some(Vec::new()),
+        private_dns_name: primary.and_then(|eni| interface::private_dns_name(snap, eni, &env.region)),
+        private_ip_address: primary.map(|eni| eni.address.to_string()),
+        public_dns_name: public.public_dns_name,
+        public_ip_address: public.public_ip,
+        security_groups: Some(primary.map(|eni| network_interface::show_groups(snap, eni)).unwrap_or_default()),
+        source_dest_check: primary.map(|eni| eni.source_dest_check),
         state: Some(state(host)),
+        subnet_id: primary.map(|eni| eni.subnet.to_string()),
         tags: Some(Vec::new()),
+        vpc_id: primary.map(|eni| eni.vpc.to_string()),
         virtualization_type: Some("hvm".to_owned()),
         ..Default::default()
     }

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use berth_shapes::Ec2ErrorCode as Code;
 use berth_state::ecs::Host;
-use berth_state::vpc::{AttachmentStatus, Eni, EniAttachment, EniOwner, GroupSet, RecordKey, Subnet};
+use berth_state::vpc::{
+    AttachmentStatus, Eni, EniAttachment, EniOwner, GroupSet, PRIMARY_DEVICE_INDEX, RecordKey, Subnet,
+};
 use berth_state::{Draft, Env, Refusal, Snapshot, numbers::Numbers};
 use berth_types::{
     EniAttachmentId, EniId, GroupSetId, HostId, Ipv4Cidr, MacAddress, NatGatewayId, SecurityGroupId, VpcId,
@@ -56,8 +58,22 @@ pub fn create_attached(
     host: &Host,
     env: &Env,
 ) -> Result<Arc<Eni>, Refusal> {
+    let device_index = free_device_index(draft, &host.id);
+    create_attached_at(draft, subnet, groups, owner, description, (host, device_index), env)
+}
+
+/// Like `create_attached`, at this device index of the host.
+pub(super) fn create_attached_at(
+    draft: &mut Draft,
+    subnet: &Subnet,
+    groups: &[SecurityGroupId],
+    owner: EniOwner,
+    description: &str,
+    (host, device_index): (&Host, u32),
+    env: &Env,
+) -> Result<Arc<Eni>, Refusal> {
     let eni = new(draft, subnet, groups, None, owner, description, env)?;
-    let eni = Arc::new(Eni { attachment: Some(attachment(draft, host, env)), ..eni });
+    let eni = Arc::new(Eni { attachment: Some(attachment(host, device_index, env)), ..eni });
     draft.put(eni.clone());
     Ok(eni)
 }
@@ -132,17 +148,17 @@ pub fn attach(draft: &mut Draft, eni: &EniId, host: &Host, env: &Env) -> Result<
     if eni.attachment.is_some() {
         return Err(in_use(&eni.id));
     }
-    let attachment = attachment(draft, host, env);
+    let attachment = attachment(host, free_device_index(draft, &host.id), env);
     draft.put(Eni { attachment: Some(attachment.clone()), ..(*eni).clone() });
     Ok(attachment)
 }
 
-fn attachment(snap: &Snapshot, host: &Host, env: &Env) -> EniAttachment {
+fn attachment(host: &Host, device_index: u32, env: &Env) -> EniAttachment {
     EniAttachment {
         id: EniAttachmentId::from_bits(env.fresh_bits()),
         host: host.id.clone(),
         instance: host.instance.clone(),
-        device_index: free_device_index(snap, &host.id),
+        device_index,
         status: AttachmentStatus::Attaching,
         attached_at: env.now,
     }
@@ -260,10 +276,10 @@ fn used_addresses<'a>(snap: &'a Snapshot, subnet: &Subnet) -> &'a Numbers {
     snap.vpc().index().address_numbers.get(&subnet.id).unwrap_or(Numbers::none())
 }
 
-/// Device index 0 is the instance's own.
+/// The lowest free device index for an interface that is not the host's primary one.
 fn free_device_index(snap: &Snapshot, host: &HostId) -> u32 {
     let used = snap.vpc().index().device_indexes.get(host).unwrap_or(Numbers::none());
-    used.lowest_free(1).unwrap_or(u32::MAX)
+    used.lowest_free(PRIMARY_DEVICE_INDEX + 1).unwrap_or(u32::MAX)
 }
 
 /// The interfaces plugged on a host.

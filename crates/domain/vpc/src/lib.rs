@@ -7,7 +7,7 @@
 //! * [`interface`]: the life of a network interface: create, attach, attached, detach, delete.
 //! * [`settle_nat_gateways`]: the states of NAT gateways that follow without a call.
 //! * [`explain`]: the ends of a packet for `berth explain`.
-//! * [`seat`]: interfaces of `berth shell`; [`observe`]: reports of hosts on interfaces.
+//! * [`instance_interface`]: primary interfaces of hosts; [`seat`]: interfaces of `berth shell`; [`observe`]: reports of hosts on interfaces.
 //! * [`vpc`], [`subnet`], [`security_group`], ...: look-ups with AWS's refusal; [`default_network`]: the first start.
 //! * [`ensure_world`]: the pool of public addresses. [`set_quotas`]. [`ensure_default_network`],
 //!   [`availability_zones`].
@@ -24,6 +24,7 @@ pub mod explain;
 mod filter;
 mod find;
 mod instance;
+pub mod instance_interface;
 pub mod interface;
 mod internet_gateway;
 mod nat_gateway;

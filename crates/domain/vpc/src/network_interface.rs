@@ -113,7 +113,7 @@ pub fn delete_network_interface(
     Ok(draft.change(NoOutput))
 }
 
-/// DetachNetworkInterface. The interface of a seat is deleted with its attachment.
+/// DetachNetworkInterface. The interface of a seat is deleted with its attachment; a host keeps its primary interface.
 pub fn detach_network_interface(
     snap: &Snapshot,
     req: &DetachNetworkInterfaceRequest,
@@ -123,6 +123,10 @@ pub fn detach_network_interface(
     only(req, &["AttachmentId", "Force"])?;
     let eni = attached_as(snap, required(&req.attachment_id, "attachmentId")?)?;
     not_of_a_task(eni)?;
+    if let EniOwner::Instance(_) = eni.owner {
+        let words = "The network interface at device index 0 cannot be detached.";
+        return Err(Refusal::new(Code::OperationNotPermitted, words));
+    }
     let mut draft = Draft::of(snap);
     interface::detach(&mut draft, &eni.id);
     Ok(draft.change(NoOutput))
@@ -131,7 +135,7 @@ pub fn detach_network_interface(
 /// Refuses to change the interface of a task; stopping the task releases it.
 pub(super) fn not_of_a_task(eni: &Eni) -> Result<(), Refusal> {
     match &eni.owner {
-        EniOwner::User => Ok(()),
+        EniOwner::User | EniOwner::Instance(_) => Ok(()),
         EniOwner::Standalone(Standalone { holder: Holder::Shell, .. }) => Ok(()),
         EniOwner::FargateTask(_) | EniOwner::NatGateway(_) => {
             let words = format!("You are not allowed to manage '{MANAGED_ATTACHMENT}' attachments.");

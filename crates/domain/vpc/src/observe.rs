@@ -20,9 +20,9 @@ pub fn observe_eni(snap: &Snapshot, host: &HostId, report: &EniReport, _env: &En
     match (status, &report.state) {
         (AttachmentStatus::Attaching, EniState::Attached) => interface::attached(&mut draft, &report.eni),
         (AttachmentStatus::Detaching, EniState::Gone) => interface::delete(&mut draft, &report.eni),
-        // A failed standalone interface is not retried. It is detached, because the host may hold a part of it.
+        // A failed interface without a task is not retried. It is detached, because the host may hold a part of it.
         (AttachmentStatus::Attaching | AttachmentStatus::Attached, EniState::Failed(_))
-            if is_standalone(snap, report) =>
+            if has_no_task(snap, report) =>
         {
             interface::detach(&mut draft, &report.eni);
         }
@@ -42,6 +42,7 @@ fn status_on(eni: &Eni, host: &HostId) -> Option<AttachmentStatus> {
     eni.attachment.as_ref().filter(|attachment| attachment.host == *host).map(|attachment| attachment.status)
 }
 
-fn is_standalone(snap: &Snapshot, report: &EniReport) -> bool {
-    snap.vpc().enis.get(&report.eni).is_some_and(|eni| matches!(eni.owner, EniOwner::Standalone(_)))
+fn has_no_task(snap: &Snapshot, report: &EniReport) -> bool {
+    let owner = snap.vpc().enis.get(&report.eni).map(|eni| &eni.owner);
+    matches!(owner, Some(EniOwner::Instance(_) | EniOwner::Standalone(_)))
 }

@@ -23,6 +23,7 @@ pub(super) fn by_owner(owner: &EniOwner) -> ByOwner {
         EniOwner::FargateTask(_) => ByOwner { requester_managed: true, ..plain },
         EniOwner::Ec2Task(_) => plain,
         EniOwner::NatGateway(_) => ByOwner { interface_type: "nat_gateway", requester_managed: true, ..plain },
+        EniOwner::Instance(_) => ByOwner { delete_on_termination: true, ..plain },
         EniOwner::Standalone(standalone) => match standalone.holder {
             Holder::Shell => ByOwner { delete_on_termination: true, ..plain },
         },

@@ -13,7 +13,7 @@ use berth_state::{Draft, Env, Refusal, Snapshot};
 use berth_types::intent::{Holder, Standalone};
 use berth_types::{HostId, SecurityGroupId};
 
-use super::{interface, owner};
+use super::{instance_interface, interface, owner};
 
 /// Makes an interface for `holder` and asks `host` to plug it. Without groups it gets the VPC's default group. Returns
 /// the name of its namespace with it.
@@ -83,5 +83,6 @@ fn roomiest_host(snap: &Snapshot) -> Result<Arc<Host>, Refusal> {
 
 /// Number of interfaces the host can still take.
 fn room(snap: &Snapshot, host: &Host) -> usize {
-    (host.capacity.enis as usize).saturating_sub(interface::of_host(snap, &host.id).count())
+    let primary = instance_interface::of(snap, &host.id).count();
+    (host.capacity.enis as usize).saturating_sub(interface::of_host(snap, &host.id).count() - primary)
 }

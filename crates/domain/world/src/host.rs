@@ -171,6 +171,7 @@ pub fn hello(number: u128) -> Hello {
             ("ecs.cpu-architecture".to_owned(), Some("x86_64".to_owned())),
         ]),
         runtime: None,
+        instance_interface: None,
         tasks: Vec::new(),
         enis: Vec::new(),
     }

@@ -152,6 +152,23 @@ pub enum Fault {
         #[source]
         cause: Refused,
     },
+    /// Adding or removing a routing rule.
+    #[error("could not {verb} routing rule {rule}")]
+    Rule {
+        /// `add` or `remove`.
+        verb: &'static str,
+        /// The rule, as `ip rule` would print it.
+        rule: String,
+        /// The kernel's answer.
+        #[source]
+        cause: Refused,
+    },
+    /// A link that was just made is gone.
+    #[error("link {link} is gone; another program removed it")]
+    NoLink {
+        /// Its name.
+        link: String,
+    },
     /// A neighbour entry, or an entry of a bridge.
     #[error("could not {verb} the neighbour {neighbour} of link {link}")]
     Neighbour {
@@ -235,13 +252,14 @@ impl Fault {
             | Self::DeleteLink { cause, .. }
             | Self::Address { cause, .. }
             | Self::Route { cause, .. }
+            | Self::Rule { cause, .. }
             | Self::Neighbour { cause, .. }
             | Self::CreateNamespace { cause, .. }
             | Self::OpenNamespace { cause, .. }
             | Self::EnterNamespace { cause, .. }
             | Self::DeleteNamespace { cause, .. }
             | Self::Sysctl { cause, .. } => Some(cause),
-            Self::NotANamespace { .. } => None,
+            Self::NotANamespace { .. } | Self::NoLink { .. } => None,
         }
     }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Standalone interfaces: those that no task has, each in a namespace of its own. One actor for each.
+//! Interfaces that no task has: standalone ones, each in a namespace of its own, and the host's primary one, in the
+//! host's namespace. One actor for each.
 //!
 //! All holders are alike here: the namespace and the interface in it are made, and removed when they are not wanted any
 //! more.
@@ -27,8 +28,9 @@ const CLOSE_AGAIN: Backoff = Backoff { first: Duration::from_secs(1), max: Durat
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct StandaloneRecord {
     eni: EniId,
-    #[serde(rename = "name")]
-    namespace: String,
+    /// Absent for the host's primary interface, which is in the host's namespace.
+    #[serde(rename = "name", default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
     /// Absent for `berth shell`, the only holder in version 0.1.0.
     #[serde(default, skip_serializing_if = "is_shell")]
     holder: Holder,
@@ -41,8 +43,8 @@ fn is_shell(holder: &Holder) -> bool {
     *holder == Holder::Shell
 }
 
-/// Interfaces in the journal, each with its namespace.
-pub(crate) fn journaled(journal: &Journal) -> Result<Vec<(EniId, String)>, Fault> {
+/// Interfaces in the journal, each with its namespace; the host's primary one has none.
+pub(crate) fn journaled(journal: &Journal) -> Result<Vec<(EniId, Option<String>)>, Fault> {
     let records = journal.all::<StandaloneRecord>(journal::STANDALONE)?;
     Ok(records.into_iter().map(|(_, record)| (record.eni, record.namespace)).collect())
 }
@@ -87,12 +89,15 @@ impl StandaloneInterfaces {
     /// Opens interfaces that are new and closes those that are not wanted any more.
     pub fn dispatch(self: &Arc<Self>, intent: &HostIntent) {
         for (eni, wanted) in &intent.enis {
-            let Plug::Standalone(standalone) = &wanted.plug else { continue };
+            let (namespace, holder) = match &wanted.plug {
+                Plug::Standalone(Standalone { namespace, holder }) => (Some(namespace.clone()), holder.clone()),
+                Plug::Host => (None, Holder::default()),
+                Plug::InPlace(_) | Plug::HostFirst(_) => continue,
+            };
             let known = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).get(eni).cloned();
             match known {
                 Some(sender) => drop(sender.send_replace(Some(wanted.clone()))),
                 None => {
-                    let Standalone { namespace, holder } = standalone.clone();
                     let record = StandaloneRecord { eni: eni.clone(), namespace, holder, is_opening: true };
                     self.spawn(record, Some(wanted.clone()));
                 }
@@ -149,9 +154,14 @@ impl StandaloneInterfaces {
             host.journal.put(journal::STANDALONE, record.eni.as_str(), record).await?;
             host.config.pass(Step::SeatNoted);
         }
-        host.network.make_namespace(&record.namespace).await?;
-        host.config.pass(Step::SeatMade);
-        host.network.plug_in_place(&record.eni, wanted, &record.namespace).await?;
+        match &record.namespace {
+            Some(namespace) => {
+                host.network.make_namespace(namespace).await?;
+                host.config.pass(Step::SeatMade);
+                host.network.plug_in_place(&record.eni, wanted, namespace).await?;
+            }
+            None => host.network.plug_on_host(&record.eni, wanted).await?,
+        }
         host.config.pass(Step::SeatPlugged);
         if record.is_opening {
             let open = StandaloneRecord { is_opening: false, ..record.clone() };
@@ -163,9 +173,14 @@ impl StandaloneInterfaces {
 
     async fn close(&self, record: &StandaloneRecord) -> Result<(), Fault> {
         let host = &self.host;
-        let unplugged = host.network.unplug(&record.eni).await;
-        host.config.pass(Step::SeatUnplugged);
-        all_of([unplugged, host.network.remove_namespace(&record.namespace, None).await])?;
+        match &record.namespace {
+            Some(namespace) => {
+                let unplugged = host.network.unplug(&record.eni).await;
+                host.config.pass(Step::SeatUnplugged);
+                all_of([unplugged, host.network.remove_namespace(namespace, None).await])?;
+            }
+            None => host.network.unplug_from_host(&record.eni).await?,
+        }
         host.config.pass(Step::SeatRemoved);
         host.journal.remove(journal::STANDALONE, record.eni.as_str()).await?;
         host.config.pass(Step::SeatForgotten);
@@ -183,7 +198,7 @@ mod tests {
         let text = r#"{"eni":"eni-00000000000000001","name":"seat-1","is_opening":true}"#;
         let record = StandaloneRecord {
             eni: EniId::from_bits(1),
-            namespace: "seat-1".to_owned(),
+            namespace: Some("seat-1".to_owned()),
             holder: Holder::Shell,
             is_opening: true,
         };

@@ -57,6 +57,12 @@ pub(crate) async fn collect(
     if let Err(fault) = network.collect().await {
         tracing::error!(%fault, "could not remove unclaimed flows and pins");
     }
+    let primaries = standalone_interfaces::journaled(journal)
+        .map(|all| all.into_iter().filter(|(_, namespace)| namespace.is_none()).map(|(eni, _)| eni).collect());
+    let unrouted = async { network.forget_lost_primaries(primaries?).await };
+    if let Err(fault) = unrouted.await {
+        tracing::error!(%fault, "could not remove routing rules of lost interfaces");
+    }
     tracing::debug!(took_ms = begun.elapsed().as_millis(), "looked for garbage");
 }
 
@@ -77,7 +83,7 @@ fn claims(journal: &Journal) -> Result<Claims, Fault> {
     }
     for (eni, namespace) in standalone_interfaces::journaled(journal)? {
         claims.enis.insert(eni);
-        claims.namespaces.insert(namespace);
+        claims.namespaces.extend(namespace);
     }
     let places = modes::Journaled::read(journal)?;
     claims.bridge = places.bridge;

@@ -5,12 +5,13 @@
 use std::net::Ipv4Addr;
 
 use berth_fabric::cni::bridge::BRIDGE_DEFAULT;
+use berth_fabric::primary;
 use berth_fabric::world::host_device;
 use berth_types::mode::{NetworkBinding, Protocol};
 use serde_json::{Value, json};
 
 use super::place::{Bridge, NetworkPlace};
-use crate::network::METADATA_ADDRESS;
+use crate::network::{HOST_DEVICES, METADATA_ADDRESS};
 
 /// Name of an instance's table.
 pub(super) fn table(instance: &str) -> String {
@@ -34,6 +35,7 @@ pub(super) fn ruleset<'a>(instance: &str, bridge: &Bridge, places: impl Iterator
     let others = if bridge.ip_forward == "0" { "drop" } else { "accept" };
     let chains = [
         ("guard", "filter", "prerouting", -300, "accept", guard(bridge)),
+        ("mark", "filter", "prerouting", -150, "accept", mark(bridge)),
         ("publish", "nat", "prerouting", -100, "accept", [from_outside(), published.clone()].concat()),
         ("publish-local", "nat", "output", -100, "accept", [unless_local(), published].concat()),
         ("leave", "nat", "postrouting", 100, "accept", leave(bridge)),
@@ -63,6 +65,20 @@ fn guard(bridge: &Bridge) -> Vec<Value> {
         json!([is("!=", meta("iifname"), inside), is("==", ip("daddr"), network.clone()), {"drop": null}]),
         json!([is("==", meta("iifname"), json!(bridge.name)), is("==", ip("daddr"), loopback()), {"drop": null}]),
         json!([is("==", meta("iifname"), json!(bridge.name)), is("!=", ip("saddr"), network), {"drop": null}]),
+    ]
+}
+
+/// Answers of connections that came in by the host's primary interface leave by it.
+fn mark(bridge: &Bridge) -> Vec<Value> {
+    let mark = |of: &str| json!({of: {"key": "mark"}});
+    let own = |of: &str| json!({"&": [mark(of), primary::MARK_MASK]});
+    let put = |of: &str| {
+        let others = json!({"&": [mark(of), !primary::MARK_MASK]});
+        json!({"mangle": {"key": mark(of), "value": {"|": [others, primary::MARK]}}})
+    };
+    vec![
+        json!([is("==", meta("iifname"), json!(HOST_DEVICES)), put("ct")]),
+        json!([is("==", meta("iifname"), json!(bridge.name)), is("==", own("ct"), json!(primary::MARK)), put("meta")]),
     ]
 }
 
@@ -153,8 +169,8 @@ mod tests {
     use berth_types::mode::NetworkMode;
     use expect_test::expect;
 
-    #[test]
-    fn a_published_port_leads_to_its_container() {
+    /// A container that publishes ports of both protocols, and a range.
+    fn place() -> NetworkPlace {
         let binding = |host_port, container_port, last, protocol| NetworkBinding {
             bind_ip: Ipv4Addr::UNSPECIFIED,
             container_port,
@@ -162,7 +178,7 @@ mod tests {
             protocol,
             last_container_port: last,
         };
-        let place = NetworkPlace {
+        NetworkPlace {
             task: TaskId::from_bits(1),
             container: "app".to_owned(),
             mode: NetworkMode::Bridge,
@@ -174,7 +190,12 @@ mod tests {
                 binding(32768, 53, None, Protocol::Udp),
                 binding(40000, 90, Some(91), Protocol::Tcp),
             ],
-        };
+        }
+    }
+
+    #[test]
+    fn a_published_port_leads_to_its_container() {
+        let place = place();
         let bridge = Bridge {
             name: "berth0".to_owned(),
             network: "172.17.0.0/16".parse().unwrap(),
@@ -192,6 +213,7 @@ mod tests {
         expect![[r#"
             {add:{table:{family:inet,name:berth-x}}}
             guard prerouting accept
+            mark prerouting accept
             publish prerouting accept
             publish-local output accept
             leave postrouting accept

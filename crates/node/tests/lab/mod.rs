@@ -17,7 +17,7 @@ use berth_node::{ImageSettings, Loading, LogSettings, NodeConfig, Patience};
 use berth_types::container::{IpcMode, PidMode};
 use berth_types::intent::{
     ContainerIntent, Desired, DnsIntent, EndpointIntent, EniIntent, GroupSetIntent, HostIntent, LaunchType, Plug,
-    SecurityGroupIntent, SubnetIntent, TaskIntent, VpcIntent,
+    SubnetIntent, TaskIntent, VpcIntent,
 };
 use berth_types::link::{Capacity, Hello, ToNode, ToServer};
 use berth_types::mode::NetworkMode;
@@ -313,7 +313,7 @@ fn add_vpc(intent: &mut HostIntent) {
     };
     intent.vpcs.insert(Vni(1), vpc);
     intent.group_sets.insert(GroupSetId(1), GroupSetIntent { vni: Vni(1), groups: vec![group.clone()] });
-    intent.security_groups.insert(group, SecurityGroupIntent::default());
+    intent.security_groups.entry(group).or_default();
 }
 
 pub fn container(name: &str, command: &str) -> ContainerIntent {
@@ -377,6 +377,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         registries_on: None,
         block_imds: false,
         uplink: None,
+        instance_interface: None,
         ready: None,
         fault_points: FaultPoints::default(),
     }

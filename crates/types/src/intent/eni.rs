@@ -60,6 +60,8 @@ pub enum Plug {
     InPlace(TaskId),
     /// Appears in the host's namespace first; the plugin `ecs-eni` moves it into the task as `eth0` (EC2 launch type).
     HostFirst(TaskId),
+    /// Created in the host's own namespace: the host's primary interface.
+    Host,
     /// Created inside a namespace of its own as `eth1`, without a task.
     Standalone(Standalone),
 }
@@ -69,7 +71,7 @@ impl Plug {
     pub fn task(&self) -> Option<&TaskId> {
         match self {
             Self::InPlace(task) | Self::HostFirst(task) => Some(task),
-            Self::Standalone(_) => None,
+            Self::Host | Self::Standalone(_) => None,
         }
     }
 }
@@ -80,6 +82,7 @@ impl Plug {
 enum PlugForm {
     InPlace(TaskId),
     HostFirst(TaskId),
+    Host,
     /// Held by `berth shell`: the form of version 0.1.0.
     Seat(String),
     /// Held by anything else.
@@ -91,6 +94,7 @@ impl From<PlugForm> for Plug {
         match form {
             PlugForm::InPlace(task) => Self::InPlace(task),
             PlugForm::HostFirst(task) => Self::HostFirst(task),
+            PlugForm::Host => Self::Host,
             PlugForm::Seat(namespace) => Self::Standalone(Standalone::seat(namespace)),
             PlugForm::Standalone(standalone) => Self::Standalone(standalone),
         }
@@ -102,6 +106,7 @@ impl From<Plug> for PlugForm {
         match plug {
             Plug::InPlace(task) => Self::InPlace(task),
             Plug::HostFirst(task) => Self::HostFirst(task),
+            Plug::Host => Self::Host,
             Plug::Standalone(standalone) => standalone.into_seat().map_or_else(Self::Standalone, Self::Seat),
         }
     }

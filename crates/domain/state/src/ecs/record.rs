@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 use berth_types::container::{
     Dependency, ExtraHost, HealthCheck, LinuxParameters, RestartPolicy, SystemControl, Ulimit,
 };
+use berth_types::instance::InstanceInterface;
 use berth_types::intent::{Desired, LaunchType};
 use berth_types::link::Capacity;
 use berth_types::mode::{HostPort, NetworkBinding, NetworkMode, Protocol};
@@ -641,6 +642,9 @@ pub struct Host {
     /// Last report on its container runtime; nodes of 0.1.0 send none.
     #[serde(default)]
     pub runtime: Option<RuntimeHealth>,
+    /// Its last wishes for its primary interface. The present interface may be another one: users move it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_interface: Option<InstanceInterface>,
     /// Counts changes.
     pub record_version: u64,
     /// Tags.

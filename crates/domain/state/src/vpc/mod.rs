@@ -24,7 +24,7 @@ pub use peering::{Peering, PeeringEnd, PeeringState};
 pub use prefix_list::{AddressFamily, PrefixList, PrefixListEntry, PrefixListState};
 pub use quotas::Quotas;
 pub use record::{
-    AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches, Peer,
-    SecurityGroup, SecurityGroupRule, Subnet, Vpc,
+    AttachmentStatus, DefaultNetwork, Eni, EniAttachment, EniOwner, GroupSet, ICMPV6, InternetGateway, Matches,
+    PRIMARY_DEVICE_INDEX, Peer, SecurityGroup, SecurityGroupRule, Subnet, Vpc,
 };
 pub use routing::{AclEntry, AclRange, LAST_ENTRY, NetworkAcl, RouteTable, RouteTarget, admit_all};

@@ -192,6 +192,8 @@ pub enum EniOwner {
     FargateTask(TaskId),
     /// Made for a task of launch type EC2.
     Ec2Task(TaskId),
+    /// The primary interface of a host, in the host's own namespace.
+    Instance(HostId),
     /// Made for something that is not a task, in a namespace of its own.
     Standalone(Standalone),
     /// Made for a NAT gateway, and plugged nowhere: requester-managed.
@@ -203,7 +205,7 @@ impl EniOwner {
     pub fn task(&self) -> Option<&TaskId> {
         match self {
             Self::FargateTask(task) | Self::Ec2Task(task) => Some(task),
-            Self::User | Self::Standalone(_) | Self::NatGateway(_) => None,
+            Self::User | Self::Instance(_) | Self::Standalone(_) | Self::NatGateway(_) => None,
         }
     }
 }
@@ -215,6 +217,7 @@ enum StoredOwner {
     User,
     FargateTask(TaskId),
     Ec2Task(TaskId),
+    Instance(HostId),
     /// Held by `berth shell`: the form of version 0.1.0.
     Seat(String),
     /// Held by anything else.
@@ -228,6 +231,7 @@ impl From<StoredOwner> for EniOwner {
             StoredOwner::User => Self::User,
             StoredOwner::FargateTask(task) => Self::FargateTask(task),
             StoredOwner::Ec2Task(task) => Self::Ec2Task(task),
+            StoredOwner::Instance(host) => Self::Instance(host),
             StoredOwner::Seat(namespace) => Self::Standalone(Standalone::seat(namespace)),
             StoredOwner::Standalone(standalone) => Self::Standalone(standalone),
             StoredOwner::NatGateway(gateway) => Self::NatGateway(gateway),
@@ -241,6 +245,7 @@ impl From<EniOwner> for StoredOwner {
             EniOwner::User => Self::User,
             EniOwner::FargateTask(task) => Self::FargateTask(task),
             EniOwner::Ec2Task(task) => Self::Ec2Task(task),
+            EniOwner::Instance(host) => Self::Instance(host),
             EniOwner::Standalone(standalone) => standalone.into_seat().map_or_else(Self::Standalone, Self::Seat),
             EniOwner::NatGateway(gateway) => Self::NatGateway(gateway),
         }
@@ -259,6 +264,9 @@ pub enum AttachmentStatus {
     Detaching,
 }
 
+/// Device index of a host's primary interface. Two have it while one replaces the other.
+pub const PRIMARY_DEVICE_INDEX: u32 = 0;
+
 /// The attachment of an interface to a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EniAttachment {
@@ -268,7 +276,7 @@ pub struct EniAttachment {
     pub host: HostId,
     /// Instance id of the host, not shown for Fargate tasks.
     pub instance: InstanceId,
-    /// Device index, 1 and up; 0 is the instance's own.
+    /// Device index: 0 for the host's primary interface, 1 and up for others.
     pub device_index: u32,
     /// Status.
     pub status: AttachmentStatus,
@@ -413,7 +421,9 @@ impl Stored for Eni {
         }
         if let Some(attachment) = &self.attachment {
             index.host_enis.insert((attachment.host.clone(), self.id.clone()));
-            take(&mut index.device_indexes, &attachment.host, attachment.device_index);
+            if attachment.device_index != PRIMARY_DEVICE_INDEX {
+                take(&mut index.device_indexes, &attachment.host, attachment.device_index);
+            }
         }
         if let Some(attachment) = self.wanted_attachment() {
             index.host_vpc_enis.insert((attachment.host.clone(), self.vpc.clone(), self.id.clone()));
@@ -436,7 +446,9 @@ impl Stored for Eni {
         }
         if let Some(attachment) = &self.attachment {
             index.host_enis.remove(&(attachment.host.clone(), self.id.clone()));
-            give_back(&mut index.device_indexes, &attachment.host, attachment.device_index);
+            if attachment.device_index != PRIMARY_DEVICE_INDEX {
+                give_back(&mut index.device_indexes, &attachment.host, attachment.device_index);
+            }
         }
         if let Some(attachment) = self.wanted_attachment() {
             index.host_vpc_enis.remove(&(attachment.host.clone(), self.vpc.clone(), self.id.clone()));

@@ -358,6 +358,7 @@ pub(super) fn host(number: u128) -> Host {
         version: "0.1.0".to_owned(),
         runtime_version: "1.6.20".to_owned(),
         runtime: None,
+        instance_interface: None,
         record_version: 1,
         tags: Default::default(),
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A blocking routing socket: links, addresses, routes and neighbours of one network namespace.
+//! A blocking routing socket: links, addresses, routes, rules and neighbours of one network namespace.
 //!
 //! A socket belongs for its lifetime to the namespace it was opened in, whichever thread uses it. Every request passes
 //! through one function from request to replies ([`Ask`]), so a test can pass in a kernel that answers EBUSY.
@@ -8,10 +8,12 @@
 mod address;
 mod link;
 mod route;
+mod rule;
 mod socket;
 
 pub use link::{Link, VethPair};
 pub use route::{Route, RouteKind};
+pub use rule::{Rule, Selector};
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::RouteNetlinkMessage;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Routes of the main table.
+//! Routes, of the main table unless another is named.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -116,6 +116,15 @@ impl Netlink {
     pub fn add_route(&mut self, route: &Route) -> Result<(), Fault> {
         let done = self.act(Message::NewRoute(message(route)), PUT);
         done.map_err(|cause| Fault::Route { verb: "add", route: route.to_string(), cause })
+    }
+
+    /// Adds a route to this table, or replaces the one to the same destination there.
+    pub fn add_route_to(&mut self, table: u32, route: &Route) -> Result<(), Fault> {
+        let mut message = message(route);
+        message.header.table = RouteHeader::RT_TABLE_UNSPEC;
+        message.attributes.push(RouteAttribute::Table(table));
+        let done = self.act(Message::NewRoute(message), PUT);
+        done.map_err(|cause| Fault::Route { verb: "add", route: format!("{route} table {table}"), cause })
     }
 
     /// Removes a route. An absent route counts as success.
