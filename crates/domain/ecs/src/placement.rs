@@ -5,8 +5,10 @@
 //! is in the zone of one of the subnets, and has CPU units, memory, ports and interfaces left; `strategy.rs` chooses
 //! among those. Only EC2 tasks count against an instance. Fargate: any connected host with the right processor on
 //! which the memory of all Fargate tasks fits; CPU may be promised up to [`FARGATE_CPU_OVERSELL`] times, because quotas
-//! keep tasks apart and idle tasks use none; among those the one with the least memory promised. Neither launch type
-//! counts the resources of the other: the operator of a host that runs both divides the host between them.
+//! keep tasks apart and idle tasks use none; among those the one with the least memory promised. A Fargate task whose
+//! subnets have a route to a NAT gateway runs on the gateway's host, because packets do not cross between hosts.
+//! Neither launch type counts the resources of the other: the operator of a host that runs both divides the host
+//! between them.
 
 use std::sync::Arc;
 
@@ -64,7 +66,11 @@ pub(super) fn fargate_host<'a>(snap: &'a Snapshot, wanted: &Wanted<'_>) -> Resul
         CpuArchitecture::Arm64 => "arm64",
         CpuArchitecture::X86_64 => "x86_64",
     });
+    let home = wanted.subnets.into_iter().flatten().find_map(|subnet| snap.vpc().nat_host_of(subnet));
     let fits = |host: &&'a Arc<Host>| {
+        if home.is_some_and(|home| *home != host.id) {
+            return false;
+        }
         let has = host.attribute("ecs.cpu-architecture").flatten();
         if !host.connected || host.short_of_space || (processor.is_some() && processor != has) {
             return false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Expressions, constraints and strategies of placement.
 
+use berth_types::link::Hello;
 use expect_test::expect;
 use serde_json::{Value, json};
 
@@ -248,4 +249,49 @@ fn strategies_choose_among_instances() {
     let mut world = world();
     let random = run(&mut world, json!({"placementStrategy": [{"type": "random"}], "count": 10}));
     assert_eq!(random.matches(',').count(), 9, "{random}");
+}
+
+/// The hosts of the tasks of a RunTask, in order.
+fn hosts_of_tasks(world: &mut World, subnet: &str) -> Vec<u128> {
+    let subnets = json!({"subnets": [world.meant(subnet)], "securityGroups": []});
+    let network = json!({"networkConfiguration": {"awsvpcConfiguration": subnets}});
+    let tasks = world.run(merged(network, json!({"count": 3})));
+    let host = |task| u128::from_str_radix(world.snap.ecs().tasks[task].host.as_ref().unwrap().as_str(), 16).unwrap();
+    let mut hosts: Vec<u128> = tasks.iter().map(host).collect();
+    hosts.sort_unstable();
+    hosts
+}
+
+/// A host with room for all tasks.
+fn large(number: u128) -> Hello {
+    let mut large = hello(number);
+    large.capacity.memory_mib = 1 << 20;
+    large
+}
+
+#[test]
+fn tasks_of_subnets_that_lead_to_a_nat_gateway_run_on_its_host() {
+    let mut world = World::with_cluster();
+    world.connect(&large(2));
+    world.register();
+    world.transcript(
+        "!CreateVpc CidrBlock=10.0.0.0/16
+         !CreateSubnet VpcId=vpc-1 CidrBlock=10.0.0.0/24
+         !CreateSubnet VpcId=vpc-1 CidrBlock=10.0.1.0/24
+         !CreateNatGateway SubnetId=subnet-1 ConnectivityType=private
+         !CreateRouteTable VpcId=vpc-1
+         !AssociateRouteTable RouteTableId=rtb-1 SubnetId=subnet-2
+         !CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.9.0.0/16 NatGatewayId=nat-1",
+    );
+    world.settle_nat_gateways();
+    for number in [1, 3] {
+        world.connect(&large(number));
+    }
+    assert_eq!(hosts_of_tasks(&mut world, "subnet-1"), [1, 2, 3]);
+    assert_eq!(hosts_of_tasks(&mut world, "subnet-2"), [2; 3]);
+    world.transcript("!DescribeRouteTables filter:association.main=true filter:vpc-id=vpc-1");
+    world.transcript("!CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=10.9.0.0/16 NatGatewayId=nat-1");
+    assert_eq!(hosts_of_tasks(&mut world, "subnet-1"), [2; 3], "the main table counts for it");
+    world.transcript("!DeleteNatGateway NatGatewayId=nat-1");
+    assert_eq!(hosts_of_tasks(&mut world, "subnet-2"), [1, 1, 3]);
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use berth_types::intent::{RouteIntent, RouteTableIntent, SecurityGroupIntent};
-use berth_types::{InternetGatewayId, Ipv4Cidr, NetworkAclId, PrefixListId, RouteTableId, SubnetId, VpcId};
+use berth_types::{HostId, InternetGatewayId, Ipv4Cidr, NetworkAclId, PrefixListId, RouteTableId, SubnetId, VpcId};
 
 use super::kinds::Records;
 use super::nat_gateway::NatGatewayState;
@@ -33,6 +33,17 @@ impl Records {
         let vpc = vpc.clone();
         let mine = self.index().vpc_network_acls.range((vpc.clone(), NetworkAclId::from_bits(0))..);
         mine.take_while(move |(of, _)| *of == vpc).filter_map(|(_, id)| self.network_acls.get(id).map(AsRef::as_ref))
+    }
+
+    /// The host of the NAT gateways to which routes of a subnet lead, if they lead to one.
+    pub fn nat_host_of(&self, subnet: &Subnet) -> Option<&HostId> {
+        let tables = || self.route_tables_of(&subnet.vpc);
+        let own = tables().find(|table| table.associations.values().any(|associated| *associated == subnet.id));
+        let in_effect = own.or_else(|| tables().find(|table| table.main_association.is_some()))?;
+        in_effect.targets().find_map(|target| match target {
+            RouteTarget::NatGateway(id) => self.nat_gateways.get(id)?.serving().map(|(host, _)| host),
+            RouteTarget::InternetGateway(_) | RouteTarget::Eni(_) | RouteTarget::Peering(_) => None,
+        })
     }
 
     /// The internet gateway attached to a VPC.
