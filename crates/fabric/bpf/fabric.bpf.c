@@ -6,7 +6,7 @@
  *
  * Order: known interface -> ARP -> source address -> flow table -> egress rules of the sender -> its subnet's ACL ->
  * route -> target -> ACL of the target's subnet -> ingress rules of the receiver. Decisions on values alone are in
- * verdict.h, parsing in parse.h, ways in ways.h, flow records in flows.h, translation in translate.h and world.h, and
+ * verdict.h, parsing in parse.h, ways in ways.h, flow records in flows.h, translation in translate.h, world.h and nat.h, and
  * the cache of recent flows in recent.h.
  */
 #include "maps.h"
@@ -16,27 +16,7 @@
 #include "answers.h"
 #include "gates.h"
 #include "recent.h"
-#include "world.h"
-
-/*
- * Hands the packet to the inner end of `ifindex` with the hardware address `mac`. Neighbours use each other's
- * address; a packet that came through the router has its destination address written here.
- */
-INLINE int deliver(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, const __u8 *mac)
-{
-	if (!same_mac_words(c->to_mac, mac) && skb_store(skb, 0, mac, 6, 0))
-		return drop(c->slot, DROP_malformed);
-	skb_change_type(skb, PACKET_FOR_HOST);
-	return redirect_peer(ifindex, 0);
-}
-
-INLINE int pass(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, __u16 to_slot, const __u8 *mac)
-{
-	count_passed(c->slot, to_slot, skb->gso_segs ?: 1, skb->len);
-	if (c->packet.more_fragments && !c->packet.fragment)
-		remember_fragment(c);
-	return deliver(skb, c, ifindex, mac);
-}
+#include "nat.h"
 
 /* The slot that counts a packet dropped for this reason: the end whose groups or subnet deny it. */
 INLINE __u32 counting_slot(const struct crossing *c, __u16 reason)
@@ -49,6 +29,8 @@ INLINE __u32 counting_slot(const struct crossing *c, __u16 reason)
 /* Lets a packet continue that nothing denies. */
 NOINLINE int go(struct __sk_buff *skb, struct crossing *c)
 {
+	if (c->way.kind == ROUTE_NAT)
+		return ACT_THROUGH_NAT;
 	if (c->way.kind != ROUTE_WORLD)
 		return pass(skb, c, c->to_ifindex, c->to_slot, c->next_mac);
 	count_passed(c->slot, 0, skb->gso_segs ?: 1, skb->len);
@@ -65,6 +47,9 @@ INLINE int first_packet(struct __sk_buff *skb, struct crossing *c)
 
 	if (c->reason != NOT_DROPPED)
 		return drop(counting_slot(c, c->reason), c->reason);
+	/* What a gateway translates is always tracked. */
+	if (c->way.kind == ROUTE_NAT)
+		admitted = 0;
 	if (!is_related && opens_flow(&c->packet)) {
 		row = row_for(c, c->from_world ? c->to_slot : c->slot);
 		if (c->reason == NOT_DROPPED && !store_flow(skb, c, admitted, row))
@@ -101,6 +86,11 @@ NOINLINE int next_slowly(struct __sk_buff *skb, struct crossing *c, struct flow 
 		touch_flow(c, f, f->state);
 		return pass(skb, c, ifindex, to->slot, to->mac);
 	}
+	if (way_of(decision_for(f, c->from_high)) == WAY_NAT) {
+		c->way.number = ifindex & ~NAT_DEVICE;
+		touch_flow(c, f, f->state);
+		return ACT_THROUGH_NAT;
+	}
 	c->way.kind = ROUTE_WORLD;
 	c->blocked = NOT_DROPPED;
 	find_exit(c, c->vni, c->packet.src);
@@ -114,15 +104,6 @@ NOINLINE int next_slowly(struct __sk_buff *skb, struct crossing *c, struct flow 
 INLINE bool opens_anew(const struct crossing *c, __u32 state)
 {
 	return state & FLOW_CUT && c->packet.proto == PROTO_UDP && c->from_high != !!(state & FLOW_FROM_HIGH);
-}
-
-/* The live flow of a packet. */
-INLINE struct flow *carrying_flow(struct __sk_buff *skb, struct crossing *c)
-{
-	struct flow_key key = c->key;
-	struct flow *f = map_lookup(&flows, &key);
-
-	return f && flow_carries(f, &c->packet, skb->ifindex, c->now_ns) ? f : (void *)0;
 }
 
 /*
@@ -143,11 +124,25 @@ GLOBAL int cross_slowly(struct __sk_buff *skb, struct crossing *c)
 			f = carrying_flow(skb, c);
 		}
 	}
+	if (f && answers_translation(f, &c->packet))
+		return ACT_BACK_THROUGH_NAT;
 	if (f && (decided_at(f, c->from_high) == c->epoch || judge_again(c, f)) && !opens_anew(c, f->state))
 		return next_slowly(skb, c, f);
 	if (f && decided_at(f, c->from_high) == c->epoch)
 		find_way(c);
 	return first_packet(skb, c);
+}
+
+/* Continues with what cross_slowly() says: not in it, because there the stack ends. */
+INLINE int finish(struct __sk_buff *skb, struct crossing *c, int act)
+{
+	if (act == ACT_THROUGH_NAT)
+		act = through_nat(skb, c);
+	if (act == ACT_OPEN_SECOND_LEG)
+		return open_second_leg(skb, c);
+	if (act == ACT_BACK_THROUGH_NAT)
+		return back_through_nat(skb, c);
+	return act;
 }
 
 INLINE int cross(struct __sk_buff *skb, struct crossing *c, const struct eni *from)
@@ -161,8 +156,9 @@ INLINE int cross(struct __sk_buff *skb, struct crossing *c, const struct eni *fr
 		return c->from_high ? pass(skb, c, r->ifindex[0], r->slot[0], r->mac[0])
 				    : pass(skb, c, r->ifindex[1], r->slot[1], r->mac[1]);
 	f = carrying_flow(skb, c);
-	if (!f || decided_at(f, c->from_high) != c->epoch || !is_delivered(f, c->from_high) || f->state & FLOW_CUT)
-		return cross_slowly(skb, c);
+	if (!f || decided_at(f, c->from_high) != c->epoch || !is_delivered(f, c->from_high) ||
+	    f->state & (FLOW_CUT | FLOW_TRANSLATED))
+		return finish(skb, c, cross_slowly(skb, c));
 	ifindex = device_of(f, !c->from_high);
 	row = ifindex % ENI_ROWS;
 	to = map_lookup(&enis, &row);
@@ -203,14 +199,17 @@ int fabric_world(struct __sk_buff *skb)
 		return drop(0, DROP_fragment);
 	if (!read_control(&c))
 		return drop(0, DROP_no_policy);
-	if (owner->kind != OWNER_INTERFACE)
-		return drop(0, DROP_no_translation);
+	c.sent_to = sent_to;
+	c.from_high = c.packet.src > c.packet.dst;
+	c.key = flow_key_of(&c.packet, c.vni);
+	if (owner->kind == OWNER_NAT && is_icmp_error(&c.packet))
+		return error_through_nat(skb, &c);
+	if (owner->kind == OWNER_NAT)
+		return carrying_flow(skb, &c) ? back_through_nat(skb, &c) : drop(0, DROP_no_translation);
 	if (!rewrite_address(skb, &c.packet, IP_DESTINATION, sent_to, c.packet.dst) ||
 	    !rewrite_inner_address(skb, &c.packet, IP_SOURCE, sent_to, c.packet.dst))
 		return drop(0, DROP_malformed);
-	c.from_high = c.packet.src > c.packet.dst;
-	c.key = flow_key_of(&c.packet, c.vni);
-	return cross_slowly(skb, &c);
+	return finish(skb, &c, cross_slowly(skb, &c));
 }
 
 SECTION("classifier")
@@ -245,6 +244,7 @@ int fabric_port(struct __sk_buff *skb)
 		return drop(c.slot, DROP_fragment);
 	if (!read_control(&c))
 		return drop(c.slot, DROP_no_policy);
+	c.sent_to = c.packet.dst;
 	c.from_high = c.packet.src > c.packet.dst;
 	c.key = flow_key_of(&c.packet, eni->vni);
 	return cross(skb, &c, eni);

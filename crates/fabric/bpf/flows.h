@@ -37,33 +37,54 @@ struct claim {
 
 enum { ROW_TAKEN, ROW_MISSING, ROW_HELD, ROW_FAILED };
 
+/* The durations, which are in `control`. */
+INLINE struct control *durations(void)
+{
+	__u32 zero = 0;
+
+	return map_lookup(&control, &zero);
+}
+
+/* True if the row of this flow may be reused; with `urgent`, also that of an unanswered or a closed one. */
+INLINE bool may_reclaim(const struct flow *f, __u64 now_ns, __u8 proto, bool urgent)
+{
+	struct control *limits;
+
+	if (urgent && flow_unanswered(f->state))
+		return true;
+	if (!(f->state & FLOW_TRANSLATED))
+		return flow_reclaimable(now_ns, f->seen_ns, f->state, proto);
+	limits = durations();
+	return !limits || (urgent && flow_closed(f->state)) ||
+	       !translation_alive(now_ns, f->seen_ns, f->state, limits);
+}
+
 /*
- * True if the flow of this row is dead, belongs to another row, or (with `unanswered_too`) has no answer yet. Such a
+ * True if the flow of this row is dead, belongs to another row, or (with `urgent`) can be done without. Such a
  * flow is removed from the table.
  */
-INLINE bool row_is_free(const struct claim *c, const struct flow_key *key, bool unanswered_too)
+INLINE bool row_is_free(const struct claim *c, const struct flow_key *key, bool urgent)
 {
 	struct flow_key copy = *key;
 	struct flow *f = map_lookup(&flows, &copy);
 
 	if (!f || f->owner != c->row.slot || f->ring_index != c->row.index)
 		return true;
-	if (!flow_reclaimable(c->now_ns, f->seen_ns, f->state, copy.vni_proto & 0xff) &&
-	    !(unanswered_too && flow_unanswered(f->state)))
+	if (!may_reclaim(f, c->now_ns, copy.vni_proto & 0xff, urgent))
 		return false;
 	map_delete(&flows, &copy);
 	return true;
 }
 
 /* Assigns an existing row to the new flow. */
-INLINE int reuse_row(const struct claim *c, bool unanswered_too)
+INLINE int reuse_row(const struct claim *c, bool urgent)
 {
 	struct ring_key row = c->row;
 	struct flow_key *key = map_lookup(&flow_ring, &row);
 
 	if (!key)
 		return ROW_MISSING;
-	if (!row_is_free(c, key, unanswered_too))
+	if (!row_is_free(c, key, urgent))
 		return ROW_HELD;
 	*key = c->flow;
 	return ROW_TAKEN;

@@ -74,7 +74,7 @@ INLINE __u32 own_group_set(const struct crossing *c)
 	struct endpoint_key key = { .vni = c->vni, .address = c->own };
 	struct endpoint *own;
 
-	if (c->from_world)
+	if (c->from_world || c->from_nat)
 		return 0;
 	own = map_lookup(&endpoints, &key);
 	return own ? group_set_of(own, c->side) : 0;
@@ -124,7 +124,7 @@ GLOBAL int judge_first(struct crossing *c, __u32 is_related)
 		return 0;
 	ends = ends_of(c);
 	c->reason = NOT_DROPPED;
-	if (!is_related && !c->from_world)
+	if (!is_related && !c->from_world && !c->from_nat)
 		bits = judge(c, &ends, EGRESS);
 	if (c->reason == NOT_DROPPED)
 		c->reason = c->blocked;

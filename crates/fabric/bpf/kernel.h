@@ -35,6 +35,8 @@ static long (*const l4_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 
 	(void *)BPF_FUNC_l4_csum_replace;
 static long (*const l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 from, __u64 to, __u64 bytes) =
 	(void *)BPF_FUNC_l3_csum_replace;
+static long (*const skb_change_tail)(struct __sk_buff *skb, __u32 bytes, __u64 flags) =
+	(void *)BPF_FUNC_skb_change_tail;
 static __u32 (*const random32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static long (*const skb_change_type)(struct __sk_buff *skb, __u32 type) = (void *)BPF_FUNC_skb_change_type;
 static long (*const redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;

@@ -197,7 +197,8 @@ struct flow {
 	__u16 decision[2]; /* decision_of(): 0 for packets that pass to the other end's device */
 	__be32 nat_address; /* the other leg of a translated connection: see nat.h */
 	__be16 nat_port;
-	__u8 rest[6];
+	__u8 rest[2];
+	__u32 nat_vni;
 };
 
 /* The rows that record which flows an interface pays for: {slot, index} -> flow key. */

@@ -48,6 +48,22 @@ GLOBAL int rewrite_address(struct __sk_buff *skb, const struct packet *p, __u32 
 	return !skb_store(skb, ETHERNET_BYTES + which, &to, sizeof(to), 0);
 }
 
+/* Replaces a port at `which` behind the IP header, or the identifier of an echo. */
+GLOBAL int rewrite_port(struct __sk_buff *skb, const struct packet *p, __u32 which, __u32 from, __u32 to)
+{
+	__be16 port = to;
+	__u32 l4;
+
+	if (!p || which > L4_ICMP_ID)
+		return false;
+	if (p->fragment || from == to)
+		return true;
+	l4 = p->header_bytes;
+	if (l4_csum_replace(skb, l4 + checksum_offset(p->proto), from, to, sizeof(port) | checksum_flags(p->proto)))
+		return false;
+	return !skb_store(skb, l4 + which, &port, sizeof(port), 0);
+}
+
 INLINE bool is_icmp_error(const struct packet *p)
 {
 	return p->proto == PROTO_ICMP && !p->fragment && icmp_kind(p->icmp_type) == ICMP_ERROR;
@@ -70,6 +86,23 @@ GLOBAL int rewrite_inner_address(struct __sk_buff *skb, const struct packet *p, 
 	if (l3_csum_replace(skb, at + IP_CHECKSUM, from, to, sizeof(to)))
 		return false;
 	return !skb_store(skb, at + which, &to, sizeof(to), 0);
+}
+
+/*
+ * Replaces the port of the sender, or the identifier, in the copy that an ICMP error carries. The checksum of the copy
+ * stays: only the checksum of the message is read.
+ */
+GLOBAL int rewrite_inner_port(struct __sk_buff *skb, const struct packet *p, __u32 at, __u32 from, __u32 to)
+{
+	__be16 port = to;
+
+	if (!p)
+		return false;
+	if (from == to)
+		return true;
+	if (l4_csum_replace(skb, p->header_bytes + ICMP_CHECKSUM, from, to, sizeof(port)))
+		return false;
+	return !skb_store(skb, at, &port, sizeof(port), 0);
 }
 
 #endif

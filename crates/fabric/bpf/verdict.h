@@ -188,6 +188,28 @@ INLINE bool flow_alive(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
 	return (__s64)(now_ns - seen_ns) < (__s64)flow_timeout_ns(state, proto);
 }
 
+/* Ports of a NAT gateway: as many as it may have connections to one destination. */
+#define NAT_PORT_FIRST 10536
+#define NAT_PORTS 55000
+/* Number of ports that are tried for a new connection. */
+#define NAT_PROBES 24
+
+/* The port to try: first the sender's own, then any. */
+INLINE __u16 nat_port(__u16 own, __u32 probe, __u32 random)
+{
+	if (!probe && own >= NAT_PORT_FIRST)
+		return own;
+	return NAT_PORT_FIRST + random % NAT_PORTS;
+}
+
+/* True while a translated connection has its port. */
+INLINE bool translation_alive(__u64 now_ns, __u64 seen_ns, __u32 state, const struct control *durations)
+{
+	__u64 limit_ns = flow_closed(state) ? durations->nat_closed_ns : durations->nat_idle_ns;
+
+	return (__s64)(now_ns - seen_ns) < (__s64)limit_ns;
+}
+
 /* True if the owner may reuse the row of this flow for another. */
 INLINE bool flow_reclaimable(__u64 now_ns, __u64 seen_ns, __u32 state, __u8 proto)
 {
@@ -232,6 +254,12 @@ INLINE __u32 flow_step(__u32 state, bool from_high, __u8 proto, __u8 tcp_flags)
 INLINE __u8 direction_of_end(__u32 state, bool high)
 {
 	return high == !!(state & FLOW_FROM_HIGH) ? EGRESS : INGRESS;
+}
+
+/* True if the packet is an answer to the leg between a NAT gateway and the other end, which the gateway opened. */
+INLINE bool answers_translation(const struct flow *f, const struct packet *p)
+{
+	return f->state & FLOW_TRANSLATED && (p->src > p->dst) != !!(f->state & FLOW_FROM_HIGH);
 }
 
 /* True if this record alone admits the packet; otherwise it is treated as a first packet, whatever its flags are. */

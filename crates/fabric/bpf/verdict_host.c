@@ -59,6 +59,16 @@ bool host_first_match_admits(const struct acl_row *address, const struct acl_row
 	return first_match_admits(address, port);
 }
 
+__u16 host_nat_port(__u16 own, __u32 probe, __u32 random)
+{
+	return nat_port(own, probe, random);
+}
+
+bool host_translation_alive(__u64 now_ns, __u64 seen_ns, __u32 state, const struct control *durations)
+{
+	return translation_alive(now_ns, seen_ns, state, durations);
+}
+
 void host_question_of(struct question *q, const struct packet *p, const struct ends *ends, __u8 gate)
 {
 	question_of(q, p, ends, gate);

@@ -37,6 +37,10 @@ struct crossing {
 	__u16 slot;
 	__u16 reason;  /* drop reason of the last failed step */
 	__u16 blocked; /* drop reason of the first obstacle on the way, or NOT_DROPPED */
+	__be16 inner_port; /* the sender's port behind a NAT gateway */
+	__be32 inner;      /* the sender's address behind it */
+	__be32 sent_to;    /* destination in the frame, before translation */
+	__u8 from_nat;     /* the sender is a NAT gateway, which has no groups */
 	__u8 from_high;
 	__u8 side; /* the valid side of policies, endpoints and subnets */
 	__u8 from_world;
@@ -173,6 +177,43 @@ INLINE void find_exit(struct crossing *c, __u32 vni, __be32 sender)
 		c->to_ifindex = world->ifindex;
 }
 
+/* Stands for a device in flows whose other end is a NAT gateway; its number is added. */
+#define NAT_DEVICE 0x80000000u
+
+INLINE struct nat *nat_of(__u32 number)
+{
+	struct nat *nat = map_lookup(&nats, &number);
+
+	return nat && nat->count ? nat : (void *)0;
+}
+
+INLINE bool nat_takes(const struct packet *p)
+{
+	if (p->proto == PROTO_UDP)
+		return true;
+	if (p->fragment || p->more_fragments)
+		return false;
+	return p->proto == PROTO_TCP || p->proto == PROTO_ICMP;
+}
+
+/* The first leg to a NAT gateway: into its subnet, untranslated. */
+INLINE void find_nat(struct crossing *c)
+{
+	struct nat *nat = nat_of(c->way.number);
+
+	if (c->from_nat || !nat) {
+		block(c, DROP_blackhole);
+		return;
+	}
+	c->to_ifindex = NAT_DEVICE | c->way.number;
+	if (!(nat->flags & NAT_HERE))
+		block(c, DROP_other_host);
+	if (nat->subnet != c->subnet && !acl_admits(c, nat->subnet, INGRESS, c->packet.src))
+		block(c, DROP_network_acl_in);
+	if (!nat_takes(&c->packet))
+		block(c, DROP_nat_protocol);
+}
+
 /*
  * Finds the target of the packet, and notes the first obstacle on the way that is not a security group. The device of
  * the other end is 0 if there is none.
@@ -195,7 +236,7 @@ GLOBAL int find_way(struct crossing *c)
 	else if (c->way.kind == ROUTE_WORLD)
 		find_exit(c, c->vni, c->packet.src);
 	else if (c->way.kind == ROUTE_NAT)
-		block(c, DROP_no_translation);
+		find_nat(c);
 	else
 		block(c, c->way.kind == ROUTE_BLACKHOLE ? DROP_blackhole : DROP_no_route);
 	return 0;

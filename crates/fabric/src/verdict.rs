@@ -3,7 +3,9 @@
 //! kernel runs.
 #![allow(unsafe_code)]
 
-use crate::bpf::layout::{Flow, FlowKey};
+#[cfg(test)]
+use crate::bpf::layout::AclRow;
+use crate::bpf::layout::{Control, Flow, FlowKey};
 use crate::compile::Bitmap;
 
 /// `struct packet`.
@@ -78,6 +80,8 @@ pub struct GroupSets {
 pub const GATES: [u8; 2] = [0, 1];
 /// `FLOW_FROM_HIGH`.
 pub const FROM_HIGH: u32 = 1;
+/// `FLOW_TRANSLATED`.
+pub const TRANSLATED: u32 = 1 << 10;
 
 const _: () = assert!(size_of::<Packet>() == 24 && size_of::<GateQuestion>() == 20 && size_of::<GroupSets>() == 20);
 
@@ -92,6 +96,10 @@ unsafe extern "C" {
     fn host_question_of(question: *mut GateQuestion, packet: *const Packet, ends: *const GroupSets, gate: u8);
     fn host_flow_unanswered(state: u32) -> bool;
     fn host_may_share(own: i32, taken: i32, shared_max: u32) -> bool;
+    #[cfg(test)]
+    fn host_first_match_admits(address: *const AclRow, port: *const AclRow) -> bool;
+    fn host_nat_port(own: u16, probe: u32, random: u32) -> u16;
+    fn host_translation_alive(now_ns: u64, seen_ns: u64, state: u32, durations: *const Control) -> bool;
     fn host_flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool;
 }
 
@@ -163,6 +171,26 @@ pub fn may_share(own: i32, taken: i32, shared_max: u32) -> bool {
     unsafe { host_may_share(own, taken, shared_max) }
 }
 
+/// True if the first entry of an ACL that is in both rows admits.
+#[cfg(test)]
+pub(crate) fn first_match_admits(address: Option<&AclRow>, port: Option<&AclRow>) -> bool {
+    let pointer = |row: Option<&AclRow>| row.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: each pointer is null, which the function checks, or to a live row.
+    unsafe { host_first_match_admits(pointer(address), pointer(port)) }
+}
+
+/// The port of a NAT gateway to try.
+pub fn nat_port(own: u16, probe: u32, random: u32) -> u16 {
+    // SAFETY: numbers only.
+    unsafe { host_nat_port(own, probe, random) }
+}
+
+/// True while a translated connection has its port.
+pub(crate) fn translation_alive(now_ns: u64, seen_ns: u64, state: u32, durations: &Control) -> bool {
+    // SAFETY: the pointer is to a live value of the size asserted on both sides.
+    unsafe { host_translation_alive(now_ns, seen_ns, state, durations) }
+}
+
 /// True if the row of the flow may be reused.
 pub fn flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool {
     // SAFETY: numbers only.
@@ -203,6 +231,27 @@ mod tests {
         check_timeout(flow_step(flow_step(0, false, 17, 0), true, 17, 0), 17, 180);
         check_timeout(0, 1, 30);
         check_timeout(0, 47, 600);
+    }
+
+    #[test]
+    fn a_translated_connection_has_its_port_as_long_as_the_durations_say() {
+        let durations = Control { epoch: 0, tick_ns: 0, nat_idle_ns: 350, nat_closed_ns: 60, rest: [0; 4] };
+        let closed = tcp(&[(false, SYN), (true, SYN | ACK), (true, FIN), (false, FIN)]);
+        let cases = [(tcp(&[(false, SYN)]), 350), (flow_step(0, false, 17, 0), 350), (closed, 60)];
+        for (state, limit) in cases {
+            assert!(translation_alive(limit, 1, state | TRANSLATED, &durations));
+            assert!(!translation_alive(limit, 0, state | TRANSLATED, &durations));
+        }
+    }
+
+    #[test]
+    fn a_gateway_keeps_a_port_of_its_range_and_has_as_many_as_aws_allows() {
+        assert_eq!((nat_port(40_000, 0, 7), nat_port(65_535, 0, 7)), (40_000, 65_535));
+        let ports = |probe| (0..55_000).map(move |random| nat_port(1024, probe, random));
+        for probe in [0, 1] {
+            assert_eq!((ports(probe).min(), ports(probe).max()), (Some(10_536), Some(65_535)));
+            assert_eq!(ports(probe).collect::<std::collections::BTreeSet<_>>().len(), 55_000);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Packets that leave a subnet: routes, network ACLs, the internet gateway, with real packets. Needs root.
+//! Packets that leave a subnet: routes, network ACLs, the internet gateway, with real packets. Needs root. NAT gateways
+//! are in kernel_datapath_nat.rs.
 #![allow(clippy::unwrap_used)]
 
 #[path = "kernel_datapath_lab/mod.rs"]

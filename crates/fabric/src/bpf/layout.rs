@@ -193,7 +193,8 @@ pub struct Flow {
     pub decision: [u16; 2],
     pub nat_address: [u8; 4],
     pub nat_port: [u8; 2],
-    pub rest: [u8; 6],
+    pub rest: [u8; 2],
+    pub nat_vni: u32,
 }
 
 /// `struct ring_key`.

@@ -12,8 +12,8 @@ use berth_types::report::FlowTable;
 
 use super::Fault;
 use super::data_path::Fabric;
-use crate::bpf::layout::{Flow, FlowKey, Returned, Ring, RingKey, SLOTS};
-use crate::verdict::flow_alive;
+use crate::bpf::layout::{Control, Flow, FlowKey, Returned, Ring, RingKey, SLOTS};
+use crate::verdict::{TRANSLATED, flow_alive, translation_alive};
 
 /// Maximum number of flows, and of rows, that one sweep removes: other work waits for the fabric's thread meanwhile.
 const REMOVALS_MAX: usize = 1 << 16;
@@ -76,7 +76,10 @@ fn sums(rings: &[Ring], returns: &[Returned]) -> Returned {
     Returned { rows, shared, shrunk: 0 }
 }
 
-fn is_alive(now_ns: u64, key: &FlowKey, flow: &Flow) -> bool {
+fn is_alive(now_ns: u64, key: &FlowKey, flow: &Flow, durations: &Control) -> bool {
+    if flow.state & TRANSLATED != 0 {
+        return translation_alive(now_ns, flow.seen_ns, flow.state, durations);
+    }
     flow_alive(now_ns, flow.seen_ns, flow.state, (key.vni_proto & 0xff) as u8)
 }
 
@@ -104,11 +107,11 @@ impl Fabric {
     /// Removes dead flows and gives back rows of the ring without a flow, up to the limit of a sweep.
     pub fn sweep(&mut self) -> Result<Swept, Fault> {
         let now_ns = self.clock.now_ns();
-        let before = self.maps.rings()?;
+        let (before, durations) = (self.maps.rings()?, self.maps.control()?);
         let (mut paying, mut dead, mut latest_ns) = (Paying::default(), Vec::new(), 0);
         self.maps.each_flow(|key, flow| {
             latest_ns = latest_ns.max(flow.seen_ns);
-            if is_alive(now_ns, &key, &flow) || dead.len() == REMOVALS_MAX {
+            if is_alive(now_ns, &key, &flow, &durations) || dead.len() == REMOVALS_MAX {
                 paying.insert(RingKey { slot: flow.owner, index: flow.ring_index });
             } else {
                 dead.push(key);
@@ -119,7 +122,7 @@ impl Fabric {
         }
         let mut flows = 0;
         for key in &dead {
-            flows += usize::from(self.remove_dead(key, now_ns)?);
+            flows += usize::from(self.remove_dead(key, now_ns, &durations)?);
         }
         let rows = self.give_back(&paying, &before)?;
         let has_more = dead.len() == REMOVALS_MAX || rows >= REMOVALS_MAX;
@@ -127,9 +130,11 @@ impl Fabric {
     }
 
     /// Removes a flow that was dead when it was read; false if it has been revived meanwhile.
-    fn remove_dead(&mut self, key: &FlowKey, now_ns: u64) -> Result<bool, Fault> {
+    fn remove_dead(&mut self, key: &FlowKey, now_ns: u64, durations: &Control) -> Result<bool, Fault> {
         match self.maps.take_flow(key)? {
-            Some(flow) if is_alive(now_ns, key, &flow) => self.maps.put_back_flow(key, &flow).map(|()| false),
+            Some(flow) if is_alive(now_ns, key, &flow, durations) => {
+                self.maps.put_back_flow(key, &flow).map(|()| false)
+            }
             taken => Ok(taken.is_some()),
         }
     }
