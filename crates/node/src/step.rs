@@ -9,6 +9,18 @@ use berth_types::{FaultPoints, steps};
 steps! {
     /// The last thing that was written to the journal or done.
     pub enum Step {
+        /// The wall around the way to the world is in the journal, and not made.
+        WallNoted,
+        /// The wall is made, and the way is closed.
+        WallMade,
+        /// The way is open; the journal has what the host's end forwarded before the uplink.
+        UplinkNoted,
+        /// The host's end forwards for the uplink.
+        UplinkMade,
+        /// The way is closed and the wall is gone, and the journal still has it.
+        WallRemoved,
+        /// The wall is in no journal any more.
+        WallForgotten,
         /// A task is in the journal, and nothing of it is made.
         TaskNoted,
         /// A namespace is in the journal.

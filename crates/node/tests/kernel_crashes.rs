@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use berth_fabric::cni::ipam::Ipam;
 use berth_fabric::explain::Programmed;
 use berth_fabric::kernel::{Namespace, Netlink};
-use berth_node::{PullBehavior, Step};
+use berth_fabric::world;
+use berth_node::{PullBehavior, Step, Uplink};
 use berth_types::container::VolumeIntent;
-use berth_types::intent::{Desired, LaunchType, MountIntent, Plug, PortIntent, Standalone, TaskIntent};
+use berth_types::intent::{Desired, LaunchType, MountIntent, Plug, PortIntent, Standalone, TaskIntent, WorldIntent};
 use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{EniState, TaskReport, TaskStage};
 use berth_types::{EniId, FaultPoints, TaskId};
@@ -49,6 +50,8 @@ enum Life {
     Bridge,
     /// A seat of `berth shell`.
     Seat,
+    /// The way to the world, with an uplink.
+    World,
 }
 
 /// The life in which a node dies at a step. Whoever adds a step says here who passes it.
@@ -114,6 +117,12 @@ fn life(step: Step) -> Life {
         | Step::SeatUnplugged
         | Step::SeatRemoved
         | Step::SeatForgotten => Life::Seat,
+        Step::WallNoted
+        | Step::WallMade
+        | Step::UplinkNoted
+        | Step::UplinkMade
+        | Step::WallRemoved
+        | Step::WallForgotten => Life::World,
     }
 }
 
@@ -138,6 +147,11 @@ fn a_seat_outlives_a_node_that_dies_at_any_step() {
 }
 
 /// A containerd killed while it makes a container, or a snapshot, may leave folders and forget what they are of.
+#[test]
+fn the_way_to_the_world_outlives_a_node_that_dies_at_any_step() {
+    die_at_every_step_of(Life::World);
+}
+
 #[test]
 fn what_a_killed_containerd_leaves_is_no_obstacle() {
     in_own_network(|| async {
@@ -182,6 +196,7 @@ async fn crash_lab(name: &str) -> Lab {
     // Prepared namespaces would be a second hand at the same steps.
     lab.config.prepared_namespaces = 0;
     lab.config.images.pull = PullBehavior::PreferCached;
+    lab.config.uplink = Some(Uplink::Any);
     lab.start().await;
     lab
 }
@@ -253,6 +268,7 @@ fn be_a_node(settings: &str) {
     let mut config = config_in(Path::new(folder), instance);
     config.prepared_namespaces = 0;
     config.images.pull = PullBehavior::PreferCached;
+    config.uplink = Some(Uplink::Any);
     config.fault_points = FaultPoints::at(Step::named(step).unwrap(), 1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     panic!("the node ended: {:?}", runtime.block_on(berth_node::run(config, CancellationToken::new())));
@@ -262,6 +278,7 @@ fn be_a_node(settings: &str) {
 enum Subject {
     Task(Box<Task>),
     Seat { eni: EniId, is_attached: bool, is_wanted: bool },
+    World { is_wanted: bool },
 }
 
 struct Task {
@@ -284,6 +301,12 @@ impl Subject {
                 lab.server.send_intent().await;
                 return Self::Seat { eni, is_attached: false, is_wanted: true };
             }
+            Life::World => {
+                let intended = WorldIntent { host_address: "198.18.0.1".parse().unwrap() };
+                lab.server.intent.worlds.insert("198.18.0.0/20".parse().unwrap(), intended);
+                lab.server.send_intent().await;
+                return Self::World { is_wanted: true };
+            }
         }
         let id = lab.run(task).await;
         Self::Task(Box::new(Task { id, is_stop_asked: false, end: None }))
@@ -293,6 +316,19 @@ impl Subject {
     async fn live(&mut self, lab: &mut Lab) -> bool {
         match self {
             Self::Task(task) => task.live(lab).await,
+            Self::World { is_wanted } => {
+                if *is_wanted {
+                    if !lab.server.learns(Server::is_programmed).await {
+                        return false;
+                    }
+                    let device = world::host_device(&lab.config.instance);
+                    let setting = format!("/proc/sys/net/ipv4/conf/{device}/forwarding");
+                    assert_eq!(std::fs::read_to_string(setting).unwrap().trim(), "1", "it was told too early");
+                    *is_wanted = false;
+                    lab.server.intent.worlds.clear();
+                }
+                lab.server.try_send_intent().await && lab.server.learns(Server::is_programmed).await
+            }
             Self::Seat { eni, is_attached, is_wanted } => {
                 let is = |wanted: EniState| {
                     let eni = eni.clone();
@@ -319,6 +355,7 @@ impl Subject {
         match self {
             Self::Task(task) => task.prove(lab),
             Self::Seat { is_attached, .. } => assert!(is_attached),
+            Self::World { is_wanted } => assert!(!is_wanted),
         }
     }
 }

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use berth_fabric::kernel::{Fault as KernelFault, Namespace, Netlink, sysctl};
 use berth_fabric::world::host_device;
-use berth_types::Ipv4Cidr;
 use berth_types::intent::HostIntent;
+use berth_types::{FaultPoints, Ipv4Cidr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use crate::blocking::blocking;
 use crate::fault::all_of;
 use crate::journal::{self, Journal};
-use crate::{Fault, NodeConfig, Uplink, nft};
+use crate::{Fault, NodeConfig, Step, Uplink, nft, step};
 use rules::Wall;
 
 /// Key of the only record of its table.
@@ -48,6 +48,7 @@ pub(crate) struct HostWorld {
     instance: String,
     uplink: Option<Uplink>,
     journal: Journal,
+    fault_points: FaultPoints<Step>,
     state: Mutex<State>,
 }
 
@@ -73,7 +74,13 @@ struct Seen {
 
 impl HostWorld {
     pub fn new(config: &NodeConfig, journal: Journal) -> Self {
-        Self { instance: config.instance.clone(), uplink: config.uplink.clone(), journal, state: Mutex::default() }
+        Self {
+            instance: config.instance.clone(),
+            uplink: config.uplink.clone(),
+            journal,
+            fault_points: config.fault_points.clone(),
+            state: Mutex::default(),
+        }
     }
 
     /// Makes the wall before the way is opened. The way must stay closed after a failure.
@@ -91,6 +98,7 @@ impl HostWorld {
         let own = before.own.clone();
         let noted = Walled { forwarding: merged(&before.forwarding, &forwarding), own: own.clone() };
         self.journal.put(journal::WORLD, KEY, &noted).await?;
+        self.pass(Step::WallNoted);
         let table = rules::table(&self.instance);
         let next = forwarding.clone();
         blocking("network worker", move || {
@@ -100,6 +108,7 @@ impl HostWorld {
             all_of(gone.map(|(device, was)| forward(device, was)))
         })
         .await?;
+        self.pass(Step::WallMade);
         self.journal.put(journal::WORLD, KEY, &Walled { forwarding, own }).await?;
         *state = State { walled: Some(pool), is_settled: false };
         Ok(())
@@ -112,8 +121,11 @@ impl HostWorld {
             let Some(record) = self.record()? else { return Ok(()) };
             let instance = self.instance.clone();
             blocking("network worker", move || take_down(&instance, &record)).await?;
+            self.pass(Step::WallRemoved);
             *state = State::default();
-            return self.journal.remove(journal::WORLD, KEY).await;
+            self.journal.remove(journal::WORLD, KEY).await?;
+            self.pass(Step::WallForgotten);
+            return Ok(());
         }
         if state.is_settled || state.walled.is_none() {
             return Ok(());
@@ -126,7 +138,9 @@ impl HostWorld {
                 let seen = blocking("network worker", move || forwarding_of(&of)).await?;
                 let noted = Walled { own: Some(earlier.unwrap_or(seen)), ..record };
                 self.journal.put(journal::WORLD, KEY, &noted).await?;
+                self.pass(Step::UplinkNoted);
                 blocking("network worker", move || forward(&device, "1")).await?;
+                self.pass(Step::UplinkMade);
             }
             (false, Some(was)) => {
                 blocking("network worker", move || forward(&device, &was)).await?;
@@ -136,6 +150,10 @@ impl HostWorld {
         }
         state.is_settled = true;
         Ok(())
+    }
+
+    fn pass(&self, step: Step) {
+        step::pass(&self.fault_points, step);
     }
 
     fn record(&self) -> Result<Option<Walled>, Fault> {

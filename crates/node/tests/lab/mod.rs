@@ -476,6 +476,11 @@ impl Server {
         true
     }
 
+    /// True once the data path is as the last intent says.
+    pub fn is_programmed(&self) -> bool {
+        self.programmed >= self.generation
+    }
+
     /// Waits until the reports are as wanted; false when the node is gone before.
     pub async fn learns(&mut self, is_known: impl Fn(&Self) -> bool) -> bool {
         while !is_known(self) {
