@@ -35,7 +35,8 @@ pub fn ensure_world(snap: &Snapshot, pool: Option<Ipv4Cidr>, env: &Env) -> Resul
     if let Some(world) = present.filter(|_| used > 0) {
         return Err(invalid(format!(
             "The pool of public addresses cannot become {pool} while {used} addresses of {} are in use. Release the \
-             elastic IP addresses and stop the tasks that have them, or start without --public-pool.",
+             elastic IP addresses, stop the tasks that have public ones and start the hosts once with \
+             --no-instance-interface, or start without --public-pool.",
             world.pool
         )));
     }

@@ -63,5 +63,5 @@ fn a_pool_in_use_and_a_pool_that_cannot_be_are_refused() {
         InvalidParameterValue: The pool of public addresses 127.1.0.0/16 has addresses with another meaning on every host.
         InvalidParameterValue: The pool of public addresses 224.1.0.0/16 has addresses with another meaning on every host.
         InvalidParameterValue: The pool of public addresses 169.254.4.0/24 has addresses with another meaning on every host.
-        InvalidParameterValue: The pool of public addresses cannot become 198.19.0.0/24 while 1 addresses of 198.18.0.0/20 are in use. Release the elastic IP addresses and stop the tasks that have them, or start without --public-pool."#]].assert_eq(&told);
+        InvalidParameterValue: The pool of public addresses cannot become 198.19.0.0/24 while 1 addresses of 198.18.0.0/20 are in use. Release the elastic IP addresses, stop the tasks that have public ones and start the hosts once with --no-instance-interface, or start without --public-pool."#]].assert_eq(&told);
 }
