@@ -218,3 +218,48 @@ fn a_segment_of_an_unknown_connection_is_answered_with_a_reset() {
     let until = Instant::now() + SILENCE;
     assert!(wire.await_frame(until - Instant::now(), |frame| frame[26..30] == GATEWAY.octets()).is_none());
 }
+
+/// Connections one after the other, each closed by the server first, to servers that answer in a thread of their own.
+fn cycle(lab: &Lab, from: &str, first_port: u16, each: usize) -> usize {
+    let listeners: Vec<TcpListener> = (first_port..first_port + 3).map(|port| listen(lab, port)).collect();
+    let servers: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| {
+            std::thread::spawn(move || {
+                for _ in 0..each {
+                    let (mut server, _) = listener.accept().unwrap();
+                    server.write_all(b"!").unwrap();
+                }
+            })
+        })
+        .collect();
+    let opened = lab.at(from).namespace.inside(|| {
+        let mut opened = 0;
+        for n in 0..3 * each {
+            let to = SocketAddr::from((WORLD, first_port + (n % 3) as u16));
+            let mut client = ready(TcpStream::connect_timeout(&to, PATIENCE).unwrap());
+            client.read_exact(&mut [0; 1]).unwrap();
+            assert_eq!(client.read(&mut [0; 1]).unwrap(), 0);
+            opened += 1;
+        }
+        opened
+    });
+    servers.into_iter().for_each(|server| server.join().unwrap());
+    opened.unwrap()
+}
+
+#[test]
+fn more_connections_than_there_are_ports_pass_one_gateway_and_none_fails() {
+    let mut lab = behind_nat();
+    lab.seat("web", 1, "10.0.1.10/24", &["app"]);
+    lab.publish("web", "198.18.0.30");
+    for seat in ["app", "web"] {
+        sysctl::write(&lab.at(seat).namespace, "net.ipv4.ip_local_port_range", "20000 60999").unwrap();
+    }
+    for (from, port) in [("app", 8000), ("web", 8100)] {
+        assert_eq!(cycle(&lab, from, port, 24_000), 72_000);
+        for reason in [DropReason::NoTranslationPort, DropReason::FlowQuota, DropReason::NoTranslation] {
+            assert_eq!(lab.dropped(from, reason), 0, "{from}: {reason:?}");
+        }
+    }
+}

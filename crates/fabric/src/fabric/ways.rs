@@ -273,3 +273,178 @@ impl<T: Ord + Clone> Contents<T> {
         self.chosen.into_iter().map(|(content, number)| (number, content)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fabric::plan::{Wanted, plan};
+    use berth_types::intent::{AclEntryIntent, NetworkAclIntent, PortRange, VpcIntent};
+    use berth_types::{EniId, InternetGatewayId, NetworkAclId, PeeringId, RouteTableId, SubnetId, VpcId};
+    use proptest::prelude::*;
+
+    fn range(third: u8) -> Ipv4Cidr {
+        Ipv4Cidr::containing(Ipv4Addr::new(10, 0, third, 0), 24).unwrap()
+    }
+
+    fn any_route() -> impl Strategy<Value = RouteIntent> {
+        prop_oneof![
+            Just(RouteIntent::InternetGateway(InternetGatewayId::from_bits(1))),
+            Just(RouteIntent::InternetGateway(InternetGatewayId::from_bits(2))),
+            (0u128..3).prop_map(|n| RouteIntent::NatGateway(NatGatewayId::from_bits(n))),
+            (2u32..5).prop_map(|n| RouteIntent::Peering { id: PeeringId::from_bits(n.into()), vni: Vni(n) }),
+            Just(RouteIntent::Eni(EniId::from_bits(9))),
+            Just(RouteIntent::Blackhole),
+        ]
+    }
+
+    fn any_acl() -> impl Strategy<Value = NetworkAclIntent> {
+        proptest::collection::vec((any::<bool>(), any::<bool>(), 0u8..4), 0..5).prop_map(|entries| {
+            let entry = |(n, (ingress, admits, third)): (u16, (bool, bool, u8))| AclEntryIntent {
+                number: n,
+                direction: if ingress { Direction::Ingress } else { Direction::Egress },
+                protocol: Some(6),
+                ports: PortRange::Ports(80, 90),
+                cidr: range(third),
+                admits,
+            };
+            NetworkAclIntent { vni: Vni(1), entries: (1..).zip(entries).map(entry).collect() }
+        })
+    }
+
+    prop_compose! {
+        /// A VPC with up to four subnets, which share up to three tables and ACLs.
+        fn any_intent()(
+            tables in proptest::collection::vec(proptest::collection::btree_map(0u8..6, any_route(), 0..4), 3),
+            acls in proptest::collection::vec(any_acl(), 3),
+            subnets in proptest::collection::btree_map(0u8..4, (proptest::option::of(0u128..3), proptest::option::of(0u128..3)), 0..4),
+            nats in proptest::collection::btree_map(0u128..3, 0u8..4, 0..3),
+            publics in proptest::collection::btree_map(0u8..8, 0u8..8, 0..4),
+        ) -> HostIntent {
+            let mut intent = HostIntent::default();
+            let subnet = |(third, (table, acl)): (u8, (Option<u128>, Option<u128>))| {
+                let (route_table, network_acl) = (table.map(RouteTableId::from_bits), acl.map(NetworkAclId::from_bits));
+                (SubnetId::from_bits(third.into()), SubnetIntent { cidr: range(third), route_table, network_acl })
+            };
+            intent.vpcs.insert(Vni(1), VpcIntent {
+                vpc: VpcId::from_bits(1),
+                cidrs: vec![Ipv4Cidr::containing(Ipv4Addr::new(10, 0, 0, 0), 16).unwrap()],
+                subnets: subnets.into_iter().map(subnet).collect(),
+                internet_gateway: Some(InternetGatewayId::from_bits(1)),
+            });
+            for (n, routes) in (0..).zip(tables) {
+                let routes = routes.into_iter().map(|(third, route)| (range(third), route)).collect();
+                intent.route_tables.insert(RouteTableId::from_bits(n), RouteTableIntent { vni: Vni(1), routes });
+            }
+            intent.network_acls = (0..).zip(acls).map(|(n, acl)| (NetworkAclId::from_bits(n), acl)).collect();
+            for (n, third) in nats {
+                intent.nat_gateways.insert(NatGatewayId::from_bits(n), NatGatewayIntent {
+                    vni: Vni(1),
+                    subnet: SubnetId::from_bits(third.into()),
+                    eni: EniId::from_bits(100 + n),
+                    addresses: vec![range(third).nth(200).unwrap()],
+                    host: HostId::from_bits(1),
+                });
+            }
+            for (public, last) in publics {
+                let owner = berth_types::intent::PublicAddressIntent {
+                    vni: Vni(1),
+                    eni: EniId::from_bits(last.into()),
+                    address: Ipv4Addr::new(10, 0, 0, last),
+                    host: HostId::from_bits(1),
+                };
+                intent.public_addresses.insert(Ipv4Addr::new(198, 18, 0, public), owner);
+            }
+            intent
+        }
+    }
+
+    /// What packets of each subnet are judged by: route table and ACLs by content.
+    type Judged = BTreeMap<(u32, [u8; 4], [u8; 4]), (Option<RouteTable>, [Option<Acl>; 2])>;
+
+    fn judged(held: &Held) -> Judged {
+        let side = held.side();
+        let of = |subnet: &Subnet| {
+            let acl = subnet.acl[side].map(|id| held.acls.get(&id).cloned());
+            (name_of(subnet), (held.tables.get(&subnet.route_table[side]).cloned(), acl))
+        };
+        held.subnets.values().map(of).collect()
+    }
+
+    fn steps(held: &Held, intent: &HostIntent) -> Vec<crate::fabric::plan::Step> {
+        let policies = BTreeMap::new();
+        let wanted = Wanted {
+            policies: &policies,
+            endpoints: BTreeMap::new(),
+            cidrs: BTreeSet::new(),
+            enis: BTreeMap::new(),
+            ways: Ways::of(intent, held, &HostId::from_bits(1)).unwrap(),
+        };
+        plan(held, &wanted)
+    }
+
+    fn settle(held: &mut Held, intent: &HostIntent, mut each: impl FnMut(&Held)) {
+        for step in steps(held, intent) {
+            held.apply(&step);
+            each(held);
+        }
+        held.forget_unused_ways();
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_is_judged_by_half_of_a_change(old in any_intent(), new in any_intent()) {
+            let (mut held, mut fresh) = (Held::default(), Held::default());
+            settle(&mut fresh, &new, |_| {});
+            settle(&mut held, &old, |_| {});
+            let (before, after) = (judged(&held), judged(&fresh));
+            let mut wrong = Vec::new();
+            settle(&mut held, &new, |held| {
+                for (name, now) in judged(held) {
+                    // Numbers differ between the two histories; a row says the same if its content does.
+                    let is_known = |all: &Judged| all.get(&name).is_some_and(|then| same(then, &now));
+                    if !is_known(&before) && !is_known(&after) {
+                        wrong.push((name, now));
+                    }
+                }
+            });
+            prop_assert!(wrong.is_empty(), "{:?}", wrong);
+            prop_assert!(steps(&held, &new).is_empty(), "the same intent again changes nothing");
+            let last = judged(&held);
+            prop_assert_eq!(last.len(), after.len());
+            for (name, now) in last {
+                prop_assert!(same(&after[&name], &now), "{:?}", name);
+            }
+        }
+    }
+
+    /// Equal but for the numbers of gateways and peerings.
+    fn same(one: &(Option<RouteTable>, [Option<Acl>; 2]), other: &(Option<RouteTable>, [Option<Acl>; 2])) -> bool {
+        let plain = |table: &Option<RouteTable>| {
+            table.as_ref().map(|table| {
+                let row = |(range, route): (&Ipv4Cidr, &Route)| (*range, Route { number: 0, ..*route });
+                table.iter().map(row).collect::<RouteTable>()
+            })
+        };
+        plain(&one.0) == plain(&other.0) && one.1 == other.1
+    }
+
+    #[test]
+    fn an_address_is_in_the_subnet_that_contains_it() {
+        let mut intent = HostIntent::default();
+        let subnet = SubnetIntent { cidr: range(1), route_table: None, network_acl: None };
+        intent.vpcs.insert(
+            Vni(1),
+            VpcIntent {
+                vpc: VpcId::from_bits(1),
+                cidrs: Vec::new(),
+                subnets: BTreeMap::from([(SubnetId::from_bits(1), subnet)]),
+                internet_gateway: None,
+            },
+        );
+        let ways = Ways::of(&intent, &Held::default(), &HostId::from_bits(1)).unwrap();
+        assert_eq!(ways.subnet_of(Vni(1), Ipv4Addr::new(10, 0, 1, 9)), 1);
+        assert_eq!(ways.subnet_of(Vni(1), Ipv4Addr::new(10, 0, 2, 9)), 0);
+        assert_eq!(ways.subnet_of(Vni(2), Ipv4Addr::new(10, 0, 1, 9)), 0);
+    }
+}
