@@ -47,10 +47,7 @@ pub fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
     let peer_matches = match &rule.peer {
         RulePeer::Cidr(range) => range.contains(q.peer),
         RulePeer::Cidrs(ranges) => ranges.iter().any(|range| range.contains(q.peer)),
-        RulePeer::Group(group) => {
-            let vni = sets.get(&q.group_set).map(|own| own.vni);
-            sets.get(&q.peer_set).is_some_and(|peer| Some(peer.vni) == vni && peer.groups.contains(group))
-        }
+        RulePeer::Group(group) => sets.get(&q.peer_set).is_some_and(|peer| peer.groups.contains(group)),
     };
     port_matches && peer_matches
 }

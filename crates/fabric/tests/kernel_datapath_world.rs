@@ -253,6 +253,24 @@ fn peers_meet_by_routes_on_both_sides_and_a_third_vpc_with_the_same_addresses_do
 }
 
 #[test]
+fn a_rule_admits_a_group_of_a_peer() {
+    let mut lab = Lab::new();
+    lab.vpc(2, "10.1.0.0/16");
+    lab.write_rules("anywhere", &["all to 0.0.0.0/0"]);
+    lab.write_rules("stranger", &["all to 0.0.0.0/0"]);
+    lab.write_rules("guarded", &["tcp 80 from sg:anywhere"]);
+    lab.seat("a", 1, "10.0.1.10/24", &["anywhere"]);
+    lab.seat("c", 1, "10.0.1.11/24", &["stranger"]);
+    lab.seat("b", 2, "10.1.1.10/24", &["guarded"]);
+    let back = RouteIntent::Peering { id: berth_types::PeeringId::from_bits(1), vni: berth_types::Vni(1) };
+    lab.subnet(1, "10.0.1.0/24", &[("10.1.0.0/16", peering())]);
+    lab.subnet(2, "10.1.1.0/24", &[("10.0.0.0/16", back)]);
+    lab.connection("a", "b", 80).talk();
+    let drops = lab.drops_during("b", |lab| assert!(lab.is_silent("c", "b", 80)));
+    assert_eq!(drops, [DropReason::SecurityGroupIngress]);
+}
+
+#[test]
 fn a_route_to_an_interface_needs_its_source_and_destination_check_to_be_off() {
     let mut lab = published();
     lab.write_rules("any", &["all from 0.0.0.0/0", "all to 0.0.0.0/0"]);

@@ -3,6 +3,7 @@
 //!
 //! Pure look-ups; `fabric` applies the rules to the packet.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use berth_shapes::Ec2ErrorCode as Code;
 use berth_state::vpc::{AttachmentStatus, Eni, Vpc};
 use berth_state::{Refusal, Snapshot};
 use berth_types::explain::{Attached, Ends, Party};
-use berth_types::intent::{GroupSetIntent, SecurityGroupIntent};
+use berth_types::intent::{GroupSetIntent, RulePeer, SecurityGroupIntent};
 use berth_types::{EniId, SecurityGroupId, TaskId, VpcId};
 
 use super::find;
@@ -66,8 +67,24 @@ fn describe(
     destination: Ipv4Addr,
     receiver: Option<&Eni>,
 ) -> Result<Ends, Refusal> {
-    let group_sets = snap.vpc().group_sets.values().filter(|set| set.vpc == vpc.id);
     let groups = source.groups.iter().chain(receiver.into_iter().flat_map(|eni| &eni.groups));
+    let security_groups: BTreeMap<_, _> =
+        groups.map(|id| Ok((id.clone(), rules(snap, id)?))).collect::<Result<_, Refusal>>()?;
+    // A rule may name a group of a peer.
+    let named: BTreeSet<&SecurityGroupId> = security_groups
+        .values()
+        .flat_map(|group| group.rules.values())
+        .filter_map(|rule| match &rule.peer {
+            RulePeer::Group(group) => Some(group),
+            RulePeer::Cidr(_) | RulePeer::Cidrs(_) => None,
+        })
+        .collect();
+    let group_sets = snap.vpc().group_sets.values().filter_map(|set| {
+        let is_told = set.vpc == vpc.id || set.groups.iter().any(|group| named.contains(group));
+        let vni = snap.vpc().vpcs.get(&set.vpc)?.vni;
+        is_told.then(|| (set.id, GroupSetIntent { vni, groups: set.groups.clone() }))
+    });
+    let group_sets = group_sets.collect();
     Ok(Ends {
         vpc: vpc.id.clone(),
         vni: vpc.vni,
@@ -75,10 +92,8 @@ fn describe(
         source: party(snap, source)?,
         destination,
         receiver: receiver.map(|eni| party(snap, eni)).transpose()?,
-        group_sets: group_sets
-            .map(|set| (set.id, GroupSetIntent { vni: vpc.vni, groups: set.groups.clone() }))
-            .collect(),
-        security_groups: groups.map(|id| Ok((id.clone(), rules(snap, id)?))).collect::<Result<_, Refusal>>()?,
+        group_sets,
+        security_groups,
     })
 }
 

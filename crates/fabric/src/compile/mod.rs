@@ -15,7 +15,7 @@ mod rules;
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_types::intent::{Direction, GroupSetIntent, SecurityGroupIntent};
-use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId, Vni};
+use berth_types::{GroupSetId, Ipv4Cidr, SecurityGroupId};
 
 pub use acl::{ACL_ENTRIES_MAX, Acl, TooManyEntries};
 pub use bitmap::{Bitmap, RULES_MAX};
@@ -81,27 +81,27 @@ pub fn compile(
             };
             let (egress, ingress) = (one(Direction::Egress)?, one(Direction::Ingress)?);
             let open = rules::open_bits(&egress, Direction::Egress) | rules::open_bits(&ingress, Direction::Ingress);
-            let tables = |rules: &[Rule]| ruleset(rules, set.vni, &carriers);
+            let tables = |rules: &[Rule]| ruleset(rules, &carriers);
             Ok((id, Policy { egress: tables(&egress), ingress: tables(&ingress), open }))
         })
         .collect()
 }
 
-type Carriers<'a> = BTreeMap<(Vni, &'a SecurityGroupId), BTreeSet<GroupSetId>>;
+type Carriers<'a> = BTreeMap<&'a SecurityGroupId, BTreeSet<GroupSetId>>;
 
-/// The group sets that contain a group.
+/// The group sets that contain a group, all of them in the group's VPC. A rule may name a group of a peer.
 fn carriers(group_sets: &BTreeMap<GroupSetId, GroupSetIntent>) -> Carriers<'_> {
     let mut carriers = Carriers::new();
     for (&id, set) in group_sets {
         for group in &set.groups {
-            carriers.entry((set.vni, group)).or_default().insert(id);
+            carriers.entry(group).or_default().insert(id);
         }
     }
     carriers
 }
 
-fn ruleset(rules: &[Rule], vni: Vni, carriers: &Carriers<'_>) -> Ruleset {
-    Ruleset { addresses: addresses(rules), ports: ports::rows(rules), members: members(rules, vni, carriers) }
+fn ruleset(rules: &[Rule], carriers: &Carriers<'_>) -> Ruleset {
+    Ruleset { addresses: addresses(rules), ports: ports::rows(rules), members: members(rules, carriers) }
 }
 
 fn addresses(rules: &[Rule]) -> BTreeMap<Ipv4Cidr, Bitmap> {
@@ -113,11 +113,11 @@ fn addresses(rules: &[Rule]) -> BTreeMap<Ipv4Cidr, Bitmap> {
     ranges.into_iter().map(|range| (range, holds(range))).collect()
 }
 
-fn members(rules: &[Rule], vni: Vni, carriers: &Carriers<'_>) -> BTreeMap<GroupSetId, Bitmap> {
+fn members(rules: &[Rule], carriers: &Carriers<'_>) -> BTreeMap<GroupSetId, Bitmap> {
     let mut bits: BTreeMap<GroupSetId, Vec<usize>> = BTreeMap::new();
     for (bit, rule) in rules.iter().enumerate() {
         if let Peer::Group(group) = &rule.peer {
-            for &set in carriers.get(&(vni, group)).into_iter().flatten() {
+            for &set in carriers.get(group).into_iter().flatten() {
                 bits.entry(set).or_default().push(bit);
             }
         }

@@ -40,7 +40,7 @@ pub struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// The rules of a set, among all sets of its VPC.
+    /// The rules of a set, among all sets of its VPC and of the peers it names.
     pub fn of(
         set: &'a GroupSetIntent,
         group_sets: &'a BTreeMap<GroupSetId, GroupSetIntent>,
@@ -69,7 +69,7 @@ impl<'a> Names<'a> {
     fn meaning(&self, rule: &Rule) -> Meaning {
         let peer = match &rule.peer {
             Peer::Cidr(range) => Other::Range(*range),
-            Peer::Group(group) => Other::Sets(self.carriers.get(&(self.set.vni, group)).cloned().unwrap_or_default()),
+            Peer::Group(group) => Other::Sets(self.carriers.get(group).cloned().unwrap_or_default()),
         };
         Meaning { protocol: rule.protocol, first: rule.first, last: rule.last, peer }
     }

@@ -76,12 +76,7 @@ fn ends(world: &World, q: &Crossing) -> Option<Ends> {
         source: party(world, q.from)?,
         destination: address(q.to),
         receiver: party(world, q.to),
-        group_sets: world
-            .sets
-            .iter()
-            .filter(|(_, set)| set.vni == Vni(1))
-            .map(|(id, set)| (*id, set.clone()))
-            .collect(),
+        group_sets: world.sets.iter().map(|(id, set)| (*id, set.clone())).collect(),
         security_groups: world.groups.clone(),
     })
 }
