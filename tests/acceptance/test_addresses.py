@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Public addresses and NAT gateways as clients see them: elastic IP addresses, tasks with public addresses, gateways."""
 
+import contextlib
 import json
 import os
 import subprocess
 
 import pytest
-from conftest import REGION, eventually, refusal
+from conftest import REGION, TIMED_OUT, eventually, refusal
 
 POOL = "198.18."
 
@@ -155,6 +156,40 @@ def test_a_nat_gateway_comes_and_goes(berth, ec2, vpc, elastic, gateways):
     (described,) = ec2.describe_addresses(AllocationIds=[address["AllocationId"]])["Addresses"]
     assert "AssociationId" not in described
     ec2.delete_route_table(RouteTableId=table)
+
+
+@contextlib.contextmanager
+def default_route(ec2, subnet, vpc, **target):
+    """The default route of a subnet, in a table of its own."""
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    association = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+    try:
+        ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", **target)
+        yield table
+    finally:
+        ec2.disassociate_route_table(AssociationId=association)
+        ec2.delete_route_table(RouteTableId=table)
+
+
+def test_a_private_subnet_reaches_the_world_by_its_nat_gateway(
+    ec2, vpc, elastic, gateways, world, runner, fargate_cluster, td_web
+):
+    """The world sees the gateway's public address; the route decides at once, without a restart."""
+    address = elastic()
+    gateway = gateways(SubnetId=vpc.puba, AllocationId=address["AllocationId"])["NatGatewayId"]
+    ec2.get_waiter("nat_gateway_available").wait(NatGatewayIds=[gateway], WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    task = runner.one(fargate_cluster, td_web, vpc.pria, [vpc.sg80])
+    assert task.curl(f"http://{world}/", limit_s=1) == TIMED_OUT
+    everything = {"DestinationCidrBlock": "0.0.0.0/0"}
+    with default_route(ec2, vpc.pria, vpc.id, NatGatewayId=gateway) as table:
+        assert eventually(lambda: task.curl(f"http://{world}/", limit_s=1) == 0)
+        assert task.ask(f"http://{world}/")["peer"].split(":")[0] == address["PublicIp"]
+        ec2.delete_route(RouteTableId=table, **everything)
+        eventually(lambda: task.curl(f"http://{world}/", limit_s=1) == TIMED_OUT)
+        ec2.create_route(RouteTableId=table, NatGatewayId=gateway, **everything)
+        eventually(lambda: task.curl(f"http://{world}/", limit_s=1) == 0)
+        ec2.delete_nat_gateway(NatGatewayId=gateway)
+        eventually(lambda: task.curl(f"http://{world}/", limit_s=1) == TIMED_OUT)
 
 
 def test_a_nat_gateway_that_cannot_be_shows_why(ec2, vpc, elastic, gateways):
