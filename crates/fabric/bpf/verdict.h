@@ -133,6 +133,14 @@ INLINE __u8 icmp_request_of(__u8 type)
 	return icmp_kind(type) == ICMP_REPLY ? type - 1 : type;
 }
 
+/* True for an address that no route leads to, whatever a route table says: this host, loopback, link-local. */
+INLINE bool never_routed(__be32 address)
+{
+	const __u8 *octet = (const __u8 *)&address;
+
+	return octet[0] == 0 || octet[0] == 127 || (octet[0] == 169 && octet[1] == 254);
+}
+
 /* True if the packet can only be the start of a connection. */
 INLINE bool tcp_opens(__u8 flags)
 {

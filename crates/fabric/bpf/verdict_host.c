@@ -59,6 +59,11 @@ bool host_first_match_admits(const struct acl_row *address, const struct acl_row
 	return first_match_admits(address, port);
 }
 
+bool host_never_routed(__be32 address)
+{
+	return never_routed(address);
+}
+
 __u16 host_nat_port(__u16 own, __u32 probe, __u32 random)
 {
 	return nat_port(own, probe, random);

@@ -95,6 +95,10 @@ INLINE void take_route(struct crossing *c, __u32 row)
 
 	if (subnet)
 		key.table = c->side ? subnet->route_table[1] : subnet->route_table[0];
+	if (never_routed(c->packet.dst)) {
+		c->way.kind = ROUTE_NONE;
+		return;
+	}
 	if (!key.table) {
 		c->way.kind = in_vpc(c->vni, c->packet.dst) ? ROUTE_LOCAL : ROUTE_NONE;
 		return;
@@ -231,6 +235,9 @@ GLOBAL int find_way(struct crossing *c)
 			block(c, DROP_network_acl_out);
 		take_route(c, c->subnet);
 	}
+	/* Rules that name ranges of the VPC must not admit what only pretends to come from there. */
+	if (c->from_world && in_vpc(c->vni, c->packet.src))
+		block(c, DROP_spoofed_address);
 	if (ends_at_interface(c))
 		find_receiver(c);
 	else if (c->way.kind == ROUTE_WORLD)

@@ -98,6 +98,7 @@ unsafe extern "C" {
     fn host_may_share(own: i32, taken: i32, shared_max: u32) -> bool;
     #[cfg(test)]
     fn host_first_match_admits(address: *const AclRow, port: *const AclRow) -> bool;
+    fn host_never_routed(address: u32) -> bool;
     fn host_nat_port(own: u16, probe: u32, random: u32) -> u16;
     fn host_translation_alive(now_ns: u64, seen_ns: u64, state: u32, durations: *const Control) -> bool;
     fn host_flow_reclaimable(now_ns: u64, seen_ns: u64, state: u32, proto: u8) -> bool;
@@ -179,6 +180,12 @@ pub(crate) fn first_match_admits(address: Option<&AclRow>, port: Option<&AclRow>
     unsafe { host_first_match_admits(pointer(address), pointer(port)) }
 }
 
+/// True for an address that no route leads to.
+pub fn never_routed(address: std::net::Ipv4Addr) -> bool {
+    // SAFETY: numbers only.
+    unsafe { host_never_routed(u32::from_ne_bytes(address.octets())) }
+}
+
 /// The port of a NAT gateway to try.
 pub fn nat_port(own: u16, probe: u32, random: u32) -> u16 {
     // SAFETY: numbers only.
@@ -241,6 +248,16 @@ mod tests {
         for (state, limit) in cases {
             assert!(translation_alive(limit, 1, state | TRANSLATED, &durations));
             assert!(!translation_alive(limit, 0, state | TRANSLATED, &durations));
+        }
+    }
+
+    #[test]
+    fn link_local_and_loopback_addresses_are_never_routed() {
+        for address in [[169, 254, 169, 254], [169, 254, 0, 1], [127, 0, 0, 1], [0, 0, 0, 0]] {
+            assert!(never_routed(address.into()), "{address:?}");
+        }
+        for address in [[169, 253, 0, 1], [10, 0, 0, 1], [198, 18, 0, 1], [1, 0, 0, 127]] {
+            assert!(!never_routed(address.into()), "{address:?}");
         }
     }
 

@@ -303,3 +303,21 @@ fn the_same_ways_twice_write_nothing_also_after_a_restart() {
     live.talk();
     assert_eq!(lab.program().writes, 0);
 }
+
+#[test]
+fn the_world_cannot_pretend_to_be_in_the_vpc_and_link_local_addresses_stay_inside() {
+    let mut lab = published();
+    lab.allow("web", &["udp 53 from 10.0.0.0/16"]);
+    let mut netlink = lab.host().netlink().unwrap();
+    let lo = netlink.link_by_name("lo").unwrap().unwrap().index;
+    for address in [Ipv4Addr::new(10, 0, 1, 77), Ipv4Addr::new(169, 254, 169, 254)] {
+        netlink.add_address(lo, ipnet::IpNet::from(std::net::IpAddr::V4(address))).unwrap();
+    }
+    let before = lab.fabric().stray().unwrap().dropped(DropReason::SpoofedAddress);
+    let pretender = lab.host().inside(|| UdpSocket::bind("10.0.1.77:4000")).unwrap().unwrap();
+    pretender.send_to(b"?", (PUBLIC, 53)).unwrap();
+    assert!(lab.stray_grows(DropReason::SpoofedAddress, before));
+    let to = (Ipv4Addr::new(169, 254, 169, 254), 80).into();
+    let drops = lab.drops_during("web", |lab| assert!(is_silent(lab, "web", to)));
+    assert_eq!(drops, [DropReason::NoRoute]);
+}
