@@ -136,6 +136,7 @@ ec2_error_codes! {
     InvalidAmiIdMalformed = "InvalidAMIID.Malformed",
     InvalidAmiIdNotFound = "InvalidAMIID.NotFound",
     InvalidInstanceType = "InvalidInstanceType",
+    InvalidInstanceId = "InvalidInstanceID",
     InvalidInstanceIdMalformed = "InvalidInstanceID.Malformed",
     InvalidInstanceIdNotFound = "InvalidInstanceID.NotFound",
     InvalidNetworkInterfaceIdMalformed = "InvalidNetworkInterfaceId.Malformed",

@@ -14,7 +14,7 @@ use berth_shapes::ec2::{
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
 use berth_state::vpc::{ElasticIp, ElasticIpAssociation, Eni, EniOwner, RecordKey};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
-use berth_types::{ElasticIpAssociationId, ElasticIpId, InstanceId};
+use berth_types::{ElasticIpAssociationId, ElasticIpId};
 
 use super::describe::Selection;
 use super::filter::{Filters, text};
@@ -267,7 +267,7 @@ fn target<'a>(snap: &'a Snapshot, req: &AssociateAddressRequest) -> Result<&'a E
     let given = |id: &'_ Option<String>| id.clone().filter(|id| !id.is_empty());
     match (given(&req.network_interface_id), given(&req.instance_id)) {
         (Some(interface), None) => find::network_interface(snap, &interface).map(AsRef::as_ref),
-        (None, Some(instance)) => primary_of(snap, &instance),
+        (None, Some(instance)) => find::primary_interface(snap, &instance).map(AsRef::as_ref),
         (Some(_), Some(_)) => {
             let words = "The parameter instanceId cannot be used with the parameter networkInterfaceId";
             Err(Refusal::new(Code::InvalidParameterCombination, words))
@@ -277,14 +277,6 @@ fn target<'a>(snap: &'a Snapshot, req: &AssociateAddressRequest) -> Result<&'a E
             Err(Refusal::new(Code::MissingParameter, words))
         }
     }
-}
-
-fn primary_of<'a>(snap: &'a Snapshot, text: &str) -> Result<&'a Eni, Refusal> {
-    let id: InstanceId = find::id(text)?;
-    let is_primary = |eni: &&Eni| {
-        eni.attachment.as_ref().is_some_and(|attachment| attachment.instance == id && attachment.device_index == 0)
-    };
-    snap.vpc().enis.values().map(AsRef::as_ref).find(is_primary).ok_or_else(|| InstanceId::not_found(text))
 }
 
 fn private_address(eni: &Eni, req: &AssociateAddressRequest) -> Result<Ipv4Addr, Refusal> {

@@ -147,6 +147,16 @@ pub(super) fn group_named<'a>(snap: &'a Snapshot, vpc: &VpcId, name: &str) -> Op
     snap.vpc().security_groups.get(id)
 }
 
+/// The primary interface of an instance.
+pub(super) fn primary_interface<'a>(snap: &'a Snapshot, text: &str) -> Result<&'a Arc<Eni>, Refusal> {
+    let instance: InstanceId = id(text)?;
+    let is_primary = |eni: &&Arc<Eni>| {
+        let attachment = eni.attachment.as_ref();
+        attachment.is_some_and(|attachment| attachment.instance == instance && attachment.device_index == 0)
+    };
+    snap.vpc().enis.values().find(is_primary).ok_or_else(|| InstanceId::not_found(text))
+}
+
 /// The main route table of a VPC.
 pub(super) fn main_route_table<'a>(snap: &'a Snapshot, vpc: &VpcId) -> Option<&'a Arc<RouteTable>> {
     snap.vpc().route_tables.values().find(|table| table.vpc == *vpc && table.main_association.is_some())

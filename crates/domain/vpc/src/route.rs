@@ -5,10 +5,11 @@
 //! replaced by an interface. A route whose target was deleted remains and shows as a blackhole.
 
 use std::fmt;
+use std::sync::Arc;
 
 use berth_shapes::ec2::{self, CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, ReplaceRouteRequest};
 use berth_shapes::{Ec2ErrorCode as Code, NoOutput};
-use berth_state::vpc::{RouteTable, RouteTarget};
+use berth_state::vpc::{Eni, RouteTable, RouteTarget};
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId, PeeringId, PrefixListId};
 
@@ -34,6 +35,7 @@ pub fn create_route(
             "GatewayId",
             "NatGatewayId",
             "NetworkInterfaceId",
+            "InstanceId",
             "VpcPeeringConnectionId",
         ],
     )?;
@@ -43,6 +45,7 @@ pub fn create_route(
         gateway: &req.gateway_id,
         nat_gateway: &req.nat_gateway_id,
         interface: &req.network_interface_id,
+        instance: &req.instance_id,
         peering: &req.vpc_peering_connection_id,
     };
     let target = named.target(snap, &table)?;
@@ -73,6 +76,7 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
             "GatewayId",
             "NatGatewayId",
             "NetworkInterfaceId",
+            "InstanceId",
             "VpcPeeringConnectionId",
             "LocalTarget",
         ],
@@ -93,6 +97,7 @@ pub fn replace_route(snap: &Snapshot, req: &ReplaceRouteRequest, _env: &Env) -> 
             gateway: &req.gateway_id,
             nat_gateway: &req.nat_gateway_id,
             interface: &req.network_interface_id,
+            instance: &req.instance_id,
             peering: &req.vpc_peering_connection_id,
         };
         let target = named.target(snap, &table)?;
@@ -242,6 +247,7 @@ struct Named<'a> {
     gateway: &'a Option<String>,
     nat_gateway: &'a Option<String>,
     interface: &'a Option<String>,
+    instance: &'a Option<String>,
     peering: &'a Option<String>,
 }
 
@@ -252,6 +258,7 @@ impl Named<'_> {
             (self.gateway, "gatewayId"),
             (self.nat_gateway, "natGatewayId"),
             (self.interface, "networkInterfaceId"),
+            (self.instance, "instanceId"),
             (self.peering, "vpcPeeringConnectionId"),
         ];
         let given = named.map(|(id, parameter)| Some((id.as_deref().filter(|id| !id.is_empty())?, parameter)));
@@ -266,14 +273,35 @@ impl Named<'_> {
             "vpcPeeringConnectionId" => to_peering(snap, table, id),
             "natGatewayId" => to_nat_gateway(snap, table, id),
             _ => {
-                let eni = find::network_interface(snap, id)?;
+                let eni = if parameter == "instanceId" {
+                    only_interface(snap, id)?
+                } else {
+                    find::network_interface(snap, id)?
+                };
                 let is_mine = eni.vpc == table.vpc;
                 is_mine.then(|| RouteTarget::Eni(eni.id.clone())).ok_or_else(|| {
-                    invalid(format!("route table {} and interface {id} belong to different networks", table.id))
+                    invalid(format!("route table {} and interface {} belong to different networks", table.id, eni.id))
                 })
             }
         }
     }
+}
+
+/// The interface of an instance that has one interface alone.
+fn only_interface<'a>(snap: &'a Snapshot, instance: &str) -> Result<&'a Arc<Eni>, Refusal> {
+    let primary = find::primary_interface(snap, instance)?;
+    let is_another = |eni: &&Arc<Eni>| {
+        let attachment = eni.attachment.as_ref().filter(|_| !owner::by_owner(&eni.owner).requester_managed);
+        attachment.is_some_and(|attachment| attachment.instance.as_str() == instance) && eni.id != primary.id
+    };
+    if snap.vpc().enis.values().any(|eni| is_another(&eni)) {
+        let words = format!(
+            "There are multiple interfaces attached to instance '{instance}'. Please specify an interface ID for the \
+             operation instead."
+        );
+        return Err(Refusal::new(Code::InvalidInstanceId, words));
+    }
+    Ok(primary)
 }
 
 fn to_gateway(snap: &Snapshot, table: &RouteTable, text: &str) -> Result<RouteTarget, Refusal> {

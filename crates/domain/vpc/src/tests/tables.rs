@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Route tables and routes.
 
-use super::check;
+use super::{World, check};
 use expect_test::expect;
 
 const PREPARED: &str = "!CreateVpc CidrBlock=10.0.0.0/16
@@ -268,7 +268,7 @@ fn a_route_to_an_interface_can_be_inside_the_vpc() {
             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 GatewayId=igw-1
               refused InvalidParameterCombination: The parameter gatewayId cannot be used with the parameter networkInterfaceId
             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 InstanceId=i-0123456789abcdef0
-              refused UnsupportedOperation: The parameter InstanceId of CreateRoute is not supported.
+              refused InvalidInstanceID.NotFound: The instance ID 'i-0123456789abcdef0' does not exist
             CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
               refused RouteAlreadyExists: The route identified by 0.0.0.0/0 already exists.
             ReplaceRoute RouteTableId=rtb-1 DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1
@@ -283,4 +283,31 @@ fn a_route_to_an_interface_can_be_inside_the_vpc() {
               RouteTables=[{Routes=[{DestinationCidrBlock=10.0.0.0/16 GatewayId=local Origin=CreateRouteTable State=active}, {DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 Origin=CreateRoute State=blackhole}, {DestinationCidrBlock=10.0.0.0/24 NetworkInterfaceId=eni-1 Origin=CreateRoute State=blackhole}]}]
         "#]],
     );
+}
+
+#[test]
+fn a_route_leads_to_the_only_interface_of_an_instance() {
+    let mut world = World::with_default_vpc();
+    let asked = berth_types::instance::InstanceInterface { subnets: Vec::new(), security_groups: Vec::new() };
+    world.connect(&berth_types::link::Hello { instance_interface: Some(asked), ..berth_world::hello(1) });
+    world.transcript("!DescribeInstances\n!DescribeRouteTables\n!DescribeSubnets");
+    let shown = world.transcript(
+        "CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.9.0.0/16 InstanceId=i-1
+         CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.8.0.0/16 InstanceId=i-0123456789abcdef0
+         DescribeRouteTables filter:route.instance-id=i-1 | InstanceId NetworkInterfaceId
+         !CreateVpc CidrBlock=10.0.0.0/16
+         !CreateRouteTable VpcId=vpc-2
+         CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=10.8.0.0/16 InstanceId=i-1",
+    );
+    expect![[r#"
+        CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.9.0.0/16 InstanceId=i-1
+          Return=true
+        CreateRoute RouteTableId=rtb-1 DestinationCidrBlock=10.8.0.0/16 InstanceId=i-0123456789abcdef0
+          refused InvalidInstanceID.NotFound: The instance ID 'i-0123456789abcdef0' does not exist
+        DescribeRouteTables filter:route.instance-id=i-1 | InstanceId NetworkInterfaceId
+          RouteTables=[{Routes=[{InstanceId=i-1 NetworkInterfaceId=eni-1}]}]
+        CreateRoute RouteTableId=rtb-2 DestinationCidrBlock=10.8.0.0/16 InstanceId=i-1
+          refused InvalidParameterValue: route table rtb-2 and interface eni-1 belong to different networks
+    "#]]
+    .assert_eq(&shown);
 }
