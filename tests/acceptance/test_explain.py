@@ -8,6 +8,10 @@ from conftest import TIMED_OUT, eventually, tcp
 from maps import remove_rows
 
 
+# In the order in which a packet meets them.
+GATES = ["source", "destination", "egress", "network_acl_out", "route", "target", "network_acl_in", "ingress"]
+
+
 @pytest.fixture(scope="module")
 def sender(shared, vpc, fargate_cluster, td_ports):
     """A task that may send everything and admits no packet."""
@@ -49,7 +53,7 @@ def test_the_rule_that_admits_is_named_by_the_id_the_api_gave(
         assert (answer["source"]["eni"], answer["destination"]["eni"]) == (sender.eni, task.eni)
         assert (answer["source"]["task"], answer["destination"]["task"]) == (sender.id, task.id)
         assert answer["destination"]["security_groups"] == [group]
-        assert [gate["gate"] for gate in answer["gates"]] == ["source", "destination", "egress", "ingress"]
+        assert [gate["gate"] for gate in answer["gates"]] == GATES
         for by in ["records", "maps"]:
             assert gate(answer, "egress")[by]["rules"] == rule_of(ec2, vpc.sgnone, True)
             assert gate(answer, "ingress")[by]["rules"] == rule_of(ec2, group, False)
@@ -77,10 +81,40 @@ def test_a_packet_that_is_dropped_is_told_with_the_reason_that_is_counted(
         assert counted(where.eni, name) > before
     assert explain(berth, task.eni, sender.ip, "--protocol", "icmp")["drop_reason"] == "security_group_egress"
     assert explain(berth, sender.eni, "10.0.77.1:80")["drop_reason"] == "no_endpoint"
-    assert explain(berth, sender.eni, "192.0.2.1:53", "--protocol", "udp")["drop_reason"] == "no_route"
+    assert explain(berth, sender.eni, "192.0.2.1:53", "--protocol", "udp")["drop_reason"] == "no_public_address"
     assert explain(berth, sender.eni, f"{sender.ip}:80")["drop_reason"] == "own_address"
     assert explain(berth, sender.eni, "10.0.0.1", "--protocol", "icmp")["verdict"] == "pass"
     assert explain(berth, sender.eni, task.eni, "--protocol=-1")["drop_reason"] == "security_group_ingress"
+
+
+def test_routes_gateways_and_network_acls_are_named(berth, ec2, vpc, runner, fargate_cluster, td_ports):
+    outside, inside = runner.running(fargate_cluster, td_ports, vpc.puba, [vpc.sgall], count=2, public=True)
+    [table] = ec2.describe_route_tables(Filters=[{"Name": "association.subnet-id", "Values": [vpc.puba]}])["RouteTables"]
+    [gateway] = [route["GatewayId"] for route in table["Routes"] if route["DestinationCidrBlock"] == "0.0.0.0/0"]
+    [acl] = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [vpc.puba]}])["NetworkAcls"]
+    answer = explain(berth, outside.eni, "192.0.2.1:80")
+    assert (answer["verdict"], answer["differ"]) == ("pass", False), answer
+    route = {"route_table": table["RouteTableId"], "destination": "0.0.0.0/0", "target": gateway}
+    assert gate(answer, "route")["maps"]["rules"] == [route]
+    assert gate(answer, "network_acl_out")["maps"]["rules"] == [{"network_acl": acl["NetworkAclId"], "entry": 100}]
+    [eni] = ec2.describe_network_interfaces(NetworkInterfaceIds=[outside.eni])["NetworkInterfaces"]
+    assert gate(answer, "target")["maps"]["rules"] == [{"leaves_as": eni["Association"]["PublicIp"]}]
+
+    entry = {"NetworkAclId": acl["NetworkAclId"], "RuleNumber": 50, "Egress": True}
+    ec2.create_network_acl_entry(
+        **entry, Protocol="6", RuleAction="deny", CidrBlock="192.0.2.0/24", PortRange={"From": 80, "To": 80}
+    )
+    try:
+        assert explain(berth, outside.eni, "192.0.2.1:80")["drop_reason"] == "network_acl_out"
+        assert explain(berth, outside.eni, "192.0.2.1:81")["verdict"] == "pass"
+        assert explain(berth, outside.eni, f"{inside.eni}:80")["verdict"] == "pass", "inside the subnet there is no ACL"
+    finally:
+        ec2.delete_network_acl_entry(**entry)
+    ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
+    try:
+        assert explain(berth, outside.eni, "192.0.2.1:80")["drop_reason"] == "no_route"
+    finally:
+        ec2.create_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
 
 
 def test_bad_questions_are_told_apart_from_dropped_packets(berth, vpc, sender):

@@ -631,6 +631,7 @@ Examples:
   berth explain 172.31.0.4 172.31.0.9:5432
   berth explain $TASK_ARN eni-0123456789abcdef0:53 --protocol udp
   berth explain 10.0.0.4 10.0.0.9 --protocol icmp --vpc vpc-0a1b
+  berth explain $TASK_ARN 198.51.100.10:443    through the route table and a gateway to the world
 
 Evaluates each gate of the data path for the first packet of a connection: from the records, and from the maps in the
 kernel; a warning shows where they differ. Exit code 0 when the packet arrives, 1 when it is dropped (with the reason as

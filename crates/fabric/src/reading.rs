@@ -36,20 +36,24 @@ pub fn rule_admits(rule: &RuleIntent, sets: &Sets, q: &Question) -> bool {
     if rule.direction != q.direction || (rule.protocol.is_some() && rule.protocol != q.protocol) {
         return false;
     }
-    let port_matches = match (rule.protocol, rule.ports) {
-        (Some(6 | 17), PortRange::Ports(first, last)) => (first..=last).contains(&q.port),
-        (Some(1), PortRange::Icmp(kind, code)) => {
-            let [packet_kind, packet_code] = q.port.to_be_bytes();
-            kind == packet_kind && code.is_none_or(|code| code == packet_code)
-        }
-        _ => true,
-    };
     let peer_matches = match &rule.peer {
         RulePeer::Cidr(range) => range.contains(q.peer),
         RulePeer::Cidrs(ranges) => ranges.iter().any(|range| range.contains(q.peer)),
         RulePeer::Group(group) => sets.get(&q.peer_set).is_some_and(|peer| peer.groups.contains(group)),
     };
-    port_matches && peer_matches
+    port_matches(rule.protocol, rule.ports, q.port) && peer_matches
+}
+
+/// True if a port, or for ICMP type and code, is one of those that a rule of this protocol names.
+pub fn port_matches(protocol: Option<u8>, ports: PortRange, port: u16) -> bool {
+    match (protocol, ports) {
+        (Some(6 | 17), PortRange::Ports(first, last)) => (first..=last).contains(&port),
+        (Some(1), PortRange::Icmp(kind, code)) => {
+            let [packet_kind, packet_code] = port.to_be_bytes();
+            kind == packet_kind && code.is_none_or(|code| code == packet_code)
+        }
+        _ => true,
+    }
 }
 
 /// A rule with its id and its group's.

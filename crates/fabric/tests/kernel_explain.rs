@@ -42,6 +42,7 @@ fn ask(lab: &Lab, from: &str, to: &str, port: u16) -> Explanation {
         receiver: Some(party(lab, to)),
         group_sets: lab.intent.group_sets.clone(),
         security_groups: lab.intent.security_groups.clone(),
+        ways: lab.intent.clone(),
     };
     let config = lab.config();
     let programmed = Programmed::read(&config.instance, &config.run_dir).unwrap();
@@ -54,7 +55,7 @@ fn rules(answer: &Answer) -> Vec<SecurityGroupRuleId> {
         .iter()
         .map(|rule| match rule {
             Deciding::Rule { rule, .. } => rule.clone(),
-            Deciding::Unrecorded { .. } => panic!("{rule}"),
+            other => panic!("{other}"),
         })
         .collect()
 }
@@ -72,7 +73,7 @@ fn the_rule_that_is_named_is_the_one_that_lets_the_packet_through() {
         assert_eq!(explained.warnings(), Vec::<String>::new());
         assert_eq!(explained.drop_reason(), None);
         assert_eq!(rules(&explained.gates[2].maps), out);
-        assert_eq!(rules(&explained.gates[3].maps), inside);
+        assert_eq!(rules(&explained.gates[7].maps), inside);
         assert_eq!(lab.connects("web", "db", port), Outcome::Refused, "it arrived, and nobody listens");
     }
     let explained = ask(&lab, "web", "db", 443);

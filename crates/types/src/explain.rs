@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::intent::{GroupSetIntent, SecurityGroupIntent};
+use crate::intent::{GroupSetIntent, HostIntent, SecurityGroupIntent};
 use crate::{EniId, GroupSetId, HostId, Ipv4Cidr, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
 
 /// The two ends of a packet inside one VPC, and the rules of both.
@@ -30,6 +30,9 @@ pub struct Ends {
     pub group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
     /// The rules of the groups of both ends.
     pub security_groups: BTreeMap<SecurityGroupId, SecurityGroupIntent>,
+    /// The intent of the sender's host, without interfaces and tasks: subnets, route tables, network ACLs, gateways.
+    #[serde(default)]
+    pub ways: HostIntent,
 }
 
 /// An interface as one end of a packet.

@@ -144,8 +144,9 @@ fn print_table(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Expl
     print!("{}", table(&["END", "ADDRESS", "ENI", "TASK", "SUBNET", "SECURITY GROUPS"], &rows));
     let rows: Vec<Vec<String>> = explained.gates.iter().map(row).collect();
     print!("\n{}", table(&["GATE", "VERDICT", "BY THE RECORDS", "BY THE PROGRAMMED MAPS"], &rows));
+    let leaves_as = explained.leaves_as().map(|address| format!(" at the gateway, and leaves it from {address}"));
     match explained.drop_reason() {
-        None => println!("\nThe packet arrives."),
+        None => println!("\nThe packet arrives{}.", leaves_as.unwrap_or_default()),
         Some(reason) => println!("\nThe packet is dropped: {reason} ({}).", reason.text()),
     }
     let warnings = explained.warnings();
@@ -231,6 +232,11 @@ fn answer_value(answer: &Answer) -> Value {
     let rules = rules.iter().map(|rule| match rule {
         Deciding::Rule { group, rule } => json!({ "security_group": group, "rule": rule }),
         Deciding::Unrecorded { ruleset, bit } => json!({ "unrecorded": { "ruleset": ruleset, "bit": bit } }),
+        Deciding::AclEntry { acl, entry } => json!({ "network_acl": acl, "entry": entry }),
+        Deciding::Route { table, destination, target } => {
+            json!({ "route_table": table, "destination": destination, "target": target })
+        }
+        Deciding::Translated(address) => json!({ "leaves_as": address }),
     });
     json!({ "verdict": verdict(answer).replace(' ', "_"), "rules": rules.collect::<Vec<_>>(), "drop_reason": reason })
 }

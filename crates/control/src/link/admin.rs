@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Requests of the local command line: one connection, one request, one reply.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use berth_state::vpc::AttachmentStatus;
 use berth_state::{Env, Snapshot};
 use berth_types::admin::{HostStatus, Reply, Request, Seat, Status};
 use berth_types::instance::InstanceInterface;
+use berth_types::intent::HostIntent;
 use berth_types::link::ToNode;
 use berth_types::{EniId, HostId, SecurityGroupId, SubnetId, VpcId};
 use berth_vpc as vpc;
@@ -75,8 +77,16 @@ fn live_tasks(snap: &Snapshot, host: Option<&HostId>) -> usize {
 }
 
 fn ends(link: &Link, from: &str, to: &str, vpc: Option<&VpcId>) -> Result<Reply, String> {
-    let ends = vpc::explain::ends(&link.published.snapshot(), from, to, vpc);
-    ends.map(|ends| Reply::Ends(Box::new(ends))).map_err(|refusal| refusal.message)
+    let snap = link.published.snapshot();
+    let mut ends = vpc::explain::ends(&snap, from, to, vpc).map_err(|refusal| refusal.message)?;
+    if let Some(attachment) = &ends.source.attachment {
+        let intent = berth_plan::host(&snap, &attachment.host, &link.locality.service_env());
+        ends.ways = HostIntent { tasks: BTreeMap::new(), ..intent };
+        // Routes may lead to other VPCs, whose groups have rules too.
+        ends.group_sets.extend(std::mem::take(&mut ends.ways.group_sets));
+        ends.security_groups.extend(std::mem::take(&mut ends.ways.security_groups));
+    }
+    Ok(Reply::Ends(Box::new(ends)))
 }
 
 async fn open_seat(

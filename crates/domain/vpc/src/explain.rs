@@ -11,7 +11,7 @@ use berth_shapes::Ec2ErrorCode as Code;
 use berth_state::vpc::{AttachmentStatus, Eni, Vpc};
 use berth_state::{Refusal, Snapshot};
 use berth_types::explain::{Attached, Ends, Party};
-use berth_types::intent::{GroupSetIntent, RulePeer, SecurityGroupIntent};
+use berth_types::intent::{GroupSetIntent, HostIntent, RulePeer, SecurityGroupIntent};
 use berth_types::{EniId, SecurityGroupId, TaskId, VpcId};
 
 use super::find;
@@ -22,7 +22,7 @@ enum Named {
     Interface(Arc<Eni>),
 }
 
-/// Finds both ends. `from` must be an interface; `to` may be an address without interface. Addresses are looked up in
+/// Finds both ends; the ways between them are in the intent of the sender's host, which is added by the caller. `from` must be an interface; `to` may be an address without interface. Addresses are looked up in
 /// the VPC of the other end, else in `vpc`, else in the default VPC.
 pub fn ends(snap: &Snapshot, from: &str, to: &str, vpc: Option<&VpcId>) -> Result<Ends, Refusal> {
     let (from, to) = (named(snap, from)?, named(snap, to)?);
@@ -94,6 +94,7 @@ fn describe(
         receiver: receiver.map(|eni| party(snap, eni)).transpose()?,
         group_sets,
         security_groups,
+        ways: HostIntent::default(),
     })
 }
 

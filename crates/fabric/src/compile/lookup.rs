@@ -1,11 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Lookups in compiled tables, as the kernel performs them: the longest prefix, then the bits that two rows share.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use berth_types::{GroupSetId, Ipv4Cidr};
 
-use super::{Bitmap, PortPrefix, RULES_MAX, Ruleset};
+use super::{Acl, Bitmap, PortPrefix, RULES_MAX, Ruleset};
+
+/// The row of the longest range that contains an address.
+fn by_address<T>(rows: &BTreeMap<Ipv4Cidr, T>, address: Ipv4Addr) -> Option<&T> {
+    let found = rows.iter().filter(|(range, _)| range.contains(address));
+    found.max_by_key(|(range, _)| range.prefix()).map(|(_, row)| row)
+}
+
+/// The row of a port. `None` is a protocol that no rule names.
+fn by_port<T>(rows: &BTreeMap<PortPrefix, T>, protocol: Option<u8>, port: u16) -> Option<&T> {
+    let holds = |prefix: &PortPrefix| match prefix.protocol {
+        None => true,
+        named => named == protocol && (port ^ prefix.port).checked_shr(16 - u32::from(prefix.bits)).unwrap_or(0) == 0,
+    };
+    let found = rows.iter().filter(|(prefix, _)| holds(prefix));
+    found.max_by_key(|(prefix, _)| (prefix.protocol.is_some(), prefix.bits)).map(|(_, row)| row)
+}
+
+impl Acl {
+    /// The entries that match a packet with this address at the other end; the lowest one decides.
+    pub fn matching(&self, other: Ipv4Addr, protocol: Option<u8>, port: u16) -> u64 {
+        let (address, port) = (by_address(&self.addresses, other), by_port(&self.ports, protocol, port));
+        address.zip(port).map_or(0, |(address, port)| address & port)
+    }
+}
 
 impl Bitmap {
     /// The intersection of both.
@@ -32,8 +57,7 @@ impl Bitmap {
 impl Ruleset {
     /// The row of a peer's address.
     pub fn address_row(&self, peer: Ipv4Addr) -> Option<&Bitmap> {
-        let found = self.addresses.iter().filter(|(range, _)| range.contains(peer));
-        found.max_by_key(|(range, _)| range.prefix()).map(|(_, row)| row)
+        by_address(&self.addresses, peer)
     }
 
     /// The row of 0.0.0.0/0.
@@ -43,14 +67,7 @@ impl Ruleset {
 
     /// The row of a port. `None` is a protocol that no rule names.
     pub fn port_row(&self, protocol: Option<u8>, port: u16) -> Option<&Bitmap> {
-        let holds = |prefix: &PortPrefix| match prefix.protocol {
-            None => true,
-            named => {
-                named == protocol && (port ^ prefix.port).checked_shr(16 - u32::from(prefix.bits)).unwrap_or(0) == 0
-            }
-        };
-        let found = self.ports.iter().filter(|(prefix, _)| holds(prefix));
-        found.max_by_key(|(prefix, _)| (prefix.protocol.is_some(), prefix.bits)).map(|(_, row)| row)
+        by_port(&self.ports, protocol, port)
     }
 
     /// Every rule that admits a packet (`ask` in `bpf/gates.h`).

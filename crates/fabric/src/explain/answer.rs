@@ -2,8 +2,9 @@
 //! Packets, gates, and the answer of a gate.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
-use berth_types::{SecurityGroupId, SecurityGroupRuleId};
+use berth_types::{Ipv4Cidr, NetworkAclId, RouteTableId, SecurityGroupId, SecurityGroupRuleId};
 
 use crate::DropReason;
 
@@ -31,17 +32,35 @@ impl Packet {
 pub enum Gate {
     /// The sending interface is plugged and programmed.
     Source,
-    /// The destination is an interface of the VPC on this host.
+    /// The destination is an address that packets may be sent to.
     Destination,
     /// The sender's security groups.
     Egress,
+    /// The network ACL of the sender's subnet; packets inside a subnet meet none.
+    NetworkAclOut,
+    /// The route table of the sender's subnet.
+    Route,
+    /// The target of the route: an interface on this host, an internet gateway, a NAT gateway with its own subnet's
+    /// routes and network ACL.
+    Target,
+    /// The network ACL of the receiver's subnet.
+    NetworkAclIn,
     /// The receiver's security groups.
     Ingress,
 }
 
 impl Gate {
     /// All gates in the order of a packet.
-    pub const ALL: [Self; 4] = [Self::Source, Self::Destination, Self::Egress, Self::Ingress];
+    pub const ALL: [Self; 8] = [
+        Self::Source,
+        Self::Destination,
+        Self::Egress,
+        Self::NetworkAclOut,
+        Self::Route,
+        Self::Target,
+        Self::NetworkAclIn,
+        Self::Ingress,
+    ];
 
     /// A word.
     pub fn as_str(self) -> &'static str {
@@ -49,12 +68,16 @@ impl Gate {
             Self::Source => "source",
             Self::Destination => "destination",
             Self::Egress => "egress",
+            Self::NetworkAclOut => "network_acl_out",
+            Self::Route => "route",
+            Self::Target => "target",
+            Self::NetworkAclIn => "network_acl_in",
             Self::Ingress => "ingress",
         }
     }
 }
 
-/// A rule that admits the packet.
+/// A rule, an entry, a route or a gateway that lets the packet continue.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deciding {
     /// A rule in the records.
@@ -71,6 +94,24 @@ pub enum Deciding {
         /// The rule's bit.
         bit: usize,
     },
+    /// An entry of a network ACL.
+    AclEntry {
+        /// The ACL.
+        acl: NetworkAclId,
+        /// Number of the entry.
+        entry: u16,
+    },
+    /// A route.
+    Route {
+        /// The table; none if the subnet has none and its VPC's ranges count.
+        table: Option<RouteTableId>,
+        /// Its destination.
+        destination: Ipv4Cidr,
+        /// Its target, e.g. `local` or the id of a gateway.
+        target: String,
+    },
+    /// An internet gateway that gives the packet this source address.
+    Translated(Ipv4Addr),
 }
 
 impl fmt::Display for Deciding {
@@ -78,6 +119,10 @@ impl fmt::Display for Deciding {
         match self {
             Self::Rule { group, rule } => write!(f, "{group}/{rule}"),
             Self::Unrecorded { ruleset, bit } => write!(f, "unrecorded rule {bit} of ruleset {ruleset}"),
+            Self::AclEntry { acl, entry } => write!(f, "{acl}/{entry}"),
+            Self::Route { table: Some(table), destination, target } => write!(f, "{table}: {destination} -> {target}"),
+            Self::Route { table: None, destination, target } => write!(f, "{destination} -> {target}"),
+            Self::Translated(address) => write!(f, "leaves as {address}"),
         }
     }
 }
@@ -120,5 +165,11 @@ impl fmt::Display for Answer {
     }
 }
 
+/// Answers of the first gates, and none of the others.
+pub(super) fn until<const N: usize>(first: [Answer; N]) -> Answers {
+    let mut first = first.into_iter();
+    std::array::from_fn(|_| first.next().unwrap_or(Answer::NotReached))
+}
+
 /// The answers of all gates, in order.
-pub(super) type Answers = [Answer; 4];
+pub(super) type Answers = [Answer; 8];

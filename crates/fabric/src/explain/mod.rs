@@ -11,6 +11,9 @@ mod programmed;
 mod records;
 #[cfg(test)]
 mod tests;
+mod way;
+
+use std::net::Ipv4Addr;
 
 use berth_types::HostId;
 use berth_types::explain::Ends;
@@ -50,6 +53,17 @@ impl Explanation {
         self.gates.iter().find_map(|asked| match asked.maps {
             Answer::Drop(reason) => Some(reason),
             Answer::Pass(_) | Answer::NotReached => None,
+        })
+    }
+
+    /// The source address that a packet has beyond a gateway.
+    pub fn leaves_as(&self) -> Option<Ipv4Addr> {
+        self.gates.iter().find_map(|asked| match &asked.maps {
+            Answer::Pass(by) => by.iter().find_map(|one| match one {
+                Deciding::Translated(address) => Some(*address),
+                _ => None,
+            }),
+            Answer::Drop(_) | Answer::NotReached => None,
         })
     }
 

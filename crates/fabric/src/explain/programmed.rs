@@ -4,12 +4,13 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
+use berth_types::GroupSetId;
 use berth_types::explain::Ends;
 use berth_types::intent::Direction;
-use berth_types::{GroupSetId, Ipv4Cidr};
 
-use super::answer::{Answer, Answers, Deciding, Packet};
-use crate::bpf::layout::{ENDPOINT_OTHER_HOST, Endpoint, EndpointKey, Eni};
+use super::answer::{Answer, Answers, Deciding, Packet, until};
+use super::way::{Target, Way};
+use crate::bpf::layout::Eni;
 use crate::bpf::{Maps, pins};
 use crate::compile::Names;
 use crate::fabric::Held;
@@ -26,49 +27,62 @@ impl Programmed {
         Ok(Self(Held::read(&Maps::open(&pins::of_running(instance, run_dir)?)?)?))
     }
 
-    /// The answers in the order of the gates.
+    /// The answers in the order of the gates: `fabric_port`, `judge_first` and `find_way` of the data path.
     pub(super) fn answers(&self, ends: &Ends, packet: Packet) -> Answers {
-        use Answer::NotReached;
         let Some(eni) = self.0.plugged.get(&ends.source.eni) else {
-            return [Answer::Drop(DropReason::NotProgrammed), NotReached, NotReached, NotReached];
+            return until([Answer::Drop(DropReason::NotProgrammed)]);
         };
-        let (destination, receiver) = self.destination(eni, ends.destination, packet);
-        let Some(receiver) = receiver else { return [Answer::open(), destination, NotReached, NotReached] };
-        let side = self.0.side();
-        // An interface that is not programmed yet has group set 0.
-        let set_of = |endpoint: Option<&Endpoint>| GroupSetId(endpoint.map_or(0, |it| it.group_set[side]));
-        let own = set_of(self.0.endpoints.get(&eni.endpoint_key()));
-        let to = set_of(Some(receiver));
+        let (source, destination) = (Answer::open(), Self::destination(eni, ends.destination, packet));
+        if matches!(destination, Answer::Drop(_)) || ends.destination.octets() == eni.router {
+            return until([source, destination]);
+        }
+        let way = Way { held: &self.0, ends, packet };
+        let is_inside = way.is_inside(eni);
+        let (route, target) = if is_inside { way.in_subnet(eni) } else { way.route(eni) };
+        let receiver = target.as_ref().and_then(Target::receiver);
+        let own = way.group_set(self.0.endpoints.get(&eni.endpoint_key()));
+        // A receiver is known by its groups only at its own address.
+        let at_own_address = receiver.filter(|(key, _)| key.address == ends.destination.octets());
+        let peer = way.group_set(at_own_address.map(|(_, endpoint)| endpoint));
+        let egress = self.gate(ends, packet, Direction::Egress, own, (ends.destination, peer));
+        if let Answer::Drop(_) = egress {
+            return until([source, destination, egress]);
+        }
+        let acl = |subnet: u16, direction, other| match is_inside {
+            true => Answer::open(),
+            false => way.network_acl(subnet, direction, other),
+        };
+        let out = acl(eni.subnet, Direction::Egress, ends.destination);
+        if let Answer::Drop(_) = out {
+            return until([source, destination, egress, out]);
+        }
+        let Some(target) = target else { return until([source, destination, egress, out, route]) };
+        let reached = way.reached(eni, &target);
+        let (Answer::Pass(_), Some((_, receiver))) = (&reached, receiver) else {
+            return until([source, destination, egress, out, route, reached]);
+        };
         let here = Ipv4Addr::from(eni.address);
-        [
-            Answer::open(),
-            destination,
-            self.gate(ends, packet, Direction::Egress, own, (ends.destination, to)),
-            self.gate(ends, packet, Direction::Ingress, to, (here, own)),
-        ]
+        let into = acl(receiver.subnet, Direction::Ingress, here);
+        if let Answer::Drop(_) = into {
+            return until([source, destination, egress, out, route, reached, into]);
+        }
+        let ingress = self.gate(ends, packet, Direction::Ingress, way.group_set(Some(receiver)), (here, own));
+        [source, destination, egress, out, route, reached, into, ingress]
     }
 
-    /// `check_addresses`, `answer_echo` and `find_receiver` of the data path.
-    fn destination(&self, eni: &Eni, to: Ipv4Addr, packet: Packet) -> (Answer, Option<&Endpoint>) {
-        let drop = |reason| (Answer::Drop(reason), None);
+    /// `check_addresses` and `answer_echo` of the data path.
+    fn destination(eni: &Eni, to: Ipv4Addr, packet: Packet) -> Answer {
         let (own, mask) = (u32::from_be_bytes(eni.address), u32::from_be_bytes(eni.mask));
         if to.octets() == eni.address {
-            return drop(DropReason::OwnAddress);
+            return Answer::Drop(DropReason::OwnAddress);
         }
         if to.to_bits() == own | !mask || to.octets()[0] >= 224 {
-            return drop(DropReason::Multicast);
+            return Answer::Drop(DropReason::Multicast);
         }
-        if to.octets() == eni.router {
-            return if packet.is_echo_request() { (Answer::open(), None) } else { drop(DropReason::Router) };
+        if to.octets() == eni.router && !packet.is_echo_request() {
+            return Answer::Drop(DropReason::Router);
         }
-        let in_vpc = |(vni, range): &(berth_types::Vni, Ipv4Cidr)| vni.0 == eni.vni && range.contains(to);
-        match self.0.endpoints.get(&EndpointKey { vni: eni.vni, address: to.octets() }) {
-            Some(endpoint) if endpoint.ifindex != 0 => (Answer::open(), Some(endpoint)),
-            Some(endpoint) if endpoint.flags & ENDPOINT_OTHER_HOST != 0 => drop(DropReason::OtherHost),
-            Some(_) => drop(DropReason::NotPlugged),
-            None if self.0.cidrs.iter().any(in_vpc) => drop(DropReason::NoEndpoint),
-            None => drop(DropReason::NoRoute),
-        }
+        Answer::open()
     }
 
     /// `ask` of the data path, with every matching bit instead of any.

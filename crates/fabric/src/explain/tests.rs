@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use berth_types::explain::{Attached, Ends, Party};
-use berth_types::intent::Direction;
+use berth_types::intent::{Direction, HostIntent};
 use berth_types::{EniId, GroupSetId, HostId, Ipv4Cidr, SubnetId, Vni, VpcId};
 use proptest::prelude::*;
 
@@ -78,6 +78,7 @@ fn ends(world: &World, q: &Crossing) -> Option<Ends> {
         receiver: party(world, q.to),
         group_sets: world.sets.iter().map(|(id, set)| (*id, set.clone())).collect(),
         security_groups: world.groups.clone(),
+        ways: HostIntent::default(),
     })
 }
 
@@ -201,51 +202,91 @@ fn each_gate_has_its_reasons() {
         source: pass
         destination: pass
         egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass
+        network_acl_in: pass
         ingress: pass by sg-00000000000000001/sgr-00000000000000002
         --- tcp 82
         source: pass
         destination: pass
         egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass
+        network_acl_in: pass
         ingress: drop (security_group_ingress)
         --- a protocol nobody names
         source: pass
         destination: pass
         egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass
+        network_acl_in: pass
         ingress: drop (security_group_ingress)
         --- itself
         source: pass
         destination: drop (own_address)
         egress: not reached
+        network_acl_out: not reached
+        route: not reached
+        target: not reached
+        network_acl_in: not reached
         ingress: not reached
         --- broadcast
         source: pass
         destination: drop (multicast)
         egress: not reached
+        network_acl_out: not reached
+        route: not reached
+        target: not reached
+        network_acl_in: not reached
         ingress: not reached
         --- nobody
         source: pass
-        destination: drop (no_endpoint)
-        egress: not reached
+        destination: pass
+        egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: drop (no_endpoint)
+        network_acl_in: not reached
         ingress: not reached
         --- elsewhere
         source: pass
-        destination: drop (no_route)
-        egress: not reached
+        destination: pass
+        egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: drop (no_route)
+        target: not reached
+        network_acl_in: not reached
         ingress: not reached
         --- the router, tcp
         source: pass
         destination: drop (router)
         egress: not reached
+        network_acl_out: not reached
+        route: not reached
+        target: not reached
+        network_acl_in: not reached
         ingress: not reached
         --- the router, echo request
         source: pass
         destination: pass
         egress: not reached
+        network_acl_out: not reached
+        route: not reached
+        target: not reached
+        network_acl_in: not reached
         ingress: not reached
         --- an interface the records call detached
         source: pass
-        destination: drop (no_endpoint) | pass
-        egress: not reached | pass by sg-00000000000000001/sgr-00000000000000001
+        destination: pass
+        egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: drop (no_endpoint) | pass
+        network_acl_in: not reached | pass
         ingress: not reached | pass by sg-00000000000000001/sgr-00000000000000002
     "#]]
     .assert_eq(&out);
@@ -277,31 +318,55 @@ fn rows_that_are_not_what_the_records_say_are_told() {
         source: pass | drop (not_programmed)
         destination: pass | not reached
         egress: pass by sg-00000000000000001/sgr-00000000000000001 | not reached
+        network_acl_out: pass | not reached
+        route: pass | not reached
+        target: pass | not reached
+        network_acl_in: pass | not reached
         ingress: pass by sg-00000000000000001/sgr-00000000000000002 | not reached
         --- the receiver is not plugged
         source: pass
-        destination: pass | drop (not_plugged)
-        egress: pass by sg-00000000000000001/sgr-00000000000000001 | not reached
+        destination: pass
+        egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass | drop (not_plugged)
+        network_acl_in: pass | not reached
         ingress: pass by sg-00000000000000001/sgr-00000000000000002 | not reached
         --- the receiver is gone
         source: pass
-        destination: pass | drop (no_endpoint)
-        egress: pass by sg-00000000000000001/sgr-00000000000000001 | not reached
+        destination: pass
+        egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass | drop (no_endpoint)
+        network_acl_in: pass | not reached
         ingress: pass by sg-00000000000000001/sgr-00000000000000002 | not reached
         --- a policy is gone
         source: pass
         destination: pass
         egress: pass by sg-00000000000000001/sgr-00000000000000001 | drop (no_policy)
-        ingress: pass by sg-00000000000000001/sgr-00000000000000002 | drop (no_policy)
+        network_acl_out: pass | not reached
+        route: pass | not reached
+        target: pass | not reached
+        network_acl_in: pass | not reached
+        ingress: pass by sg-00000000000000001/sgr-00000000000000002 | not reached
         --- the row of the port is gone
         source: pass
         destination: pass
         egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass
+        network_acl_in: pass
         ingress: pass by sg-00000000000000001/sgr-00000000000000002 | drop (security_group_ingress)
         --- the row of the port has another bit
         source: pass
         destination: pass
         egress: pass by sg-00000000000000001/sgr-00000000000000001
+        network_acl_out: pass
+        route: pass
+        target: pass
+        network_acl_in: pass
         ingress: pass by sg-00000000000000001/sgr-00000000000000002 | pass by unrecorded rule 7 of ruleset 2
     "#]]
     .assert_eq(&out);
