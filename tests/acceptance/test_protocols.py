@@ -139,7 +139,7 @@ def test_pages_give_every_item_once(ecs, td_web, td_pair, td_idle):
         ("s3", lambda client: client.list_buckets(), "UnknownOperationException"),
         ("cloudwatch", lambda client: client.list_metrics(), "UnknownOperationException"),
         ("elbv2", lambda client: client.describe_load_balancers(), "InvalidAction"),
-        ("ec2", lambda client: client.describe_images(), "InvalidAction"),
+        ("ec2", lambda client: client.describe_volumes(), "InvalidAction"),
         ("ecs", lambda client: client.list_services(), "UnknownOperationException"),
     ],
 )
