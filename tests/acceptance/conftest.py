@@ -5,6 +5,7 @@ Started by `tests/acceptance/run`, inside a network namespace of its own. There 
 `eventually`, which waits for a value within a limit.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -542,3 +543,56 @@ def refusal(call, **arguments):
         call(**arguments)
     error = caught.value.response["Error"]
     return error["Code"], error["Message"]
+
+
+@pytest.fixture
+def elastic(berth):
+    """Allocates addresses; those that are left at the end are released."""
+    allocated = []
+
+    def allocate(*words):
+        answer = berth.aws("ec2", "allocate-address", *words)
+        allocated.append(answer["AllocationId"])
+        return answer
+
+    yield allocate
+    for address in berth.ec2.describe_addresses()["Addresses"]:
+        if address["AllocationId"] in allocated:
+            if "AssociationId" in address:
+                berth.ec2.disassociate_address(AssociationId=address["AssociationId"])
+            berth.ec2.release_address(AllocationId=address["AllocationId"])
+
+
+@pytest.fixture
+def gateways(ec2):
+    """Makes NAT gateways; those that are left at the end are deleted."""
+    made = []
+
+    def create(**members):
+        gateway = ec2.create_nat_gateway(**members)["NatGateway"]
+        made.append(gateway["NatGatewayId"])
+        return gateway
+
+    yield create
+    for gateway in made:
+        if gateway_state(ec2, gateway) not in ("deleting", "deleted"):
+            ec2.delete_nat_gateway(NatGatewayId=gateway)
+    eventually(lambda: all(gateway_state(ec2, gateway) == "deleted" for gateway in made), why="a NAT gateway remains")
+
+
+def gateway_state(ec2, gateway):
+    (described,) = ec2.describe_nat_gateways(NatGatewayIds=[gateway])["NatGateways"]
+    return described["State"]
+
+
+@contextlib.contextmanager
+def default_route(ec2, subnet, vpc, **target):
+    """The default route of a subnet, in a table of its own."""
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    association = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+    try:
+        ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", **target)
+        yield table
+    finally:
+        ec2.disassociate_route_table(AssociationId=association)
+        ec2.delete_route_table(RouteTableId=table)

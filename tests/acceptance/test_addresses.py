@@ -1,55 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Public addresses and NAT gateways as clients see them: elastic IP addresses, tasks with public addresses, gateways."""
 
-import contextlib
 import json
 import os
 import subprocess
 
 import pytest
-from conftest import REGION, TIMED_OUT, eventually, refusal
+from conftest import REGION, TIMED_OUT, default_route, eventually, gateway_state, refusal
 
 POOL = "198.18."
-
-
-@pytest.fixture
-def elastic(berth):
-    """Allocates addresses; those that are left at the end are released."""
-    allocated = []
-
-    def allocate(*words):
-        answer = berth.aws("ec2", "allocate-address", *words)
-        allocated.append(answer["AllocationId"])
-        return answer
-
-    yield allocate
-    for address in berth.ec2.describe_addresses()["Addresses"]:
-        if address["AllocationId"] in allocated:
-            if "AssociationId" in address:
-                berth.ec2.disassociate_address(AssociationId=address["AssociationId"])
-            berth.ec2.release_address(AllocationId=address["AllocationId"])
-
-
-@pytest.fixture
-def gateways(ec2):
-    """Makes NAT gateways; those that are left at the end are deleted."""
-    made = []
-
-    def create(**members):
-        gateway = ec2.create_nat_gateway(**members)["NatGateway"]
-        made.append(gateway["NatGatewayId"])
-        return gateway
-
-    yield create
-    for gateway in made:
-        if state_of(ec2, gateway) not in ("deleting", "deleted"):
-            ec2.delete_nat_gateway(NatGatewayId=gateway)
-    eventually(lambda: all(state_of(ec2, gateway) == "deleted" for gateway in made), why="a NAT gateway remains")
-
-
-def state_of(ec2, gateway):
-    (described,) = ec2.describe_nat_gateways(NatGatewayIds=[gateway])["NatGateways"]
-    return described["State"]
 
 
 def interface_with(ec2, address):
@@ -158,19 +117,6 @@ def test_a_nat_gateway_comes_and_goes(berth, ec2, vpc, elastic, gateways):
     ec2.delete_route_table(RouteTableId=table)
 
 
-@contextlib.contextmanager
-def default_route(ec2, subnet, vpc, **target):
-    """The default route of a subnet, in a table of its own."""
-    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
-    association = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
-    try:
-        ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", **target)
-        yield table
-    finally:
-        ec2.disassociate_route_table(AssociationId=association)
-        ec2.delete_route_table(RouteTableId=table)
-
-
 def test_a_private_subnet_reaches_the_world_by_its_nat_gateway(
     ec2, vpc, elastic, gateways, world, runner, fargate_cluster, td_web
 ):
@@ -197,7 +143,7 @@ def test_a_nat_gateway_that_cannot_be_shows_why(ec2, vpc, elastic, gateways):
     allocation = elastic()["AllocationId"]
     ec2.associate_address(AllocationId=allocation, NetworkInterfaceId=interface)
     gateway = gateways(SubnetId=vpc.puba, AllocationId=allocation)["NatGatewayId"]
-    eventually(lambda: state_of(ec2, gateway) == "failed")
+    eventually(lambda: gateway_state(ec2, gateway) == "failed")
     (described,) = ec2.describe_nat_gateways(Filter=[{"Name": "nat-gateway-id", "Values": [gateway]}])["NatGateways"]
     assert described["FailureCode"] == "Resource.AlreadyAssociated"
     assert described["FailureMessage"] == f"Elastic IP address [{allocation}] is already associated"

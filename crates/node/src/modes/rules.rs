@@ -222,6 +222,8 @@ mod tests {
             guard iifname != [berth0,lo]; daddr.ip == 172.17.0.0.16; {drop:null}
             guard iifname == berth0; daddr.ip == 127.0.0.0.8; {drop:null}
             guard iifname == berth0; saddr.ip != 172.17.0.0.16; {drop:null}
+            mark iifname == eni*; {mangle:{key:{ct:{key:mark}},value:{|:[{&:[{ct:{key:mark}},4278255615]},6422528]}}}
+            mark iifname == berth0; [{ct:{key:mark}},16711680] == 6422528; {mangle:{key:{meta:{key:mark}},value:{|:[{&:[{meta:{key:mark}},4278255615]},6422528]}}}
             publish [daddr].type != local; {return:null}
             publish daddr.ip == 169.254.170.2; {return:null}
             publish iifname == ecs-bridge; {return:null}
