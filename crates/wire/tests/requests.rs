@@ -319,9 +319,9 @@ fn requests_for_nobody_are_refused_in_a_form_the_client_reads() {
         "#]],
     );
     unroutable(
-        &ec2_form("RunInstances", ""),
+        &ec2_form("CreateVolume", ""),
         expect![[r#"
-            400 InvalidAction: The action RunInstances is not valid for this web service. Berth does not have it; docs/coverage.md of its repository lists the operations it has.
+            400 InvalidAction: The action CreateVolume is not valid for this web service. Berth does not have it; docs/coverage.md of its repository lists the operations it has.
             as ec2
         "#]],
     );
