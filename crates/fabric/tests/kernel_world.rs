@@ -141,7 +141,7 @@ fn what_a_killed_process_has_left_is_completed_or_replaced() {
     let made = place.program(Some("198.18.0.0/20")).unwrap().unwrap();
     assert_ne!(made.host_ifindex, first.host_ifindex);
     assert_eq!(place.netlink().link_by_name("stray").unwrap(), None);
-    // A device of somebody else is left alone.
+    // A device of another owner is left as it is.
     place.program(None).unwrap();
     host.create_veth(&VethPair { name: &device, peer_name: "foreign", ..VethPair::default() }).unwrap();
     place.restart();

@@ -649,7 +649,8 @@ fn refused_in_log() -> Vec<String> {
     String::from_utf8_lossy(&said).lines().filter(is_one).map(str::to_owned).collect()
 }
 
-/// The kernel logs ten lines in five seconds, whoever causes them: the container makes a call until one is its own.
+/// The kernel logs ten lines in five seconds, of all processes together; the container repeats a call until one of it is
+/// logged.
 async fn a_refused_call_is_logged(lab: &mut Lab) {
     let logged_before = refused_in_log();
     let task = lab.task(&format!("while sleep 0.1; do call {},1; done", nix::libc::SYS_userfaultfd));

@@ -19,7 +19,7 @@ use lab::{Lab, eventually, in_own_network};
 
 /// An address of the pool, as a task has it.
 const TASK: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 9);
-/// Far enough that it is not lost, and near enough that nobody waits.
+/// Far enough that it is not lost, and near enough that no test waits long.
 const SILENCE: Duration = Duration::from_millis(300);
 
 fn run(line: &str) -> String {

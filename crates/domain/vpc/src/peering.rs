@@ -167,7 +167,7 @@ pub fn describe_vpc_peering_connections(
     Ok(DescribeVpcPeeringConnectionsResult { vpc_peering_connections: Some(page.items), next_token: page.next_token })
 }
 
-/// Ends requests that nobody accepted in time, and removes peerings that ended long ago.
+/// Ends requests that were not accepted in time, and removes peerings that ended long ago.
 pub(super) fn expire(
     snap: &Snapshot,
     unaccepted: &OrdSet<(TimestampMs, PeeringId)>,

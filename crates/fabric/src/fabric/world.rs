@@ -196,7 +196,7 @@ impl Fabric {
         Ok(host.add_route(&route)?)
     }
 
-    /// Attaches what judges the packets of the world. Until it does, the kernel drops them for want of a route.
+    /// Attaches the program that judges packets of the world. Until then the kernel drops them: it has no route.
     fn guard_world(&mut self, ifindex: u32) -> Result<(), Fault> {
         self.open_edge(ifindex)
     }

@@ -48,7 +48,7 @@ pub struct Index {
     pub eni_routes: OrdSet<(EniId, RouteTableId)>,
     /// Active peerings by VPC and peer, in both directions.
     pub active_peerings: OrdSet<(VpcId, VpcId, PeeringId)>,
-    /// Peerings that nobody has accepted yet, by the time of the request.
+    /// Peerings that wait to be accepted, by the time of the request.
     pub pending_peerings: OrdSet<(TimestampMs, PeeringId)>,
     /// Peerings that have ended, by the time of their end.
     pub ended_peerings: OrdSet<(TimestampMs, PeeringId)>,
