@@ -229,9 +229,12 @@ def berth(tmp_path_factory):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def world(berth):
-    """Address of WORLD: a namespace behind the host, with a server on port 80 and a TCP echo on port 7."""
+    """Address of WORLD: a namespace behind the host, with a server on port 80 and a TCP echo on port 7.
+
+    For one file: others take the way to the world down, and the forwarding with it.
+    """
     folder = REPOSITORY / "target/acceptance-world"
     # One left by an interrupted run is in another network namespace.
     subprocess.run(["scripts/world", "down", folder], cwd=REPOSITORY, check=True)

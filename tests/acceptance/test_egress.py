@@ -161,7 +161,7 @@ def test_a_network_acl_stops_new_and_open_connections_at_the_subnets_border(
         deny(50, 80)
         deny(51, 7000)
         try:
-            assert outside.curl(f"http://{server.ip}/", limit_s=1) == TIMED_OUT
+            eventually(lambda: outside.curl(f"http://{server.ip}/", limit_s=1) == TIMED_OUT, why="port 80 is still open")
             assert far.do("say", "denied").startswith("failed")
             assert near.must("say", "inside") == "inside"
             assert neighbour.curl(f"http://{server.ip}/") == 0

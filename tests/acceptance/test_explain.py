@@ -89,6 +89,7 @@ def test_a_packet_that_is_dropped_is_told_with_the_reason_that_is_counted(
 
 def test_routes_gateways_and_network_acls_are_named(berth, ec2, vpc, runner, fargate_cluster, td_ports):
     outside, inside = runner.running(fargate_cluster, td_ports, vpc.puba, [vpc.sgall], count=2, public=True)
+    reason = lambda *ends: explain(berth, *ends)["drop_reason"]
     [table] = ec2.describe_route_tables(Filters=[{"Name": "association.subnet-id", "Values": [vpc.puba]}])["RouteTables"]
     [gateway] = [route["GatewayId"] for route in table["Routes"] if route["DestinationCidrBlock"] == "0.0.0.0/0"]
     [acl] = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [vpc.puba]}])["NetworkAcls"]
@@ -105,14 +106,14 @@ def test_routes_gateways_and_network_acls_are_named(berth, ec2, vpc, runner, far
         **entry, Protocol="6", RuleAction="deny", CidrBlock="192.0.2.0/24", PortRange={"From": 80, "To": 80}
     )
     try:
-        assert explain(berth, outside.eni, "192.0.2.1:80")["drop_reason"] == "network_acl_out"
+        eventually(lambda: reason(outside.eni, "192.0.2.1:80") == "network_acl_out", why="the entry is not in the maps")
         assert explain(berth, outside.eni, "192.0.2.1:81")["verdict"] == "pass"
         assert explain(berth, outside.eni, f"{inside.eni}:80")["verdict"] == "pass", "inside the subnet there is no ACL"
     finally:
         ec2.delete_network_acl_entry(**entry)
     ec2.delete_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0")
     try:
-        assert explain(berth, outside.eni, "192.0.2.1:80")["drop_reason"] == "no_route"
+        eventually(lambda: reason(outside.eni, "192.0.2.1:80") == "no_route", why="the route is still in the maps")
     finally:
         ec2.create_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
 

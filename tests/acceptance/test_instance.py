@@ -4,7 +4,7 @@
 import json
 
 import pytest
-from conftest import REFUSED, TIMED_OUT, Task, container, refusal, tcp
+from conftest import REFUSED, TIMED_OUT, Task, container, eventually, refusal, tcp
 
 
 def primary(ec2):
@@ -112,4 +112,4 @@ def test_a_rule_of_the_instance_counts_at_once(ec2, in_vpc, hosted, client):
     assert client.curl(f"http://{in_vpc}:80/") == 0
     assert client.curl(f"http://{in_vpc}:81/") == REFUSED, "nothing listens there"
     ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=[tcp(80), tcp(81)])
-    assert client.curl(f"http://{in_vpc}:80/") == TIMED_OUT
+    eventually(lambda: client.curl(f"http://{in_vpc}:80/", limit_s=1) == TIMED_OUT, why="the port is still open")
