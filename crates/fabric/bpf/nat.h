@@ -106,7 +106,30 @@ INLINE bool find_port(struct crossing *c, __u32 vni)
 	return false;
 }
 
-/* Stores the second leg. */
+/*
+ * Puts the second leg in its place, which another sender may have taken since the search: a free place is filled only
+ * if it is still empty, and that of a leg that ended belongs to the one that changes its time first.
+ */
+INLINE bool place_second_leg(const struct crossing *c, const struct flow_key *key, const struct flow *f)
+{
+	struct flow *old = map_lookup(&flows, key);
+	struct control *limits = durations();
+	__u64 seen;
+
+	if (!old)
+		return !map_update(&flows, key, f, UPDATE_MISSING);
+	if (!(old->state & FLOW_TRANSLATED) || !limits)
+		return false;
+	if (old->nat_address != c->inner || old->nat_port != c->inner_port) {
+		seen = *(volatile __u64 *)&old->seen_ns;
+		if (translation_alive(c->now_ns, seen, old->state, limits) ||
+		    __sync_val_compare_and_swap(&old->seen_ns, seen, c->now_ns) != seen)
+			return false;
+	}
+	return !map_update(&flows, key, f, UPDATE_ANY);
+}
+
+/* Stores the second leg. False: another sender has its port now. */
 GLOBAL int store_second_leg(struct crossing *c, __u32 row, __u32 number, __u32 inner_vni)
 {
 	struct flow_key key;
@@ -133,7 +156,7 @@ GLOBAL int store_second_leg(struct crossing *c, __u32 row, __u32 number, __u32 i
 	decide(&f, c, decision_of(flow_way(c), false, 0));
 	f.state = flow_step(FLOW_TRANSLATED | (c->from_high ? FLOW_FROM_HIGH : 0), c->from_high, c->packet.proto,
 			    c->packet.tcp_flags);
-	return !map_update(&flows, &key, &f, UPDATE_ANY);
+	return place_second_leg(c, &key, &f);
 }
 
 /* Answers a segment of a connection that the gateway does not know any more. */
@@ -330,7 +353,7 @@ GLOBAL int open_second_leg(struct __sk_buff *skb, struct crossing *c)
 		return drop(c->slot, DROP_no_translation_port);
 	row = row_for(c, c->slot);
 	if (c->reason == NOT_DROPPED && !store_second_leg(c, row, number, c->vni))
-		c->reason = DROP_flow_table_full;
+		c->reason = DROP_no_translation_port;
 	if (c->reason != NOT_DROPPED)
 		return drop(c->slot, c->reason);
 	join_legs(c);
