@@ -63,6 +63,8 @@ TASKS = {
     "bridged": ("bridged", "EC2"),
     "hosted": ("hosted", "EC2"),
 }
+# Answers that change with tasks and hosts.
+COUNTS = ["registeredContainerInstancesCount", "runningTasksCount", "pendingTasksCount", "statistics"]
 
 
 class Previous(Berth):
@@ -155,6 +157,13 @@ class World:
 def plain(value):
     """An answer as JSON keeps it."""
     return json.loads(json.dumps(value, default=str, sort_keys=True))
+
+
+def steady(answers):
+    """Answers without the parts that change when tasks end, and interfaces take and release addresses."""
+    clusters = [{k: v for k, v in cluster.items() if k not in COUNTS} for cluster in answers["clusters"]]
+    subnets = [{k: v for k, v in subnet.items() if k != "AvailableIpAddressCount"} for subnet in answers["subnets"]]
+    return answers | {"clusters": clusters, "subnets": subnets}
 
 
 @contextlib.contextmanager
