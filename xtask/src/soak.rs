@@ -16,9 +16,9 @@ use crate::suites::{cargo, needs_root, run as run_command};
 
 const CASES: [&str; 2] = ["service", "upgrade"];
 
-/// The commit whose running tasks and pinned maps the case `upgrade` takes over; `tests/acceptance/previous/` has files
-/// of the same program.
-const PREVIOUS_COMMIT: &str = "9812466";
+/// The commits whose running tasks and pinned maps the case `upgrade` takes over, the newest first;
+/// `tests/acceptance/previous/` has files of the same programs.
+const PREVIOUS_COMMITS: [&str; 2] = ["9812466", "9b9b31e"];
 
 /// Runs the named cases, or all.
 pub fn run(cases: &[&str]) -> Result<()> {
@@ -38,36 +38,40 @@ pub fn run(cases: &[&str]) -> Result<()> {
 fn upgrade() -> Result<()> {
     needs_root("the soak case upgrade")?;
     cargo(&["build", "--package", "berth", "--bins"])?;
-    let mut suite = Command::new(repository().join("tests/acceptance/run"));
-    suite.arg("tests/acceptance/soak_upgrade.py").env("BERTH_PREVIOUS", previous_programs()?).current_dir(repository());
-    run_command(&mut suite)
+    for commit in PREVIOUS_COMMITS {
+        println!("from {commit}");
+        let mut suite = Command::new(repository().join("tests/acceptance/run"));
+        suite.arg("tests/acceptance/soak_upgrade.py").env("BERTH_PREVIOUS", previous_programs(commit)?);
+        run_command(suite.current_dir(repository()))?;
+    }
+    Ok(())
 }
 
-/// The folder with the programs of the earlier commit; builds them if they are missing.
-fn previous_programs() -> Result<PathBuf> {
-    let folder = repository().join("target/previous").join(PREVIOUS_COMMIT);
+/// The folder with the programs of an earlier commit; builds them if they are missing.
+fn previous_programs(commit: &str) -> Result<PathBuf> {
+    let folder = repository().join("target/previous").join(commit);
     let programs = folder.join("target/debug");
     if programs.join("berth").exists() {
         return Ok(programs);
     }
     if !folder.exists() {
-        check_out(&folder)?;
+        check_out(commit, &folder)?;
     }
-    println!("building the programs of {PREVIOUS_COMMIT} in {}", folder.display());
+    println!("building the programs of {commit} in {}", folder.display());
     let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     build.args(["build", "--package", "berth", "--bins"]).current_dir(&folder).env_remove("CARGO_TARGET_DIR");
     run_command(&mut build)?;
     Ok(programs)
 }
 
-/// Checks out the files of the earlier commit, without registering a work tree in git.
-fn check_out(folder: &Path) -> Result<()> {
+/// Checks out the files of an earlier commit, without registering a work tree in git.
+fn check_out(commit: &str, folder: &Path) -> Result<()> {
     let partial = folder.with_extension("partial");
     std::fs::create_dir_all(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
     let archive = partial.with_extension("tar");
     let git = |words: &[&str]| run_command(Command::new("git").args(words).current_dir(repository()));
-    git(&["archive", "--output", &archive.to_string_lossy(), PREVIOUS_COMMIT])
-        .with_context(|| format!("commit {PREVIOUS_COMMIT} is needed: fetch the whole history"))?;
+    git(&["archive", "--output", &archive.to_string_lossy(), commit])
+        .with_context(|| format!("commit {commit} is needed: fetch the whole history"))?;
     run_command(Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&partial))?;
     std::fs::remove_file(&archive)?;
     std::fs::rename(&partial, folder).with_context(|| format!("cannot create {}", folder.display()))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Takes over the state of the earlier layout's program: interfaces, policies and flows.
+//! Takes over the state of an earlier layout's program: interfaces, policies and flows.
 //!
-//! Maps that are the same in both layouts get a second name: the old program, which devices run until they have the new
+//! Maps that are the same in two layouts get a second name: the old program, which devices run until they have the new
 //! one, and the new program share them. Values that have grown are copied: this layout begins with the same bytes, and
 //! zeroes stand for "not yet known". Flows that the old program records between the copy and its replacement are copied
 //! afterwards. The names are collected next to the directory of this layout and replace it in one step: a process that
@@ -12,44 +12,39 @@ use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 
-use super::layout::{Control, Counters, Endpoint, EndpointKey, Flow, FlowKey, LAYOUT_VERSION, SLOTS};
+use super::layout::{Control, Counters, Endpoint, EndpointKey, Flow, FlowKey, LAYOUT_VERSION, Ring, SLOTS};
 use super::{batch, endpoint, load, pins};
 use crate::fault::Fault;
 
-/// Maps that layout 3 and this one share.
-const SHARED: [&str; 11] = [
-    "enis",
-    "policies",
-    "rule_addresses",
-    "rule_ports",
-    "rule_members",
-    "vpc_cidrs",
-    "flow_ring",
-    "rings",
-    "returns",
-    "shares",
-    "fragments",
-];
-/// Maps whose values have grown.
+/// Maps that layouts 2 and 3 share with this one.
+const SHARED: [&str; 7] =
+    ["enis", "policies", "rule_addresses", "rule_ports", "rule_members", "vpc_cidrs", "flow_ring"];
+/// Maps that layout 3 shares with this one; layout 2 has only rings, in another form.
+const SHARED_SINCE_3: [&str; 4] = ["rings", "returns", "shares", "fragments"];
+/// Maps whose values have grown; they are the same in layouts 2 and 3.
 const GROWN: [&str; 4] = ["endpoints", "flows", "eni_counters", "control"];
 
-/// Words of the values in layout 3.
+/// `struct ring` of layout 2: cursor and number of rows.
+type EarlierRing = [u32; 2];
+/// Words of the values in layouts 2 and 3.
 type EarlierEndpoint = [u32; 5];
 type EarlierFlow = [u64; 5];
 type EarlierCounters = [u64; 36];
 type EarlierControl = [u64; 2];
 
-const _: () = assert!(LAYOUT_VERSION == 4, "what changes since layout 3 is written here");
+const _: () = assert!(LAYOUT_VERSION == 4, "what changes since layouts 2 and 3 is written here");
 
-/// Passes the pins of layout 3 to this one, if they exist and this one's do not. Returns their directory if it did.
+/// Passes the pins of layout 3, or else 2, to this one, if they exist and this one's do not. Returns their directory if
+/// it did; the rows of the rings must then be counted.
 pub fn take_over(instance: &str) -> Result<Option<PathBuf>, Fault> {
     let all = pins::instance_directory(instance);
-    let (earlier, ours) = (all.join("v3"), pins::directory(instance));
-    if ours.exists() || !earlier.exists() {
-        return Ok(None);
-    }
+    let ours = pins::directory(instance);
+    let layouts = [("v3", &SHARED_SINCE_3[..]), ("v2", &[])];
+    let present = layouts.into_iter().map(|(name, more)| (all.join(name), more)).find(|(earlier, _)| earlier.exists());
+    let Some((earlier, more)) = present.filter(|_| !ours.exists()) else { return Ok(None) };
+    let shared = || SHARED.iter().chain(more).copied();
     let found = pins::list(&earlier)?;
-    if let Some(missing) = SHARED.into_iter().chain(GROWN).find(|name| !found.iter().any(|pin| pin == name)) {
+    if let Some(missing) = shared().chain(GROWN).chain(["rings"]).find(|name| !found.iter().any(|pin| pin == name)) {
         tracing::warn!(path = %earlier.display(), missing, "connections end: the earlier data path is incomplete");
         return Ok(None);
     }
@@ -57,12 +52,15 @@ pub fn take_over(instance: &str) -> Result<Option<PathBuf>, Fault> {
     pins::remove(&incoming)?;
     fs::create_dir(&incoming).map_err(|cause| Fault::pins("make", &incoming, cause))?;
     let links = found.iter().map(String::as_str).filter(|name| endpoint::is_pin(name));
-    for name in SHARED.into_iter().chain(links) {
+    for name in shared().chain(links) {
         let to = incoming.join(name);
         fs::hard_link(earlier.join(name), &to)
             .map_err(|cause| Fault::pins("give an earlier map the name", &to, cause))?;
     }
     load::make_maps(&incoming)?;
+    if more.is_empty() {
+        take_rings(&earlier, &incoming)?;
+    }
     take_control(&earlier, &incoming)?;
     take_endpoints(&earlier, &incoming)?;
     take_counters(&earlier, &incoming)?;
@@ -90,6 +88,19 @@ pub fn take_late_flows(earlier: &Path, ours: &Path) -> Result<(), Fault> {
             Err(aya::maps::MapError::SyscallError(e)) if e.io_error.kind() == std::io::ErrorKind::AlreadyExists => {}
             done => done.map_err(fault("flows"))?,
         }
+    }
+    Ok(())
+}
+
+/// Rings of layout 2 continue at their position: their rows exist, and are not counted yet.
+fn take_rings(earlier: &Path, ours: &Path) -> Result<(), Fault> {
+    let old: Array<MapData, EarlierRing> = open(earlier, "rings", |map| Map::Array(map).try_into())?;
+    let mut new: Array<MapData, Ring> = open(ours, "rings", |map| Map::Array(map).try_into())?;
+    let mut used = Vec::new();
+    batch::read(&old, |slot: u32, [cursor, rows]: EarlierRing| used.extend((rows > 0).then_some((slot, cursor, rows))))
+        .map_err(|cause| fault("rings")(cause.into()))?;
+    for (slot, cursor, end) in used {
+        new.set(slot, Ring { cursor, end, ..Ring::default() }, 0).map_err(fault("rings"))?;
     }
     Ok(())
 }
