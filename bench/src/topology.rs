@@ -223,6 +223,7 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
                 source_dest_check: true,
                 mtu: *mtu,
                 plug: Plug::InPlace(TaskId::from_bits(u128::from(side))),
+                rate: None,
             };
             add_interface(&mut intent, host, id, eni);
         }

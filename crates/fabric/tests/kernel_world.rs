@@ -40,7 +40,7 @@ impl Place {
         let mut intent = HostIntent::default();
         if let Some(pool) = pool {
             let pool: Ipv4Cidr = pool.parse().unwrap();
-            intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap() });
+            intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap(), endpoints: None });
         }
         let fabric = self.fabric.as_mut().unwrap();
         self.host.inside(|| fabric.program(&intent).map(|_| fabric.world().copied())).unwrap()

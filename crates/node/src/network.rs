@@ -534,6 +534,7 @@ mod tests {
             source_dest_check: true,
             mtu: 9001,
             plug: Plug::Standalone(Standalone::seat("x".to_owned())),
+            rate: None,
         };
         let id = EniId::from_bits(0xabcd);
         expect![[r#"{"block-instance-metadata":true,"cniVersion":"1.0.0","eni":"eni-0000000000000abcd","gateway-ip-addresses":["10.0.0.1"],"ip-addresses":["10.0.0.35/24"],"mac":"02:00:00:01:02:03","mtu":9001,"name":"ecs","type":"ecs-eni","vpc-cidrs":["10.0.0.0/16"]}"#]]

@@ -302,7 +302,7 @@ impl Subject {
                 return Self::Seat { eni, is_attached: false, is_wanted: true };
             }
             Life::World => {
-                let intended = WorldIntent { host_address: "198.18.0.1".parse().unwrap() };
+                let intended = WorldIntent { host_address: "198.18.0.1".parse().unwrap(), endpoints: None };
                 lab.server.intent.worlds.insert("198.18.0.0/20".parse().unwrap(), intended);
                 lab.server.send_intent().await;
                 return Self::World { is_wanted: true };

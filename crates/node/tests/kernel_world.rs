@@ -122,7 +122,7 @@ fn arrived(socket: &UdpSocket) -> Option<Ipv4Addr> {
 
 async fn open_world(lab: &mut Lab) -> String {
     let pool: Ipv4Cidr = "198.18.0.0/20".parse().unwrap();
-    lab.server.intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap() });
+    lab.server.intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap(), endpoints: None });
     lab.server.send_intent().await;
     let device = world::host_device(&lab.config.instance);
     eventually("the way to the world", || run("ip route").contains("198.18.0.0/20")).await;

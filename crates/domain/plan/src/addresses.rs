@@ -15,7 +15,10 @@ type Vpcs<'a> = BTreeMap<VpcId, &'a Vpc>;
 /// The world with its pool, if the installation has one.
 pub(super) fn worlds(snap: &Snapshot) -> BTreeMap<Ipv4Cidr, WorldIntent> {
     let world = snap.vpc().world.get(&Single);
-    world.map(|world| (world.pool, WorldIntent { host_address: world.host_address() })).into_iter().collect()
+    world
+        .map(|world| (world.pool, WorldIntent { host_address: world.host_address(), endpoints: None }))
+        .into_iter()
+        .collect()
 }
 
 /// The public address of an interface, while a host translates it.
@@ -48,6 +51,7 @@ pub(super) fn nat_gateway(snap: &Snapshot, vpcs: &Vpcs<'_>, gateway: &NatGateway
         eni: eni.clone(),
         addresses: gateway.addresses.iter().filter_map(|address| address.private).collect(),
         host: host.clone(),
+        rate: None,
     };
     intent.nat_gateways.insert(gateway.id.clone(), wanted);
     if let Some(eni) = snap.vpc().enis.get(eni) {

@@ -344,6 +344,7 @@ mod tests {
                     eni: EniId::from_bits(100 + n),
                     addresses: vec![range(third).nth(200).unwrap()],
                     host: HostId::from_bits(1),
+                    rate: None,
                 });
             }
             for (public, last) in publics {

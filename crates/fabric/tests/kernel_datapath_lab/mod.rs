@@ -224,6 +224,7 @@ impl Lab {
             source_dest_check: true,
             mtu: MTU,
             plug: Plug::Standalone(Standalone::seat(name.to_owned())),
+            rate: None,
         };
         let endpoint = EndpointIntent { vni: Vni(vni), address, mac, group_set, host: self.config.host.clone() };
         self.intent.enis.insert(id.clone(), eni.clone());

@@ -66,7 +66,7 @@ impl Lab {
         netlink.add_address(lo, ipnet::IpNet::from(IpAddr::V4(WORLD))).unwrap();
         self.host = Some((host, path));
         let pool: Ipv4Cidr = POOL.parse().unwrap();
-        self.intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap() });
+        self.intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap(), endpoints: None });
         self.program();
     }
 
@@ -125,6 +125,7 @@ impl Lab {
             eni: eni.clone(),
             addresses,
             host: self.config.host.clone(),
+            rate: None,
         };
         self.intent.nat_gateways.insert(id.clone(), gateway);
         if let Some(public) = public {

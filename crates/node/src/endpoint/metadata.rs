@@ -277,6 +277,7 @@ mod tests {
             source_dest_check: true,
             mtu: 9001,
             plug: Plug::InPlace(id.clone()),
+            rate: None,
         };
         let mut record = TaskRecord::accept(id, intent, Some(eni));
         record.stage = TaskStage::Running;

@@ -224,6 +224,7 @@ impl Lab {
             source_dest_check: true,
             mtu: 9001,
             plug,
+            rate: None,
         };
         let endpoint =
             EndpointIntent { vni: Vni(1), address: wanted.address, mac: wanted.mac, group_set: wanted.group_set, host };

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use super::routing::Rate;
 use super::standalone::Standalone;
 use crate::container::is_default;
 use crate::{GroupSetId, HostId, Ipv4Cidr, MacAddress, SubnetId, TaskId, Vni, VpcId};
@@ -50,6 +51,9 @@ pub struct EniIntent {
     pub mtu: u32,
     /// Destination of the inner end.
     pub plug: Plug,
+    /// Limit of the packets it sends, and of those it receives, each on its own; `None` means no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// Destination of the inner end of an interface.

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::eni::{EndpointIntent, EniIntent, Plug};
 pub use self::routing::{
-    AclEntryIntent, NatGatewayIntent, NetworkAclIntent, PublicAddressIntent, RouteIntent, RouteTableIntent, WorldIntent,
+    AclEntryIntent, EndpointsIntent, NatGatewayIntent, NetworkAclIntent, PublicAddressIntent, Rate, RouteIntent,
+    RouteTableIntent, WorldIntent,
 };
 pub use self::standalone::{Holder, Standalone};
 pub use self::task::{

@@ -94,6 +94,16 @@ pub struct NatGatewayIntent {
     pub addresses: Vec<Ipv4Addr>,
     /// The host that translates: others do not forward to it.
     pub host: HostId,
+    /// Limit of its translated packets, both directions together; `None` means no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+}
+
+/// Limit of a rate: packets beyond it are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rate {
+    /// Bits of IP packets per second, at least 1.
+    pub bits_per_second: u64,
 }
 
 /// The world outside all VPCs, as an installation has it.
@@ -101,6 +111,22 @@ pub struct NatGatewayIntent {
 pub struct WorldIntent {
     /// The host's own address in the pool, the source of its packets to public addresses.
     pub host_address: Ipv4Addr,
+    /// The regional endpoints; absent from intents of versions without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<EndpointsIntent>,
+}
+
+/// Addresses of the regional endpoints of AWS services, which `berth edge` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointsIntent {
+    /// The last /26 of the pool. All packets to it go to the edge.
+    pub range: Ipv4Cidr,
+    /// The region, a part of the endpoints' names.
+    pub region: String,
+    /// The endpoint of every service at once.
+    pub all: Ipv4Addr,
+    /// Endpoints of one service, such as `ecs`.
+    pub services: BTreeMap<Ipv4Addr, String>,
 }
 
 impl WorldIntent {
