@@ -27,8 +27,9 @@ pub fn run(root: &Path, only_check: bool) -> Result<()> {
     fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// The key of `coverage.toml` with features that are not planned.
-const NOT_PLANNED: &str = "not-planned";
+/// The keys of `coverage.toml` that are not services, with the headings of their lists.
+const LISTS: [(&str, &str); 2] =
+    [("differs", "Behaviour that differs from AWS on purpose"), ("not-planned", "Not planned")];
 
 struct Field {
     field: String,
@@ -63,9 +64,11 @@ fn document(root: &Path) -> Result<String> {
             writeln!(out, "| {operation} | `{field}` | {note} |")?;
         }
     }
-    writeln!(out, "\n## Not planned\n")?;
-    for (what, why) in table.get(NOT_PLANNED).and_then(toml::Value::as_table).into_iter().flatten() {
-        writeln!(out, "- {what}: {}", why.as_str().with_context(|| format!("{what}: the reason is not text"))?)?;
+    for (key, heading) in LISTS {
+        writeln!(out, "\n## {heading}\n")?;
+        for (what, why) in table.get(key).and_then(toml::Value::as_table).into_iter().flatten() {
+            writeln!(out, "- {what}: {}", why.as_str().with_context(|| format!("{what}: the text is missing"))?)?;
+        }
     }
     Ok(out)
 }
@@ -79,7 +82,7 @@ fn table(root: &Path) -> Result<toml::Table> {
 /// The rows of `coverage.toml` by operation.
 fn accepted_without_effect(table: &toml::Table, operations: &[String]) -> Result<BTreeMap<String, Vec<Field>>> {
     let mut found: BTreeMap<String, Vec<Field>> = BTreeMap::new();
-    for (service, members) in table.iter().filter(|(service, _)| *service != NOT_PLANNED) {
+    for (service, members) in table.iter().filter(|(key, _)| LISTS.iter().all(|(list, _)| list != key)) {
         for (name, fields) in members.as_table().with_context(|| format!("[{service}] is not a table"))? {
             let operation = format!("{service}.{name}");
             if !operations.contains(&operation) {
