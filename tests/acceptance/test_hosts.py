@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`berth up --hosts 3`: simulated hosts, each with its own network namespace, run the same programs as real ones.
 
-They are a separate installation next to the session's. There is no path between hosts yet; until there is one, these tests
-assert that packets are dropped with the right reason.
+They are a separate installation next to the session's, with a pool of public addresses of its own. There is no path for
+private addresses between hosts yet; until there is one, these tests assert that packets are dropped with the right reason.
 """
 
 import contextlib
@@ -15,10 +15,14 @@ import socket
 import subprocess
 
 import pytest
-from conftest import CLUSTER, REGION, REPOSITORY, TIMED_OUT, Berth, Runner, Task, Vpc, container, eventually
+from conftest import (
+    CLUSTER, REGION, REPOSITORY, TIMED_OUT, Berth, Runner, Task, Vpc, container, default_route, eventually, tcp,
+)  # fmt: skip
 
 HOSTS = [1, 2, 3]
 CPU, MEMORY = 4096, 4096
+POOL = "198.18.64.0/20"
+MACHINE = "198.18.79.191"  # the machine's own address in the pool
 
 
 def free_port():
@@ -30,14 +34,14 @@ def free_port():
 class Hosts(Berth):
     """An installation with simulated hosts."""
 
-    def __init__(self, folder, mirror, name):
+    def __init__(self, folder, mirror, name, pool=POOL):
         super().__init__(folder, mirror, name)
-        self.port = free_port()
+        self.port, self.pool = free_port(), pool
 
     def up(self, hosts=3):
         done = self.berth(
             "up", "--detach", "--hosts", hosts, "--listen", f"127.0.0.1:{self.port}", "--cluster", CLUSTER,
-            "--admin-listen", "127.0.0.1:0",
+            "--admin-listen", "127.0.0.1:0", "--public-pool", self.pool,
             "--mirror", f"docker.io={self.mirror}", "--cpu", CPU, "--memory", MEMORY, "--enis", 40,
             "--prepared-namespaces", 2,
         )  # fmt: skip
@@ -70,6 +74,11 @@ class Hosts(Berth):
     def host_of(self, task):
         """Number of the host a task is on, by the record."""
         return next(n for n in HOSTS if self.arn(n) == task.describe()["containerInstanceArn"])
+
+    def host_with(self, task):
+        """Number of the host a task's container runs on, of any launch type."""
+        runtime_id = task.describe()["containers"][0]["runtimeId"]
+        return next(n for n in HOSTS if runtime_id in self.container_pids(self.run_of(n)))
 
     def kill_supervisor(self):
         """The end of `berth up` ends only server and nodes."""
@@ -112,9 +121,9 @@ def web(hosts):
     return register(hosts)
 
 
-def register(hosts):
+def register(hosts, memory="128"):
     answer = hosts.ecs.register_task_definition(
-        family="web", networkMode="awsvpc", cpu="256", memory="128",
+        family="web", networkMode="awsvpc", cpu="256", memory=memory,
         containerDefinitions=[container("web", command=["whoami", "80"], ports=[80])],
     )  # fmt: skip
     return f"web:{answer['taskDefinition']['revision']}"
@@ -240,6 +249,135 @@ def test_tasks_of_one_host_reach_each_other_and_those_of_two_do_not(hosts, vpc, 
     assert hosts.berth("explain", neighbour.arn, f"{one_each[1].eni}:80").returncode == 0
 
 
+def ask(address, port=80):
+    """The answer of a `whoami` to the machine."""
+    command = ["curl", "-sS", "--max-time", "3", f"http://{address}:{port}/"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def peer(answer):
+    return answer["peer"].rsplit(":", 1)[0]
+
+
+def machine_route(address):
+    rows = subprocess.run(["ip", "-j", "route", "show", address], capture_output=True, text=True, check=True).stdout
+    return [row["dev"] for row in json.loads(rows)]
+
+
+@pytest.fixture(scope="module")
+def public(hosts, vpc):
+    """A Fargate task with a public address on each of two hosts or more, by the number of its host."""
+    runner, definition = Runner(hosts), register(hosts, memory="512")
+    subnets = [vpc.puba, vpc.pubb, vpc.pubc]
+    tasks = runner.running(CLUSTER, definition, subnets, [vpc.sg80], count=4, public=True)
+    yield {hosts.host_with(task): task for task in tasks}
+    runner.stop_all()
+
+
+def test_each_public_address_leads_to_the_host_that_holds_it(hosts, public):
+    assert len(public) > 1, "all tasks are on one host"
+    for task in public.values():
+        answer = ask(task.public_ip)
+        assert (peer(answer), answer["local"]) == (MACHINE, f"{task.ip}:80")
+    assert len({tuple(machine_route(task.public_ip)) for task in public.values()}) == len(public)
+
+
+def test_tasks_of_two_hosts_reach_each_other_at_public_addresses(hosts, public):
+    one, other = list(public.values())[:2]
+    assert peer(one.ask(f"http://{other.public_ip}/")) == one.public_ip
+    assert peer(other.ask(f"http://{one.public_ip}/")) == other.public_ip
+    assert one.curl(f"http://{other.ip}/", limit_s=1) == TIMED_OUT
+
+
+def test_tasks_of_every_host_reach_the_world_by_their_own_addresses(hosts, world, public):
+    for task in public.values():
+        assert peer(task.ask(f"http://{world}/")) == task.public_ip
+    # Addresses that nothing has are no way out of the machine.
+    assert list(public.values())[0].curl("http://198.18.70.70/", limit_s=1) == TIMED_OUT
+
+
+def test_what_routes_to_a_nat_gateway_is_on_its_host(hosts, vpc, world, runner, public):
+    ec2 = hosts.ec2
+    address = ec2.allocate_address(Domain="vpc")
+    nat = ec2.create_nat_gateway(SubnetId=vpc.puba, AllocationId=address["AllocationId"])["NatGateway"]["NatGatewayId"]
+    waiting = {"Delay": 1, "MaxAttempts": 30}
+    ec2.get_waiter("nat_gateway_available").wait(NatGatewayIds=[nat], WaiterConfig=waiting)
+    try:
+        with (
+            default_route(ec2, vpc.pria, vpc.id, NatGatewayId=nat),
+            default_route(ec2, vpc.prib, vpc.id, NatGatewayId=nat),
+        ):
+            definition = register(hosts, memory="512")
+            private = runner.running(CLUSTER, definition, [vpc.pria, vpc.prib], [vpc.sg80], count=4)
+            # The tasks of the public subnets are on several hosts.
+            assert len({hosts.host_with(task) for task in private}) == 1 < len(public)
+            for task in private:
+                assert peer(task.ask(f"http://{world}/")) == address["PublicIp"]
+            # A gateway that is on one host reaches a task on another at its public address.
+            home = hosts.host_with(private[0])
+            other = next(task for number, task in public.items() if number != home)
+            assert peer(private[0].ask(f"http://{other.public_ip}/")) == address["PublicIp"]
+            runner.stop_all()
+            runner.started.clear()
+    finally:
+        ec2.delete_nat_gateway(NatGatewayId=nat)
+        ec2.get_waiter("nat_gateway_deleted").wait(NatGatewayIds=[nat], WaiterConfig=waiting)
+        ec2.release_address(AllocationId=address["AllocationId"])
+    eventually(lambda: not machine_route(address["PublicIp"]), why="the address of the gateway still leads to a host")
+
+
+def test_the_ports_of_a_simulated_host_are_reached_at_its_primary_interface(hosts, vpc, runner):
+    before = primary_of(hosts, 2)["SubnetId"]
+    group = vpc.group("instance", [tcp(8080), tcp(22)])
+    hosts.berth("host", "attach", "--host", 2, "--subnet", vpc.pubb, "--security-groups", group)
+    try:
+        web = container("web", command=["whoami", "80"]) | {"memory": 64}
+        hosts.ecs.register_task_definition(
+            family="bridged", networkMode="bridge",
+            containerDefinitions=[web | {"portMappings": [{"containerPort": 80, "hostPort": 8080}]}],
+        )  # fmt: skip
+        at = f"attribute:ecs.availability-zone == {REGION}b"
+        answer = hosts.ecs.run_task(
+            cluster=CLUSTER, taskDefinition="bridged", launchType="EC2",
+            placementConstraints=[{"type": "memberOf", "expression": at}],
+        )  # fmt: skip
+        assert answer["failures"] == []
+        task = Task(hosts, CLUSTER, answer["tasks"][0]["taskArn"]).wait().wait_until_listening()
+        runner.started.append(task)
+        eni = primary_of(hosts, 2)
+        client = on(runner, hosts, vpc, register(hosts), 2)
+        assert peer(client.ask(f"http://{eni['PrivateIpAddress']}:8080/")) == client.ip
+        address = hosts.ec2.allocate_address(Domain="vpc")
+        hosts.ec2.associate_address(
+            AllocationId=address["AllocationId"], NetworkInterfaceId=eni["NetworkInterfaceId"]
+        )  # fmt: skip
+        eventually(lambda: machine_route(address["PublicIp"]), why="the address leads nowhere")
+        assert peer(ask(address["PublicIp"], 8080)) == MACHINE
+        [associated] = hosts.ec2.describe_addresses(AllocationIds=[address["AllocationId"]])["Addresses"]
+        hosts.ec2.disassociate_address(AssociationId=associated["AssociationId"])
+        hosts.ec2.release_address(AllocationId=address["AllocationId"])
+    finally:
+        hosts.berth("host", "attach", "--host", 2, "--subnet", before)
+
+
+def primary_of(hosts, number):
+    """The primary interface of a host that is not being removed."""
+    instance = hosts.here(number)["instance"]
+    filters = [
+        {"Name": "attachment.device-index", "Values": ["0"]}, {"Name": "attachment.instance-id", "Values": [instance]}
+    ]  # fmt: skip
+    answer = hosts.ec2.describe_network_interfaces(Filters=filters)
+    [eni] = [each for each in answer["NetworkInterfaces"] if each["Attachment"]["Status"] == "attached"]
+    return eni
+
+
+def test_the_doctor_finds_the_pool_of_all_hosts_free(hosts):
+    rows = {row["check"]: row for row in json.loads(hosts.berth("doctor", "--output", "json", check=False).stdout)}
+    assert rows["public pool"]["ok"] and rows["public pool"]["found"] == f"{POOL} is free"
+
+
 def test_a_command_runs_on_the_host_that_is_named(hosts, vpc, one_each):
     def shell(host):
         command = ["curl", "-s", "-o", "/dev/null", "--max-time", "1", f"http://{one_each[3].ip}/"]
@@ -311,7 +449,11 @@ def left_of(installation):
             line = (process / "cmdline").read_bytes().decode(errors="replace")
             processes += [line] if any(name in line for name in names[:2]) else []
     folders = [folder for folder in [installation.run, installation.data] if folder.exists()]
-    return mounts + found.stdout.splitlines() + processes + folders
+    tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
+    network = [line for line in tables if installation.instance in line]
+    network += [line for line in routes if line.startswith(installation.pool.split("/")[0])]
+    return mounts + found.stdout.splitlines() + processes + folders + network
 
 
 def links():
@@ -322,7 +464,7 @@ def links():
 
 def test_down_removes_all_hosts_also_those_of_a_larger_start(berth, tmp_path):
     before = links()
-    installation = Hosts(tmp_path, berth.mirror, "fewer")
+    installation = Hosts(tmp_path, berth.mirror, "fewer", pool="198.18.128.0/20")
     try:
         installation.up(3)
         installation.ecs.create_cluster(clusterName=CLUSTER)
@@ -337,6 +479,11 @@ def test_down_removes_all_hosts_also_those_of_a_larger_start(berth, tmp_path):
         # Its task continues without a node.
         assert installation.here(3)["node"] is None and pathlib.Path(f"/proc/{pids[2]}").exists()
         assert left_of(installation)
+        # The pool of another start is in the way.
+        other = Hosts(tmp_path / "other", berth.mirror, "other", pool="198.18.128.0/24")
+        refused = other.berth("up", "--hosts", 2, "--public-pool", other.pool, check=False)
+        assert refused.returncode == 1 and "overlaps the route 198.18.128.0/20 dev world-" in refused.stderr
+        other.berth("down", "--purge")
     finally:
         print(installation.last_log_lines())
         installation.berth("down", "--purge")

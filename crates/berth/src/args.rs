@@ -278,7 +278,7 @@ pub struct UpArgs {
     #[command(flatten)]
     pub node: NodeOptions,
     /// Number of hosts: more than one are simulated, each a node with its own network namespace, folders and
-    /// containerd; tasks of one VPC on different hosts do not reach each other yet
+    /// containerd; tasks of one VPC on different hosts do not reach each other yet, except at public addresses
     #[arg(long, env = "BERTH_HOSTS", default_value_t = 1, value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=i64::from(HOSTS_MAX)))]
     pub hosts: u32,
@@ -577,9 +577,13 @@ Examples:
 
 Simulated hosts run the same programs as real ones. Each is a container instance of the cluster, in the region's zones
 a, b, c in turn, and has the capacity of --cpu, --memory and --enis, or its share of this machine. It has its own
-images: `berth image load` loads into all; pulls are made from the namespace `berth up` is called in. The hosts' own
-namespaces have no route to the outside: a packet to a task on another host is dropped (other_host), and ports of tasks
-in network mode bridge or host are reached with `nsenter --net=RUN/hosts/N/network`. A later start with a smaller N
+images: `berth image load` loads into all; pulls are made from the namespace `berth up` is called in. A pair of
+devices connects each host with that namespace, which routes every public address to the host that holds it: there,
+`curl` reaches a task at its public address, and tasks of different hosts reach each other. --uplink leads on from there.
+A packet to the private address of a task on another host is dropped (other_host). The hosts' own namespaces have no
+route to the outside: ports of tasks in network mode bridge or host are reached at the host's primary interface, and with
+`nsenter --net=RUN/hosts/N/network`. The NAT gateways of a VPC are on one host, and Fargate tasks of subnets that route
+to them are placed there. A later start with a smaller N
 keeps the surplus hosts; `berth down` removes them, and their container instances stay in the cluster until they are
 deregistered.
 

@@ -3,7 +3,8 @@
 //!
 //! [`Fabric`] applies a `HostIntent`: `compile` turns security groups into tables (pure), `bpf` owns program and maps,
 //! `fabric` decides the order of changes, `explain` evaluates them for one packet, `kernel` uses netlink and enters
-//! namespaces, `primary` routes for the host's own interface, `cni` holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
+//! namespaces, `primary` routes for the host's own interface, `outside` connects
+//! simulated hosts with their machine, `cni` holds the plugins of the EC2 launch type. Nothing here knows the API, records or containers.
 //! All calls block; none needs a runtime.
 
 pub mod cni;
@@ -14,6 +15,7 @@ pub mod explain;
 pub mod fabric;
 pub mod fault;
 pub mod kernel;
+pub mod outside;
 pub mod ports;
 pub mod primary;
 pub mod stats;

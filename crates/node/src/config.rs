@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_fabric::kernel::Namespace;
 use berth_types::FaultPoints;
 use berth_types::instance::InstanceInterface;
 use berth_types::link::Capacity;
@@ -223,6 +224,9 @@ pub struct NodeConfig {
     /// Runtime that asks registries; the node's own when absent. Its threads may be in another network namespace, for a
     /// host that has no way out of its own.
     pub registries_on: Option<Handle>,
+    /// The network of the machine that a simulated host is on, which is outside of it; absent for a host that is its
+    /// machine.
+    pub outside: Option<Arc<Namespace>>,
     /// Tasks of launch type EC2 do not reach the instance metadata address 169.254.169.254; those of Fargate never do.
     pub block_imds: bool,
     /// How packets of tasks leave the machine; not at all when absent.

@@ -32,6 +32,7 @@ mod namespaces;
 mod network;
 mod nft;
 mod node;
+mod outside;
 mod pause;
 mod reports;
 mod samples;

@@ -199,7 +199,13 @@ async fn program(host: &NodeHost, mut intent: Arc<HostIntent>) -> Result<(), Fau
         Arc::make_mut(&mut intent).worlds.clear();
     }
     host.network.program(intent.clone()).await?;
-    host.world.settle(&intent).await
+    host.world.settle(&intent).await?;
+    if let Some(outside) = &host.outside
+        && let Err(fault) = outside.follow(&intent).await
+    {
+        tracing::error!(%fault, "public addresses of this host may not be reached; the next change is tried again");
+    }
+    Ok(())
 }
 
 /// ECS attributes of this host.

@@ -90,8 +90,8 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     let capacity = config.capacity.unwrap_or_else(identity::measured_capacity);
     let instance = identity.host.as_str().to_owned();
     let who = Introduction { identity, capacity, runtime_version };
-    let host =
-        Arc::new(NodeHost::new(Parts { config, containerd, private, journal, namespaces, network, places, cgroups }));
+    let opened = Parts { config, containerd, private, journal, namespaces, network, places, cgroups };
+    let host = Arc::new(NodeHost::new(&who.identity.host, opened));
     let engine = Arc::new(Engine::new(host.clone()));
 
     let mut parts: JoinSet<(&'static str, Result<(), Fault>)> = JoinSet::new();

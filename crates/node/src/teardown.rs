@@ -12,7 +12,7 @@ use crate::container::mounts;
 use crate::containerd::Containerd;
 use crate::containerd::supervise::Private;
 use crate::fault::all_of;
-use crate::{Fault, NodeConfig, folders, identity, modes, network, world};
+use crate::{Fault, NodeConfig, folders, identity, modes, network, outside, world};
 
 /// Ends every task container of the instance and removes all it has on the machine. The node must not run any more.
 /// Continues after a failure and returns all of them at the end.
@@ -67,6 +67,7 @@ fn clean(config: &NodeConfig, cgroups: &Cgroups, is_private: bool) -> Result<(),
     // Before the journal goes, which knows the bridge.
     let unbridged = modes::destroy(config);
     let networked = identity.and_then(|identity| network::destroy(config, identity.host));
+    let left = outside::destroy(config);
     let unwalled = world::destroy(config);
     let uncaged = cgroups.remove_instance(&config.instance);
     let state = config.run_dir.join("containerd");
@@ -79,7 +80,7 @@ fn clean(config: &NodeConfig, cgroups: &Cgroups, is_private: bool) -> Result<(),
     let emptied = unmount_below(&tasks).and_then(|()| folders::remove_folder(&tasks));
     let unnamed = folders::remove_folder(&config.netns_dir());
     let unpiped = folders::remove_folder(&config.exec_dir());
-    all_of([unbridged, networked, unwalled, uncaged, unmounted, forgotten, emptied, unnamed, unpiped])
+    all_of([unbridged, networked, left, unwalled, uncaged, unmounted, forgotten, emptied, unnamed, unpiped])
 }
 
 /// Mounts of containers whose shim died with them still mounted.

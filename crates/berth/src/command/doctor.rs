@@ -58,14 +58,17 @@ pub fn run(installation: &Installation, format: Format) -> Result<ExitCode> {
     Ok(if rows.iter().all(|row| row.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Simulated hosts have nothing but Berth's devices, so only this machine is looked at.
+/// Simulated hosts have nothing but Berth's devices, so only this machine is looked at: it leads to all of them.
 fn public_pool(installation: &Installation) -> Option<Row> {
     let (address, prefix) = WorldIntent::DEFAULT_POOL;
     let told = admin::status(installation).ok().and_then(|status| status.public_pool);
     let pool = told.or_else(|| Ipv4Cidr::containing(address, prefix))?;
     let row =
         |ok, found: String, cure: &str| Row { check: "public pool", ok, warning: false, found, cure: cure.to_owned() };
-    match berth_fabric::world::clash(pool, &installation.instance) {
+    let hosts = hosts::local(installation).unwrap_or_default();
+    let simulated = hosts.iter().map(|host| host.installation.instance.as_str());
+    let instances: Vec<&str> = simulated.chain([installation.instance.as_str()]).collect();
+    match berth_fabric::world::clash(pool, &instances) {
         Ok(None) => Some(row(true, format!("{pool} is free"), "")),
         Ok(Some(found)) => Some(row(false, format!("{pool} overlaps {found}"), node::pool_cure())),
         Err(fault) => Some(row(false, fault.to_string(), "run `berth doctor` as root")),
@@ -85,8 +88,8 @@ fn several_hosts(installation: &Installation) -> Option<Row> {
         warning: true,
         found: format!("{count} hosts"),
         cure:
-            "tasks of one VPC on different hosts cannot reach each other yet (dropped as other_host); place tasks that \
-               talk on one host"
+            "tasks of one VPC on different hosts cannot reach each other yet, except at public addresses (dropped as \
+               other_host); place tasks that talk on one host"
                 .to_owned(),
     })
 }

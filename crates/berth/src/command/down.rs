@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -76,7 +76,8 @@ pub fn take_down(hosts: &[LocalHost]) -> Result<()> {
 fn take_host_down(host: &LocalHost) -> Result<()> {
     // Objects with this name belong to the other installation.
     claim::check_name(&host.installation)?;
-    let config = node::config(&host.installation, &plain_options(), "")?;
+    let mut config = node::config(&host.installation, &plain_options(), "")?;
+    config.outside = host.namespace().map(|_| Namespace::of_current_thread().map(Arc::new)).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clean = || runtime.block_on(berth_node::teardown(config));
     match host.namespace() {

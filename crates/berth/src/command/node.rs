@@ -43,6 +43,7 @@ pub fn run(installation: &Installation, args: &NodeArgs) -> Result<ExitCode> {
     config.availability_zone = args.availability_zone.clone();
     if args.netns.is_some() {
         config.registries_on = Some(start_outside()?);
+        config.outside = Some(Arc::new(Namespace::of_current_thread()?));
     }
     let work = || {
         let _claim = claim::Claim::take(installation)?;
@@ -121,6 +122,7 @@ pub fn config(installation: &Installation, options: &NodeOptions, region: &str) 
         region: region.to_owned(),
         availability_zone: None,
         registries_on: None,
+        outside: None,
         block_imds: options.block_imds,
         uplink: options.uplink(),
         instance_interface: instance_interface(options)?,

@@ -31,7 +31,7 @@ const DETACHED: &str = "BERTH_DETACHED";
 pub fn run(installation: &Installation, args: &UpArgs) -> Result<ExitCode> {
     berth_control::check_listen(args.server.listen, &args.server.transport(), args.server.admin_listen())?;
     refuse_second(installation, args)?;
-    refuse_uplink(args)?;
+    args.node.uplink().map_or(Ok(()), |uplink| node::check_uplink(&uplink))?;
     installation.create()?;
     if std::env::var_os(DETACHED).is_none() {
         tell_of_others(installation, args.hosts)?;
@@ -54,22 +54,14 @@ fn refuse_second(installation: &Installation, args: &UpArgs) -> Result<()> {
     }
 }
 
-/// Fails if packets of tasks could not leave as `--uplink` says.
-fn refuse_uplink(args: &UpArgs) -> Result<()> {
-    match args.node.uplink() {
-        Some(_) if args.hosts > 1 => {
-            bail!("--uplink needs a host that is this machine: simulated ones (--hosts) have no way out of it")
-        }
-        Some(uplink) => node::check_uplink(&uplink),
-        None => Ok(()),
-    }
-}
-
-/// Fails if this machine uses addresses of the server's pool of public addresses. Simulated hosts have nothing but
-/// Berth's devices.
+/// Fails if this machine uses addresses of the server's pool of public addresses for something else than these hosts.
 fn refuse_pool(installation: &Installation, nodes: &[Supervised]) -> Result<()> {
-    let Some(pool) = admin::status(installation)?.public_pool.filter(|_| nodes.len() == 1) else { return Ok(()) };
-    match berth_fabric::world::clash(pool, &installation.instance)? {
+    let Some(pool) = admin::status(installation)?.public_pool else { return Ok(()) };
+    let mut hosts = hosts::local(installation)?;
+    // The machine and simulated hosts cannot have the same pool.
+    hosts.retain(|host| host.number.is_some() == (nodes.len() > 1));
+    let instances: Vec<&str> = hosts.iter().map(|host| host.installation.instance.as_str()).collect();
+    match berth_fabric::world::clash(pool, &instances)? {
         Some(found) => {
             bail!("the pool {pool} of public addresses overlaps {found}; {}", node::pool_cure())
         }

@@ -6,7 +6,7 @@
 
 mod clock;
 mod data_path;
-mod device;
+pub(crate) mod device;
 mod edge;
 mod garbage;
 mod held;

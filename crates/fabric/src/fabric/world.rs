@@ -46,14 +46,14 @@ fn alias(instance: &str) -> String {
 }
 
 /// The route or address of the calling thread's namespace that uses addresses of the pool, if there is one that does not
-/// belong to this instance's own way to the world.
+/// belong to these instances' own ways to the world.
 ///
 /// # Errors
 /// The kernel refuses to list routes or addresses.
-pub fn clash(pool: Ipv4Cidr, instance: &str) -> Result<Option<String>, kernel::Fault> {
+pub fn clash(pool: Ipv4Cidr, instances: &[&str]) -> Result<Option<String>, kernel::Fault> {
     let mut host = Netlink::open()?;
     let links = host.links()?;
-    let own = host_device(instance);
+    let own: Vec<String> = instances.iter().copied().map(host_device).collect();
     let name_of = |index: u32| links.iter().find(|link| link.index == index).map_or("?", |link| link.name.as_str());
     let uses = |range: IpNet| match range {
         IpNet::V4(range) if range.prefix_len() >= USE_PREFIX_MIN => {
@@ -63,11 +63,11 @@ pub fn clash(pool: Ipv4Cidr, instance: &str) -> Result<Option<String>, kernel::F
     };
     for route in host.routes()?.into_iter().filter(|route| route.kind == RouteKind::Unicast && uses(route.dst)) {
         let device = route.oif.map_or("?", name_of);
-        if device != own {
+        if !own.iter().any(|own| own == device) {
             return Ok(Some(format!("the route {} dev {device}", route.dst)));
         }
     }
-    for link in links.iter().filter(|link| link.name != own) {
+    for link in links.iter().filter(|link| !own.contains(&link.name)) {
         let single = |address: IpNet| IpNet::from(address.addr());
         if let Some(address) = host.addresses(link.index)?.into_iter().find(|address| uses(single(*address))) {
             return Ok(Some(format!("the address {address} of {}", link.name)));
@@ -148,7 +148,7 @@ impl Fabric {
     }
 
     fn make_world_pair(&mut self, here: &Namespace, host: &mut Netlink, pool: Ipv4Cidr) -> Result<(u32, u32), Fault> {
-        if let Some(found) = here.inside(|| clash(pool, &self.config.instance))?? {
+        if let Some(found) = here.inside(|| clash(pool, &[&self.config.instance]))?? {
             return Err(Fault::PoolInUse { pool, found });
         }
         let name = host_device(&self.config.instance);

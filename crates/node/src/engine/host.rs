@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use berth_types::TaskId;
+use berth_types::{HostId, TaskId};
 use tokio::sync::Notify;
 
 use super::directory::Directory;
@@ -16,6 +16,7 @@ use crate::journal::Journal;
 use crate::modes::NetworkPlaces;
 use crate::namespaces::Namespaces;
 use crate::network::NodeNetwork;
+use crate::outside::HostOutside;
 use crate::reports::Reports;
 use crate::samples::Samples;
 use crate::world::HostWorld;
@@ -32,6 +33,8 @@ pub(crate) struct NodeHost {
     pub network: Arc<NodeNetwork>,
     pub places: NetworkPlaces,
     pub world: HostWorld,
+    /// None for a host that is its machine.
+    pub outside: Option<HostOutside>,
     pub cgroups: Cgroups,
     pub reports: Reports,
     pub directory: Directory,
@@ -53,10 +56,12 @@ pub(crate) struct Parts {
 }
 
 impl NodeHost {
-    pub fn new(parts: Parts) -> Self {
+    /// The parts of the host with this id.
+    pub fn new(host: &HostId, parts: Parts) -> Self {
         let registry = Registry::new(parts.config.mirrors.clone(), parts.config.registries_on.clone());
         let images = Images::new(parts.containerd.clone(), registry, parts.config.images.clone());
         let world = HostWorld::new(&parts.config, parts.journal.clone());
+        let outside = HostOutside::of(&parts.config, host.clone(), parts.journal.clone());
         Self {
             config: parts.config,
             containerd: parts.containerd,
@@ -67,6 +72,7 @@ impl NodeHost {
             network: Arc::new(parts.network),
             places: parts.places,
             world,
+            outside,
             cgroups: parts.cgroups,
             reports: Reports::default(),
             directory: Directory::default(),

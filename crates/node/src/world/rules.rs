@@ -15,6 +15,8 @@ const NOT_FOR_THE_WORLD: [(&str, u8); 2] = [("127.0.0.0", 8), ("169.254.0.0", 16
 pub(super) struct Wall {
     /// The host's end of the way to the world.
     pub device: String,
+    /// The device by which the way goes on: nothing else comes in by it than what is for the way.
+    pub onward: Option<String>,
     /// Devices that lead out of the machine although their kind does not say so.
     pub outside: Vec<String>,
     /// Devices by which packets of tasks may leave the machine; none without an uplink.
@@ -79,6 +81,10 @@ fn cross(wall: &Wall, has_uplink: bool) -> Vec<Value> {
     let (from, to) = (is("==", meta("iifname"), json!(wall.device)), is("==", meta("oifname"), json!(wall.device)));
     let barred: Vec<&String> = wall.outside.iter().filter(|device| !wall.uplinks.contains(device)).collect();
     let mut rules = Vec::new();
+    if let Some(onward) = &wall.onward {
+        let elsewhere = is("!=", meta("oifname"), json!(wall.device));
+        rules.push(json!([is("==", meta("iifname"), json!(onward)), elsewhere, {"drop": null}]));
+    }
     if !barred.is_empty() && !wall.is_open {
         rules.push(json!([from, is("==", meta("oifname"), json!({ "set": barred })), {"drop": null}]));
     }

@@ -17,9 +17,18 @@ fn host(default_route_on: &str) -> Seen {
     Seen { names, outside, disguised, forwarding }
 }
 
+fn side(onward: Option<&str>) -> Side {
+    let (table, device) = ("berth-x-world".to_owned(), "world-0".to_owned());
+    Side { key: HOST, table, device, onward: onward.map(str::to_owned), space: None }
+}
+
 fn check(uplink: Option<Uplink>, seen: &Seen, expected: &Expect) {
-    let (wall, _) = decide("world-0", uplink.as_ref(), seen, &Walled::default()).unwrap();
-    let value = rules::ruleset("berth-x-world", "198.18.0.0/20".parse().unwrap(), &wall);
+    check_at(&side(None), uplink, seen, expected);
+}
+
+fn check_at(side: &Side, uplink: Option<Uplink>, seen: &Seen, expected: &Expect) {
+    let (wall, _) = decide(side, uplink.as_ref(), seen, &Walled::default()).unwrap();
+    let value = rules::ruleset(&side.table, "198.18.0.0/20".parse().unwrap(), &wall);
     let text: Vec<String> = value["nftables"].as_array().unwrap().iter().filter_map(line).collect();
     expected.assert_eq(&(text.join("\n") + "\n"));
 }
@@ -64,6 +73,25 @@ fn without_an_uplink_only_namespaces_of_the_machine_are_reached() {
         cross: oifname == world-0, iifkind == {veth bridge}, accept
         cross: oifname == world-0, drop
     "#]],
+    );
+}
+
+#[test]
+fn what_comes_to_a_simulated_host_is_for_its_way_to_the_world_alone() {
+    check_at(
+        &side(Some("outside")),
+        None,
+        &Seen::default(),
+        &expect![[r#"
+            guard: iifname == world-0, nfproto == ipv6, drop
+            guard: iifname == world-0, saddr ip != 198.18.0.0/20, drop
+            guard: iifname == world-0, daddr ip == {127.0.0.0/8 169.254.0.0/16}, drop
+            cross: iifname == outside, oifname != world-0, drop
+            cross: iifname == world-0, oifkind == {veth bridge}, accept
+            cross: iifname == world-0, drop
+            cross: oifname == world-0, iifkind == {veth bridge}, accept
+            cross: oifname == world-0, drop
+        "#]],
     );
 }
 
@@ -120,7 +148,7 @@ fn an_open_uplink_admits_every_device() {
 #[test]
 fn forwarding_is_switched_on_where_it_was_off_and_remembered() {
     let decided = |uplink: &str, before: &Walled| {
-        decide("world-0", Some(&Uplink::Device(uplink.to_owned())), &host("eth0"), before)
+        decide(&side(None), Some(&Uplink::Device(uplink.to_owned())), &host("eth0"), before)
             .map(|(_, forwarding)| forwarding)
     };
     let noted = |forwarding: &Forwarding| Walled { forwarding: forwarding.clone(), own: None };
@@ -131,7 +159,7 @@ fn forwarding_is_switched_on_where_it_was_off_and_remembered() {
     let mut later = host("eth0");
     later.forwarding.insert("card".to_owned(), "1".to_owned());
     let uplink = Uplink::Device("card".to_owned());
-    assert_eq!(decide("world-0", Some(&uplink), &later, &noted(&first)).unwrap().1, first);
+    assert_eq!(decide(&side(None), Some(&uplink), &later, &noted(&first)).unwrap().1, first);
     assert_eq!(decided("eth0", &noted(&first)).unwrap(), BTreeMap::new());
     let gone = decided("nowhere", &noted(&first)).unwrap_err().to_string();
     assert!(gone.contains("no device nowhere for --uplink"), "{gone}");

@@ -376,6 +376,7 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         region: "us-west-2".to_owned(),
         availability_zone: None,
         registries_on: None,
+        outside: None,
         block_imds: false,
         uplink: None,
         instance_interface: None,

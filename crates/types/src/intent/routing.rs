@@ -132,4 +132,13 @@ pub struct EndpointsIntent {
 impl WorldIntent {
     /// The pool of an installation that names none: a range for tests of networks, which no machine of the internet has.
     pub const DEFAULT_POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 18, 0, 0), 20);
+
+    /// Number of the addresses at the end of a pool that are for regional endpoints.
+    pub const ENDPOINTS: u32 = 64;
+
+    /// The address of what is outside of simulated hosts: the machine they are on. It is the last one before those of
+    /// the regional endpoints, and no interface gets it.
+    pub fn outside_address(pool: Ipv4Cidr) -> Ipv4Addr {
+        Ipv4Addr::from_bits(pool.broadcast().to_bits() - Self::ENDPOINTS)
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::net::Ipv4Addr;
 
+use berth_types::intent::WorldIntent;
 use berth_types::{ElasticIpAssociationId, ElasticIpId, EniId, Ipv4Cidr, TimestampMs};
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,8 @@ use crate::records::{Single, Stored};
 /// The world outside all VPCs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct World {
-    /// Its public addresses: the first is the host's own, the last /26 is for regional endpoints.
+    /// Its public addresses: the first is the host's own, the last /26 is for regional endpoints, and the one before
+    /// these is for the machine that simulated hosts are on.
     pub pool: Ipv4Cidr,
     /// Time of the first start, or of the last change of the pool.
     pub created_at: TimestampMs,
@@ -23,7 +25,7 @@ pub struct World {
 
 impl World {
     /// Number of addresses of the regional endpoints.
-    const ENDPOINTS: u32 = 64;
+    const ENDPOINTS: u32 = WorldIntent::ENDPOINTS;
 
     /// Longest prefix that leaves addresses for interfaces.
     pub const PREFIX_MAX: u8 = 25;
@@ -40,7 +42,7 @@ impl World {
 
     /// The last of the addresses that interfaces get.
     pub fn last(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.pool.broadcast().to_bits() - Self::ENDPOINTS)
+        Ipv4Addr::from_bits(WorldIntent::outside_address(self.pool).to_bits() - 1)
     }
 
     /// The addresses of the regional endpoints.
@@ -118,7 +120,7 @@ mod tests {
         let told = |parts: (Ipv4Addr, Ipv4Addr, Ipv4Addr, Ipv4Cidr)| {
             format!("{} {} {} {}", parts.0, parts.1, parts.2, parts.3)
         };
-        assert_eq!(told(parts("198.18.0.0/20")), "198.18.0.1 198.18.0.2 198.18.15.191 198.18.15.192/26");
-        assert_eq!(told(parts("192.0.2.128/25")), "192.0.2.129 192.0.2.130 192.0.2.191 192.0.2.192/26");
+        assert_eq!(told(parts("198.18.0.0/20")), "198.18.0.1 198.18.0.2 198.18.15.190 198.18.15.192/26");
+        assert_eq!(told(parts("192.0.2.128/25")), "192.0.2.129 192.0.2.130 192.0.2.190 192.0.2.192/26");
     }
 }

@@ -229,7 +229,7 @@ fn quotas_and_the_pool_bound_the_addresses() {
     expect![[r#"
         5: AddressLimitExceeded: The maximum number of addresses has been reached.
         InvalidParameterValue: There is no quota 'elastic'; the quotas are vpcs, internet-gateways, elastic-ips, nat-gateways-per-zone.
-        62: InsufficientAddressCapacity: There are not enough free public addresses in the pool to satisfy the request."#]].assert_eq(&told);
+        61: InsufficientAddressCapacity: There are not enough free public addresses in the pool to satisfy the request."#]].assert_eq(&told);
     let released =
         world.snap.vpc().elastic_ips.values().find(|elastic| elastic.address == pool.first()).unwrap().id.clone();
     world.line(&format!("ReleaseAddress AllocationId={released}")).unwrap();

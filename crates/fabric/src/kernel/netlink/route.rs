@@ -41,12 +41,16 @@ pub struct Route {
     pub onlink: bool,
     /// Source of packets that have none yet; the kernel's choice if absent. [`Netlink::routes`] leaves it out.
     pub source: Option<Ipv4Addr>,
+    /// Of routes to the same destination the one with the lowest metric decides; absent is lower than every number. [`Netlink::routes`] leaves
+    /// it out, too.
+    pub metric: Option<u32>,
 }
 
 impl Route {
     /// A route to the link itself.
     pub fn direct(dst: IpNet, oif: u32) -> Self {
-        Self { dst, gateway: None, oif: Some(oif), mtu: None, kind: RouteKind::Unicast, onlink: false, source: None }
+        let kind = RouteKind::Unicast;
+        Self { dst, gateway: None, oif: Some(oif), mtu: None, kind, onlink: false, source: None, metric: None }
     }
 
     /// A route through a router.
@@ -65,7 +69,7 @@ impl Route {
 
     /// A route that drops.
     pub fn blackhole(dst: IpNet) -> Self {
-        Self { dst, gateway: None, oif: None, mtu: None, kind: RouteKind::Blackhole, onlink: false, source: None }
+        Self { oif: None, kind: RouteKind::Blackhole, ..Self::direct(dst, 0) }
     }
 
     /// The same route with a limit on packet size.
@@ -76,6 +80,11 @@ impl Route {
     /// The same route with a source for packets that have none yet.
     pub fn with_source(self, source: Ipv4Addr) -> Self {
         Self { source: Some(source), ..self }
+    }
+
+    /// The same route with a metric.
+    pub fn with_metric(self, metric: u32) -> Self {
+        Self { metric: Some(metric), ..self }
     }
 }
 
@@ -100,6 +109,9 @@ impl fmt::Display for Route {
         }
         if let Some(mtu) = self.mtu {
             write!(f, " mtu {mtu}")?;
+        }
+        if let Some(metric) = self.metric {
+            write!(f, " metric {metric}")?;
         }
         f.write_str(if self.onlink { " onlink" } else { "" })
     }
@@ -163,6 +175,7 @@ fn message(route: &Route) -> RouteMessage {
     message.attributes.extend(route.gateway.map(|gateway| RouteAttribute::Gateway(gateway.into())));
     message.attributes.extend(route.oif.map(RouteAttribute::Oif));
     message.attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(IpAddr::V4(source).into())));
+    message.attributes.extend(route.metric.map(RouteAttribute::Priority));
     message.attributes.extend(route.mtu.map(|mtu| RouteAttribute::Metrics(vec![RouteMetric::Mtu(mtu)])));
     message
 }
@@ -204,7 +217,7 @@ fn seen(reply: Message) -> Option<Route> {
     }
     let dst = IpNet::new(dst, header.destination_prefix_length).ok()?;
     let onlink = header.flags.contains(RouteFlags::Onlink);
-    Some(Route { dst, gateway, oif, mtu, kind, onlink, source: None })
+    Some(Route { dst, gateway, oif, mtu, kind, onlink, source: None, metric: None })
 }
 
 fn ip(address: &RouteAddress) -> Option<IpAddr> {

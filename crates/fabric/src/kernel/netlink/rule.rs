@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Routing rules: which table decides on a packet, by its source address or its mark. IPv4 only.
+//! Routing rules: which table decides on a packet, by its source address, its mark or the device by which
+//! it came in. IPv4 only.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +13,7 @@ use super::{ACT, CREATE, Fault, Netlink};
 const HOST_BITS: u8 = 32;
 
 /// A routing rule that leads to a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rule {
     /// Its place among all rules; the lowest one that matches decides.
     pub priority: u32,
@@ -23,7 +24,7 @@ pub struct Rule {
 }
 
 /// The packets a rule matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Selector {
     /// Those from this address.
     From(Ipv4Addr),
@@ -34,21 +35,24 @@ pub enum Selector {
         /// The mask.
         mask: u32,
     },
+    /// Those that came in by the device with this name, also while there is none.
+    In(String),
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.priority)?;
-        match self.selector {
+        match &self.selector {
             Selector::From(address) => write!(f, "from {address}")?,
             Selector::Mark { value, mask } => write!(f, "fwmark {value:#x}/{mask:#x}")?,
+            Selector::In(device) => write!(f, "iif {device}")?,
         }
         write!(f, " lookup {}", self.table)
     }
 }
 
 impl Netlink {
-    /// The rules of the two kinds that lead to a table.
+    /// The rules with one of the selectors that lead to a table.
     pub fn rules(&mut self) -> Result<Vec<Rule>, Fault> {
         let mut request = RuleMessage::default();
         request.header.family = AddressFamily::Inet;
@@ -82,14 +86,15 @@ fn message(rule: &Rule) -> RuleMessage {
     message.header.family = AddressFamily::Inet;
     message.header.action = RuleAction::ToTable;
     message.attributes = vec![RuleAttribute::Priority(rule.priority), RuleAttribute::Table(rule.table)];
-    match rule.selector {
+    match &rule.selector {
         Selector::From(address) => {
             message.header.src_len = HOST_BITS;
-            message.attributes.push(RuleAttribute::Source(IpAddr::V4(address)));
+            message.attributes.push(RuleAttribute::Source(IpAddr::V4(*address)));
         }
         Selector::Mark { value, mask } => {
-            message.attributes.extend([RuleAttribute::FwMark(value), RuleAttribute::FwMask(mask)]);
+            message.attributes.extend([RuleAttribute::FwMark(*value), RuleAttribute::FwMask(*mask)]);
         }
+        Selector::In(device) => message.attributes.push(RuleAttribute::Iifname(device.clone())),
     }
     message
 }
@@ -97,7 +102,7 @@ fn message(rule: &Rule) -> RuleMessage {
 fn seen(reply: Message) -> Option<Rule> {
     let Message::NewRule(message) = reply else { return None };
     // The kernel leaves out a priority of 0.
-    let (mut priority, mut table, mut from, mut value, mut mask) = (0, None, None, None, u32::MAX);
+    let (mut priority, mut table, mut from, mut value, mut mask, mut device) = (0, None, None, None, u32::MAX, None);
     for attribute in &message.attributes {
         match attribute {
             RuleAttribute::Priority(number) => priority = *number,
@@ -105,12 +110,14 @@ fn seen(reply: Message) -> Option<Rule> {
             RuleAttribute::Source(IpAddr::V4(address)) if message.header.src_len == HOST_BITS => from = Some(*address),
             RuleAttribute::FwMark(mark) => value = Some(*mark),
             RuleAttribute::FwMask(bits) => mask = *bits,
+            RuleAttribute::Iifname(name) => device = Some(name.clone()),
             _ => {}
         }
     }
-    let selector = match (from, value) {
-        (Some(address), None) => Selector::From(address),
-        (None, Some(value)) => Selector::Mark { value, mask },
+    let selector = match (from, value, device) {
+        (Some(address), None, None) => Selector::From(address),
+        (None, Some(value), None) => Selector::Mark { value, mask },
+        (None, None, Some(device)) => Selector::In(device),
         _ => return None,
     };
     Some(Rule { priority, selector, table: table? })
