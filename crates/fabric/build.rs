@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Compiles the data path: `bpf/fabric.bpf.c` and `bpf/endpoint.bpf.c` for the kernel with clang, `bpf/verdict_host.c`
-//! for the tests with the host's compiler, and the Rust side of `bpf/drop_reasons.def`.
+//! and `bpf/fabric_host.c` for the tests with the host's compiler, and the Rust side of `bpf/drop_reasons.def`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,8 +22,12 @@ fn main() {
     fs::write(out.join("port.build"), build_of(&port)).expect("write port.build");
     cc::Build::new()
         .file("bpf/verdict_host.c")
+        .file("bpf/fabric_host.c")
         .include("bpf")
         .flag("-Wno-unknown-pragmas")
+        .flag("-Wno-unused-function")
+        // Millions of packets are judged in tests, also in debug builds.
+        .opt_level(2)
         .warnings(true)
         .compile("berth_verdict");
     for (name, kind, what) in [

@@ -3,7 +3,7 @@
 //!
 //! `upgrade` is a file `tests/acceptance/soak_upgrade.py`, run like the acceptance suite (root). It needs the program of an
 //! earlier commit, which is built in `target/previous/COMMIT`. `service` adds a made-up service to a copy of the
-//! repository (`soak_service`).
+//! repository (`soak_service`). `worlds` judges random worlds (`crates/fabric/tests/worlds.rs`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,10 @@ use crate::checkout::repository;
 use crate::soak_service;
 use crate::suites::{cargo, needs_root, run as run_command};
 
-const CASES: [&str; 2] = ["service", "upgrade"];
+const CASES: [&str; 3] = ["service", "upgrade", "worlds"];
+
+/// Conversations of the case `worlds`.
+const CONVERSATIONS: &str = "100000000";
 
 /// The commits whose running tasks and pinned maps the case `upgrade` takes over, the newest first;
 /// `tests/acceptance/previous/` has files of the same programs.
@@ -29,10 +32,22 @@ pub fn run(cases: &[&str]) -> Result<()> {
         println!("== soak {case}");
         match *case {
             "service" => soak_service::run()?,
+            "worlds" => worlds()?,
             _ => upgrade()?,
         }
     }
     Ok(())
+}
+
+/// Random worlds, many times as many as in the fast suite. `BERTH_WORLDS` is another number of conversations, `BERTH_SEED`
+/// another first seed.
+fn worlds() -> Result<()> {
+    let mut test = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    test.args(["test", "--release", "--package", "berth-fabric", "--test", "worlds", "--", "--nocapture"]);
+    if std::env::var_os("BERTH_WORLDS").is_none() {
+        test.env("BERTH_WORLDS", CONVERSATIONS);
+    }
+    run_command(test.current_dir(repository()))
 }
 
 fn upgrade() -> Result<()> {

@@ -274,7 +274,8 @@ GLOBAL int through_nat(struct __sk_buff *skb, struct crossing *c)
 	first = map_lookup(&flows, &key);
 	number = c->way.number;
 	nat = nat_of(number);
-	if (!first || !nat)
+	/* A flow that has come another way, such as through the internet gateway, is no first leg. */
+	if (!first || !nat || way_of(decision_for(first, c->from_high)) != WAY_NAT)
 		return drop(c->slot, DROP_no_translation);
 	c->inner = c->packet.src;
 	c->inner_port = source_port(&c->packet);

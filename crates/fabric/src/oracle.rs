@@ -7,6 +7,7 @@
 //! and both gates. Only for tests and for the fuzzer.
 
 pub mod crossing;
+pub mod worlds;
 
 use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer};
 

@@ -7,6 +7,7 @@
 mod clock;
 mod data_path;
 pub(crate) mod device;
+mod dry;
 mod edge;
 mod garbage;
 mod held;
@@ -29,7 +30,7 @@ pub use crate::fault::Fault;
 use clock::Clock;
 pub use data_path::{Fabric, FabricConfig, World};
 use garbage::UsedSlots;
-pub(crate) use held::Held;
+pub(crate) use held::{Held, address_key, cidr_key, member_key, port_key};
 pub use plug::Inner;
 pub use program::ProgramStats;
 pub use sweep::Swept;

@@ -82,7 +82,12 @@ impl Fabric {
 }
 
 /// The endpoints of the intent, reachable where their interface is plugged.
-fn endpoints(intent: &HostIntent, held: &Held, ways: &Ways, host: &HostId) -> BTreeMap<EndpointKey, Endpoint> {
+pub(super) fn endpoints(
+    intent: &HostIntent,
+    held: &Held,
+    ways: &Ways,
+    host: &HostId,
+) -> BTreeMap<EndpointKey, Endpoint> {
     let endpoints = intent.endpoints.iter().map(|(id, endpoint)| {
         let key = EndpointKey { vni: endpoint.vni.0, address: endpoint.address.octets() };
         let is_here = endpoint.host == *host;
@@ -106,7 +111,7 @@ fn endpoints(intent: &HostIntent, held: &Held, ways: &Ways, host: &HostId) -> BT
 }
 
 /// Entries of the plugged interfaces according to the intent; an interface that it does not name keeps its entry.
-fn enis(intent: &HostIntent, held: &Held, ways: &Ways) -> BTreeMap<u32, Eni> {
+pub(super) fn enis(intent: &HostIntent, held: &Held, ways: &Ways) -> BTreeMap<u32, Eni> {
     let named = held.plugged.iter().filter_map(|(id, plugged)| {
         let eni = intent.enis.get(id)?;
         let subnet = ways.subnet_of(eni.vni, eni.address);
