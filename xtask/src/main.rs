@@ -43,7 +43,7 @@ usage: cargo xtask TASK
   bench [SUITE...]         measure this machine (root): units, datapath, cni, launch, api; see docs/performance.md
   fuzz [TARGET] [--minutes N] [--seed S]
                            look for inputs that break a law (one target or all, N minutes each; 1 if not said)
-  soak [CASE...]           tests that take too long to run for each change: service, upgrade (root), worlds
+  soak [CASE...]           tests that take too long to run for each change: bulk, service, upgrade, worlds (root)
   dist                     build the release and pack it into target/dist/
 ";
 

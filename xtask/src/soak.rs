@@ -3,7 +3,8 @@
 //!
 //! `upgrade` is a file `tests/acceptance/soak_upgrade.py`, run like the acceptance suite (root). It needs the program of an
 //! earlier commit, which is built in `target/previous/COMMIT`. `service` adds a made-up service to a copy of the
-//! repository (`soak_service`). `worlds` judges random worlds (`crates/fabric/tests/worlds.rs`).
+//! repository (`soak_service`). `worlds` judges random worlds and sends packets of them, `bulk` sends long streams through
+//! gateways (root).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,10 +15,14 @@ use crate::checkout::repository;
 use crate::soak_service;
 use crate::suites::{cargo, needs_root, run as run_command};
 
-const CASES: [&str; 3] = ["service", "upgrade", "worlds"];
+const CASES: [&str; 4] = ["bulk", "service", "upgrade", "worlds"];
 
-/// Conversations of the case `worlds`.
-const CONVERSATIONS: &str = "100000000";
+/// Suites of the fabric that a case runs for longer: the case, the suite, and the variable that says how long.
+const LONGER: [(&str, &str, &str, &str); 3] = [
+    ("bulk", "kernel_datapath_bulk", "BERTH_BULK_MIB", "1024"),
+    ("worlds", "worlds", "BERTH_WORLDS", "100000000"),
+    ("worlds", "kernel_datapath_random", "BERTH_WORLDS_PACKETS", "10000"),
+];
 
 /// The commits whose running tasks and pinned maps the case `upgrade` takes over, the newest first;
 /// `tests/acceptance/previous/` has files of the same programs.
@@ -32,22 +37,25 @@ pub fn run(cases: &[&str]) -> Result<()> {
         println!("== soak {case}");
         match *case {
             "service" => soak_service::run()?,
-            "worlds" => worlds()?,
-            _ => upgrade()?,
+            "upgrade" => upgrade()?,
+            case => longer(case)?,
         }
     }
     Ok(())
 }
 
-/// Random worlds, many times as many as in the fast suite. `BERTH_WORLDS` is another number of conversations, `BERTH_SEED`
-/// another first seed.
-fn worlds() -> Result<()> {
-    let mut test = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    test.args(["test", "--release", "--package", "berth-fabric", "--test", "worlds", "--", "--nocapture"]);
-    if std::env::var_os("BERTH_WORLDS").is_none() {
-        test.env("BERTH_WORLDS", CONVERSATIONS);
+/// Runs suites of the fabric with the length of the case, unless the variable is set.
+fn longer(case: &str) -> Result<()> {
+    needs_root("this soak case")?;
+    for (_, suite, variable, length) in LONGER.into_iter().filter(|(of, ..)| *of == case) {
+        let mut test = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        test.args(["test", "--release", "--package", "berth-fabric", "--test", suite, "--", "--nocapture"]);
+        if std::env::var_os(variable).is_none() {
+            test.env(variable, length);
+        }
+        run_command(test.current_dir(repository()))?;
     }
-    run_command(test.current_dir(repository()))
+    Ok(())
 }
 
 fn upgrade() -> Result<()> {

@@ -4,6 +4,8 @@
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
 pub mod earlier;
+pub mod offload;
+pub mod random;
 pub mod raw;
 pub mod talk;
 pub mod ways;
