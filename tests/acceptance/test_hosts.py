@@ -15,6 +15,7 @@ import socket
 import subprocess
 
 import pytest
+import test_world
 from conftest import (
     CLUSTER, REGION, REPOSITORY, TIMED_OUT, Berth, Runner, Task, Vpc, container, default_route, eventually, tcp,
 )  # fmt: skip
@@ -38,13 +39,15 @@ class Hosts(Berth):
         super().__init__(folder, mirror, name)
         self.port, self.pool = free_port(), pool
 
-    def up(self, hosts=3):
+    def up(self, hosts=3, *more, check=True):
         done = self.berth(
             "up", "--detach", "--hosts", hosts, "--listen", f"127.0.0.1:{self.port}", "--cluster", CLUSTER,
             "--admin-listen", "127.0.0.1:0", "--public-pool", self.pool,
             "--mirror", f"docker.io={self.mirror}", "--cpu", CPU, "--memory", MEMORY, "--enis", 40,
-            "--prepared-namespaces", 2,
+            "--prepared-namespaces", 2, *more, check=check,
         )  # fmt: skip
+        if done.returncode != 0:
+            return done
         self.environment |= json.loads(self.berth("env", "--output", "json").stdout)
         return done
 
@@ -298,6 +301,33 @@ def test_tasks_of_every_host_reach_the_world_by_their_own_addresses(hosts, world
     assert list(public.values())[0].curl("http://198.18.70.70/", limit_s=1) == TIMED_OUT
 
 
+def test_an_uplink_is_that_of_the_machine(hosts, world, public):
+    def restart(*options):
+        hosts.kill_supervisor()
+        hosts.up(len(HOSTS), *options)
+        eventually(lambda: len(hosts.connected()) == len(HOSTS), 30, "not all hosts are connected")
+
+    def forwarding():
+        return pathlib.Path("/proc/sys/net/ipv4/conf/wire/forwarding").read_text().strip()
+
+    beyond = f"http://{test_world.BEYOND}/"
+    with test_world.machine_beyond(REPOSITORY / "target/acceptance-world/whoami"):
+        try:
+            before = forwarding()
+            restart()
+            assert all(task.curl(beyond, limit_s=1) == TIMED_OUT for task in public.values())
+            restart("--uplink", "wire")
+            for task in public.values():
+                assert peer(task.ask(beyond)) == "192.0.2.1"
+                assert peer(ask(task.public_ip)) == MACHINE
+            assert forwarding() == "1"
+            restart()
+            assert all(task.curl(beyond, limit_s=1) == TIMED_OUT for task in public.values())
+            assert forwarding() == before
+        finally:
+            restart()
+
+
 def test_what_routes_to_a_nat_gateway_is_on_its_host(hosts, vpc, world, runner, public):
     ec2 = hosts.ec2
     address = ec2.allocate_address(Domain="vpc")
@@ -481,7 +511,7 @@ def test_down_removes_all_hosts_also_those_of_a_larger_start(berth, tmp_path):
         assert left_of(installation)
         # The pool of another start is in the way.
         other = Hosts(tmp_path / "other", berth.mirror, "other", pool="198.18.128.0/24")
-        refused = other.berth("up", "--hosts", 2, "--public-pool", other.pool, check=False)
+        refused = other.up(2, check=False)
         assert refused.returncode == 1 and "overlaps the route 198.18.128.0/20 dev world-" in refused.stderr
         other.berth("down", "--purge")
     finally:

@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use berth_fabric::kernel::Namespace;
 use berth_fabric::outside::{self, OutsideConfig};
-use berth_types::HostId;
 use berth_types::intent::HostIntent;
+use berth_types::{FaultPoints, HostId};
 use tokio::sync::Mutex;
 
 use crate::blocking::blocking;
 use crate::journal::Journal;
 use crate::world::HostWorld;
-use crate::{Fault, NodeConfig};
+use crate::{Fault, NodeConfig, Step, step};
 
 /// The machine, as the outside of this host.
 pub(crate) struct HostOutside {
@@ -27,6 +27,7 @@ pub(crate) struct HostOutside {
     host: HostId,
     machine: Arc<Namespace>,
     wall: HostWorld,
+    fault_points: FaultPoints<Step>,
     state: Mutex<State>,
 }
 
@@ -51,7 +52,8 @@ impl HostOutside {
     pub fn of(config: &NodeConfig, host: HostId, journal: Journal) -> Option<Self> {
         let machine = config.outside.clone()?;
         let wall = HostWorld::on_machine(config, machine.clone(), journal);
-        Some(Self { instance: config.instance.clone(), host, machine, wall, state: Mutex::default() })
+        let (instance, fault_points) = (config.instance.clone(), config.fault_points.clone());
+        Some(Self { instance, host, machine, wall, fault_points, state: Mutex::default() })
     }
 
     /// Makes the outside as the intent has it, once the way to the world is.
@@ -62,6 +64,7 @@ impl HostOutside {
                 *state = State::Unknown;
                 let (machine, instance) = (self.machine.clone(), self.instance.clone());
                 on_machine("leave", move || outside::close(&machine, &instance)).await?;
+                self.pass(Step::OutsideClosed);
                 self.wall.settle(intent).await?;
                 *state = State::Closed;
             }
@@ -76,17 +79,21 @@ impl HostOutside {
         self.wall.wall(intent).await?;
         let is_made = matches!(&*state, State::Open(led) if led.config == wanted.config);
         *state = State::Unknown;
+        if !is_made {
+            let (machine, config) = (self.machine.clone(), wanted.config.clone());
+            on_machine("reach", move || outside::open(&machine, &config)).await?;
+            self.pass(Step::OutsideMade);
+        }
         let (machine, led) = (self.machine.clone(), wanted.clone());
-        on_machine("reach", move || {
-            if !is_made {
-                outside::open(&machine, &led.config)?;
-            }
-            outside::lead(&machine, &led.config, &led.addresses)
-        })
-        .await?;
+        on_machine("be reached from", move || outside::lead(&machine, &led.config, &led.addresses)).await?;
+        self.pass(Step::OutsideLed);
         self.wall.settle(intent).await?;
         *state = State::Open(wanted);
         Ok(())
+    }
+
+    fn pass(&self, step: Step) {
+        step::pass(&self.fault_points, step);
     }
 }
 

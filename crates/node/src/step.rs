@@ -21,6 +21,12 @@ steps! {
         WallRemoved,
         /// The wall is in no journal any more.
         WallForgotten,
+        /// The pair of a simulated host to its machine is made, and no address leads to it.
+        OutsideMade,
+        /// The machine leads public addresses to the host.
+        OutsideLed,
+        /// The pair is gone, and its wall on the machine is not.
+        OutsideClosed,
         /// A task is in the journal, and nothing of it is made.
         TaskNoted,
         /// A namespace is in the journal.

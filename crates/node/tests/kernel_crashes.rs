@@ -13,6 +13,7 @@ mod lab;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_fabric::cni::ipam::Ipam;
@@ -21,10 +22,12 @@ use berth_fabric::kernel::{Namespace, Netlink};
 use berth_fabric::world;
 use berth_node::{PullBehavior, Step, Uplink};
 use berth_types::container::VolumeIntent;
-use berth_types::intent::{Desired, LaunchType, MountIntent, Plug, PortIntent, Standalone, TaskIntent, WorldIntent};
+use berth_types::intent::{
+    Desired, LaunchType, MountIntent, Plug, PortIntent, PublicAddressIntent, Standalone, TaskIntent, WorldIntent,
+};
 use berth_types::mode::{NetworkMode, Protocol};
 use berth_types::report::{EniState, TaskReport, TaskStage};
-use berth_types::{EniId, FaultPoints, TaskId};
+use berth_types::{EniId, FaultPoints, TaskId, Vni};
 use lab::containerd::Containerd;
 use lab::{IMAGE, Lab, Server, config_in, in_own_network, only};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +42,9 @@ const PROGRAM: &str = "trap 'echo end; exit 7' TERM; echo begin; while :; do sle
 /// Name of the namespace of a seat.
 const SEAT: &str = "seat-00000000bead";
 
+/// The public address of an interface of a simulated host.
+const PUBLIC: &str = "198.18.0.9";
+
 /// Lives in which a node can die.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -52,6 +58,8 @@ enum Life {
     Seat,
     /// The way to the world, with an uplink.
     World,
+    /// The way to the world of a simulated host, with an uplink of its machine.
+    Simulated,
 }
 
 /// The life in which a node dies at a step. Whoever adds a step says here who passes it.
@@ -123,6 +131,7 @@ fn life(step: Step) -> Life {
         | Step::UplinkMade
         | Step::WallRemoved
         | Step::WallForgotten => Life::World,
+        Step::OutsideMade | Step::OutsideLed | Step::OutsideClosed => Life::Simulated,
     }
 }
 
@@ -146,16 +155,21 @@ fn a_seat_outlives_a_node_that_dies_at_any_step() {
     die_at_every_step_of(Life::Seat);
 }
 
-/// A containerd killed while it makes a container, or a snapshot, may leave folders and forget what they are of.
 #[test]
 fn the_way_to_the_world_outlives_a_node_that_dies_at_any_step() {
     die_at_every_step_of(Life::World);
 }
 
 #[test]
+fn the_outside_of_a_simulated_host_outlives_a_node_that_dies_at_any_step() {
+    die_at_every_step_of(Life::Simulated);
+}
+
+/// A containerd killed while it makes a container, or a snapshot, may leave folders and forget what they are of.
+#[test]
 fn what_a_killed_containerd_leaves_is_no_obstacle() {
     in_own_network(|| async {
-        let mut lab = crash_lab("crash-bundle").await;
+        let mut lab = crash_lab("crash-bundle", false).await;
         lab.drop_node().await;
         // It died before the shim was called for the container, and after.
         for notes in [&["config.json"][..], &["config.json", "runtime"]] {
@@ -191,8 +205,11 @@ fn make_stray_snapshot(lab: &Lab) -> std::path::PathBuf {
     stray
 }
 
-async fn crash_lab(name: &str) -> Lab {
+async fn crash_lab(name: &str, is_simulated: bool) -> Lab {
     let mut lab = Lab::new(name).await;
+    if is_simulated {
+        lab.config.outside = Some(Arc::new(Namespace::create(&machine_of(lab.folder())).unwrap()));
+    }
     // Prepared namespaces would be a second hand at the same steps.
     lab.config.prepared_namespaces = 0;
     lab.config.images.pull = PullBehavior::PreferCached;
@@ -207,7 +224,7 @@ fn die_at_every_step_of(of: Life) {
     }
     let steps = move || Step::ALL.iter().copied().filter(move |step| life(*step) == of);
     in_own_network(move || async move {
-        let mut lab = crash_lab(&format!("crash-{of:?}").to_lowercase()).await;
+        let mut lab = crash_lab(&format!("crash-{of:?}").to_lowercase(), of == Life::Simulated).await;
         // One undisturbed life: what it leaves, such as the unpacked image, is not left by a death.
         Subject::begin(&mut lab, of).await.finish(&mut lab).await;
         let clean = machine(&lab).await;
@@ -217,6 +234,7 @@ fn die_at_every_step_of(of: Life) {
             die_at(&mut lab, of, step, &clean).await;
             println!("{step:?}: {} ms", begun.elapsed().as_millis());
         }
+        Namespace::delete(&machine_of(lab.folder())).unwrap();
         lab.end().await;
     });
 }
@@ -249,6 +267,11 @@ fn is_abort(status: ExitStatus) -> bool {
     std::os::unix::process::ExitStatusExt::signal(&status) == Some(nix::libc::SIGABRT)
 }
 
+/// File of the namespace of the machine that a simulated host is on.
+fn machine_of(folder: &Path) -> std::path::PathBuf {
+    folder.join("machine")
+}
+
 /// Starts this executable as a node that dies at the step.
 fn start_process(lab: &Lab, step: Step) -> tokio::process::Child {
     let settings = format!("{}\n{}\n{step:?}", lab.folder().display(), lab.config.instance);
@@ -269,6 +292,7 @@ fn be_a_node(settings: &str) {
     config.prepared_namespaces = 0;
     config.images.pull = PullBehavior::PreferCached;
     config.uplink = Some(Uplink::Any);
+    config.outside = Namespace::open(&machine_of(Path::new(folder))).ok().map(Arc::new);
     config.fault_points = FaultPoints::at(Step::named(step).unwrap(), 1);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     panic!("the node ended: {:?}", runtime.block_on(berth_node::run(config, CancellationToken::new())));
@@ -301,7 +325,13 @@ impl Subject {
                 lab.server.send_intent().await;
                 return Self::Seat { eni, is_attached: false, is_wanted: true };
             }
-            Life::World => {
+            Life::World | Life::Simulated => {
+                if of == Life::Simulated {
+                    let host = lab.hello.as_ref().unwrap().host.clone();
+                    let (eni, address) = (EniId::from_bits(1), "10.0.0.9".parse().unwrap());
+                    let owner = PublicAddressIntent { vni: Vni(1), eni, address, host };
+                    lab.server.intent.public_addresses.insert(PUBLIC.parse().unwrap(), owner);
+                }
                 let intended = WorldIntent { host_address: "198.18.0.1".parse().unwrap(), endpoints: None };
                 lab.server.intent.worlds.insert("198.18.0.0/20".parse().unwrap(), intended);
                 lab.server.send_intent().await;
@@ -324,6 +354,11 @@ impl Subject {
                     let device = world::host_device(&lab.config.instance);
                     let setting = format!("/proc/sys/net/ipv4/conf/{device}/forwarding");
                     assert_eq!(std::fs::read_to_string(setting).unwrap().trim(), "1", "it was told too early");
+                    if let Some(outside) = &lab.config.outside {
+                        let routes = outside.netlink().unwrap().routes().unwrap();
+                        let leads = |address: &str| routes.iter().any(|route| route.dst.to_string() == address);
+                        assert!(leads(&format!("{PUBLIC}/32")), "it was told too early: {routes:?}");
+                    }
                     *is_wanted = false;
                     lab.server.intent.worlds.clear();
                 }
@@ -450,8 +485,14 @@ async fn machine(lab: &Lab) -> BTreeSet<String> {
     }
     let leases = Ipam::at(&config.run_dir.join("eni-ipam.db")).leases().unwrap();
     found.push(("address", leases.iter().map(|lease| format!("{lease:?}")).collect()));
-    let tables = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
-    found.push(("rules", vec![String::from_utf8(tables).unwrap()]));
+    let tables = || std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap().stdout;
+    found.push(("rules", vec![String::from_utf8(tables()).unwrap()]));
+    let rules = Netlink::open().unwrap().rules().unwrap();
+    found.push(("routing rule", rules.iter().map(ToString::to_string).collect()));
+    if let Some(outside) = &config.outside {
+        found.push(("link of the machine", links(outside.netlink().unwrap())));
+        found.push(("rules of the machine", vec![String::from_utf8(outside.inside(tables).unwrap()).unwrap()]));
+    }
     found.push(("pin", paths_below(&Path::new("/sys/fs/bpf/berth").join(&config.instance))));
     let programmed = Programmed::read(&config.instance, &config.run_dir).unwrap();
     found.push(("data path", vec![without_epoch(&format!("{programmed:?}"))]));

@@ -8,13 +8,14 @@ mod lab;
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_fabric::kernel::Namespace;
 use berth_fabric::world;
 use berth_node::Uplink;
-use berth_types::Ipv4Cidr;
-use berth_types::intent::WorldIntent;
+use berth_types::intent::{PublicAddressIntent, WorldIntent};
+use berth_types::{EniId, Ipv4Cidr, Vni};
 use lab::{Lab, eventually, in_own_network};
 
 /// An address of the pool, as a task has it.
@@ -240,4 +241,141 @@ fn an_uplink_translates_and_gives_the_forwarding_back_when_it_goes() {
         outside.end();
         lab.end().await;
     });
+}
+
+/// The machine that a simulated host is on, with a namespace behind it and a way out.
+struct Machine {
+    own: Arc<Namespace>,
+    space: Beyond,
+    outside: Beyond,
+    dir: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Namespace::create(&dir.path().join("machine")).unwrap();
+        let make = || {
+            prepare("0");
+            // Answers of the namespace come back by it.
+            let (space, outside) = (Beyond::new("space", 61), Beyond::new("out", 62));
+            run("sysctl -q -w net.ipv4.conf.space.forwarding=1");
+            run("ip route add default via 10.62.0.2 dev out");
+            (space, outside)
+        };
+        let (space, outside) = own.inside(make).unwrap();
+        Self { own: Arc::new(own), space, outside, dir }
+    }
+
+    fn run(&self, line: &str) -> String {
+        self.own.inside(|| run(line)).unwrap()
+    }
+
+    fn forwarding(&self, device: &str) -> String {
+        self.own.inside(|| forwarding(device)).unwrap()
+    }
+
+    fn end(self) {
+        let Self { own, space, outside, dir } = self;
+        own.inside(|| {
+            space.end();
+            outside.end();
+        })
+        .unwrap();
+        Namespace::delete(&dir.path().join("machine")).unwrap();
+    }
+}
+
+/// The world, in which the task has a public address.
+async fn open_world_of_task(lab: &mut Lab) -> String {
+    let owner = PublicAddressIntent {
+        vni: Vni(1),
+        eni: EniId::from_bits(1),
+        address: Ipv4Addr::new(10, 0, 0, 9),
+        host: lab.hello.as_ref().unwrap().host.clone(),
+    };
+    lab.server.intent.public_addresses.insert(TASK, owner);
+    open_world(lab).await
+}
+
+#[test]
+fn a_simulated_host_reaches_what_its_machine_routes_to_and_leaves_by_its_uplink_alone() {
+    in_own_network(|| async {
+        prepare("0");
+        let machine = Machine::new();
+        let mut lab = Lab::new("outside").await;
+        lab.config.prepared_namespaces = 0;
+        lab.config.outside = Some(machine.own.clone());
+        lab.start_node().await;
+        let device = open_world_of_task(&mut lab).await;
+        let leads = || machine.run("ip route").contains(&format!("{TASK} via 198.18.0.1 dev {device}"));
+        eventually("the machine leads to the task", leads).await;
+        let fabric = Fabric::of(&lab);
+        let (inside, beyond) = (machine.space.listen(), machine.outside.listen());
+
+        fabric.send(TASK, machine.space.address);
+        assert_eq!(arrived(&inside), Some(TASK));
+        let sent = || machine.own.inside(|| sent_by("out")).unwrap();
+        let before = sent();
+        fabric.send(TASK, machine.outside.address);
+        fabric.send(TASK, Ipv4Addr::new(192, 0, 2, 1));
+        assert_eq!(arrived(&beyond), None);
+        assert_eq!(sent(), before);
+        // Nor do packets come in from there.
+        let to_host = || machine.own.inside(|| sent_by(&device)).unwrap();
+        machine.run("sysctl -q -w net.ipv4.conf.out.forwarding=1");
+        let before = to_host();
+        let far = &machine.outside.namespace;
+        far.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap().send_to(b"x", (TASK, 9)).unwrap()).unwrap();
+        fabric.send(TASK, machine.space.address);
+        assert_eq!(arrived(&inside), Some(TASK));
+        assert_eq!(to_host(), before);
+        machine.run("sysctl -q -w net.ipv4.conf.out.forwarding=0");
+        // The namespace reaches the host's way to the world, and no bridge of the host.
+        run("ip link add other type veth peer name end");
+        run("ip address add 10.64.0.1/24 dev other");
+        run("ip link set other up");
+        run("ip link set end up");
+        run("ip neighbour add 10.64.0.2 lladdr 02:00:00:00:00:64 dev other");
+        machine.run(&format!("ip route add 10.64.0.0/24 via 198.18.0.1 dev {device} onlink"));
+        let (to_fabric, to_other) = (sent_by(&device), sent_by("other"));
+        let near = machine.space.namespace.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+        near.send_to(b"x", "10.64.0.2:9").unwrap();
+        near.send_to(b"x", (TASK, 9)).unwrap();
+        eventually("the packet for the task arrives", || sent_by(&device) > to_fabric).await;
+        assert_eq!(sent_by("other"), to_other);
+
+        // The next node has an uplink, and the one after it none.
+        lab.drop_node().await;
+        lab.config.uplink = Some(Uplink::Device("out".to_owned()));
+        lab.start_node().await;
+        eventually("the machine forwards", || machine.forwarding("out") == "1").await;
+        eventually("the uplink is complete", || lab_sends(&fabric, &machine, &beyond)).await;
+        lab.drop_node().await;
+        lab.config.uplink = None;
+        lab.start_node().await;
+        eventually("the uplink is gone", || machine.forwarding("out") == "0").await;
+        fabric.send(TASK, machine.outside.address);
+        assert_eq!(arrived(&beyond), None);
+
+        // The world goes, and comes back; then everything is taken away.
+        lab.server.intent.worlds.clear();
+        lab.server.send_intent().await;
+        let is_clean = || machine.run("nft list tables").is_empty() && !machine.run("ip link").contains(&device);
+        eventually("nothing is left on the machine", is_clean).await;
+        open_world(&mut lab).await;
+        eventually("the machine leads to the task", leads).await;
+        lab.drop_node().await;
+        berth_node::teardown(lab.config.clone()).await.unwrap();
+        assert!(is_clean());
+        run("ip link delete other");
+        lab.end().await;
+        machine.end();
+    });
+}
+
+/// True if a datagram of the task arrives beyond the machine, from the machine.
+fn lab_sends(fabric: &Fabric, machine: &Machine, beyond: &UdpSocket) -> bool {
+    fabric.send(TASK, machine.outside.address);
+    arrived(beyond) == Some(Ipv4Addr::new(10, 62, 0, 1))
 }
