@@ -2,6 +2,8 @@
 """`berth explain`: why a packet arrives or does not, from the records and from the maps in the kernel."""
 
 import json
+import shlex
+import subprocess
 
 import pytest
 from conftest import TIMED_OUT, eventually, tcp
@@ -22,8 +24,18 @@ def explain(berth, *words):
     done = berth.berth("explain", *words, "--output", "json", check=False)
     assert done.returncode in (0, 1), done.stderr
     answer = json.loads(done.stdout)
-    assert done.returncode == (0 if answer["verdict"] == "pass" else 1)
+    passes = answer["verdict"] == "pass" and answer["reply_drop_reason"] is None
+    assert done.returncode == (0 if passes else 1)
     return answer
+
+
+def make_changes(berth, answer):
+    """Runs the commands that the answer names, as a user would."""
+    assert answer["changes"], answer
+    for change in answer["changes"]:
+        program, *words = shlex.split(change["command"])
+        assert program == "aws"
+        berth.aws(*words)
 
 
 def gate(answer, name):
@@ -118,10 +130,62 @@ def test_routes_gateways_and_network_acls_are_named(berth, ec2, vpc, runner, far
         ec2.create_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
 
 
+def curl(url):
+    return subprocess.run(["curl", "-s", "-o", "/dev/null", "--max-time", "1", url]).returncode
+
+
+def test_the_changes_that_are_named_let_packets_of_the_world_in(berth, ec2, vpc, runner, fargate_cluster, td_ports):
+    subnet = ec2.create_subnet(VpcId=vpc.id, CidrBlock="10.0.40.0/24")["Subnet"]["SubnetId"]
+    table = ec2.create_route_table(VpcId=vpc.id)["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)
+    acl = ec2.create_network_acl(VpcId=vpc.id)["NetworkAcl"]["NetworkAclId"]
+    [present] = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [subnet]}])["NetworkAcls"]
+    [association] = [it for it in present["Associations"] if it["SubnetId"] == subnet]
+    ec2.replace_network_acl_association(AssociationId=association["NetworkAclAssociationId"], NetworkAclId=acl)
+    task = runner.one(fargate_cluster, td_ports, subnet, [vpc.group("explain-world", [])], public=True)
+    try:
+        answer = explain(berth, "internet", f"{task.id}:80")
+        assert (answer["verdict"], answer["drop_reason"], answer["differ"]) == ("drop", "network_acl_in", False)
+        assert answer["public_address"] == task.public_ip
+        assert [(change["gate"], change["reply"]) for change in answer["changes"]] == [
+            ("network_acl_in", False),
+            ("ingress", False),
+            ("network_acl_out", True),
+            ("route", True),
+        ]
+        assert curl(f"http://{task.public_ip}/") == TIMED_OUT
+        make_changes(berth, answer)
+        eventually(lambda: explain(berth, "internet", task.public_ip + ":80")["verdict"] == "pass", why="not programmed")
+        answer = explain(berth, "internet@192.0.2.9", f"{task.eni}:80")
+        assert (answer["verdict"], answer["reply_drop_reason"], answer["changes"]) == ("pass", None, [])
+        assert curl(f"http://{task.public_ip}/") == 0
+    finally:
+        runner.stop(task)
+        runner.gone(task)
+        ec2.delete_subnet(SubnetId=subnet)
+        ec2.delete_network_acl(NetworkAclId=acl)
+        ec2.delete_route_table(RouteTableId=table)
+
+
+def test_a_public_address_of_the_same_installation_is_followed_to_its_interface(
+    berth, vpc, runner, fargate_cluster, td_ports
+):
+    sender, receiver = runner.running(fargate_cluster, td_ports, vpc.puba, [vpc.sg80], count=2, public=True)
+    answer = explain(berth, sender.eni, f"{receiver.public_ip}:80")
+    assert (answer["verdict"], answer["then"]["verdict"]) == ("pass", "pass")
+    assert gate(answer, "target")["maps"]["rules"] == [{"leaves_as": sender.public_ip}]
+    assert answer["then"]["source"] == {"address": sender.public_ip}
+    assert answer["then"]["destination"]["eni"] == receiver.eni
+    assert sender.curl(f"http://{receiver.public_ip}/") == 0
+    answer = explain(berth, sender.eni, f"{receiver.public_ip}:81")
+    assert answer["then"]["drop_reason"] == "security_group_ingress"
+    assert sender.curl(f"http://{receiver.public_ip}:81/", 1) == TIMED_OUT
+
+
 def test_bad_questions_are_told_apart_from_dropped_packets(berth, vpc, sender):
     for words, said in [
         ((sender.eni, sender.eni), "which port"),
-        ((sender.eni, "nowhere:80"), "none of an IPv4 address"),
+        ((sender.eni, "nowhere:80"), "an IPv4 address"),
         (("10.0.99.99", f"{sender.eni}:80"), "No interface of"),
         ((sender.eni, "eni-00000000000000abc:80"), "does not exist"),
         ((sender.eni, "10.0.0.9:80", "--vpc", "vpc-00000000000000abc"), "different networks"),

@@ -386,7 +386,8 @@ pub struct ShellArgs {
 /// `berth explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Sender: an address, an interface (eni-...), the id or ARN of a task
+    /// Sender: a task (id or ARN), an interface (eni-...), an instance (i-...), an address, `internet`, or
+    /// `internet@ADDRESS` for a certain address outside
     #[arg(value_name = "A")]
     pub from: String,
     /// Receiver, named in the same ways, and its port; for ICMP a type or TYPE/CODE, an echo request when absent

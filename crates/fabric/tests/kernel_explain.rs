@@ -9,7 +9,7 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Map, MapData};
 use berth_fabric::DropReason;
 use berth_fabric::explain::{Answer, Deciding, Explanation, Packet, Programmed, explain};
-use berth_types::explain::{Attached, Ends, Party};
+use berth_types::explain::{Attached, Ends, Party, Source};
 use berth_types::{SecurityGroupRuleId, Vni};
 use lab::Lab;
 use lab::talk::Outcome;
@@ -37,8 +37,9 @@ fn ask(lab: &Lab, from: &str, to: &str, port: u16) -> Explanation {
         vpc: vpc.vpc.clone(),
         vni: Vni(1),
         cidrs: vpc.cidrs.clone(),
-        source: party(lab, from),
+        source: Source::Interface(party(lab, from)),
         destination: lab.at(to).address,
+        public: None,
         receiver: Some(party(lab, to)),
         group_sets: lab.intent.group_sets.clone(),
         security_groups: lab.intent.security_groups.clone(),
@@ -46,7 +47,7 @@ fn ask(lab: &Lab, from: &str, to: &str, port: u16) -> Explanation {
     };
     let config = lab.config();
     let programmed = Programmed::read(&config.instance, &config.run_dir).unwrap();
-    explain(&ends, Packet { protocol: Some(TCP), port }, &programmed, &config.host)
+    explain(&ends, Packet { protocol: Some(TCP), port, is_reply: false }, &programmed, &config.host)
 }
 
 fn rules(answer: &Answer) -> Vec<SecurityGroupRuleId> {

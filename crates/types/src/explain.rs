@@ -11,7 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::intent::{GroupSetIntent, HostIntent, SecurityGroupIntent};
 use crate::{EniId, GroupSetId, HostId, Ipv4Cidr, SecurityGroupId, SubnetId, TaskId, Vni, VpcId};
 
-/// The two ends of a packet inside one VPC, and the rules of both.
+/// The address that stands for the world when a question names none: one for documentation, which no machine has.
+pub const WORLD_ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+
+/// The two ends of a packet, of which one at least is an interface of the VPC, and the rules of both.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ends {
     /// The VPC.
@@ -21,18 +24,48 @@ pub struct Ends {
     /// Destinations of its local route.
     pub cidrs: Vec<Ipv4Cidr>,
     /// Who sends.
-    pub source: Party,
-    /// Destination address of the packet.
+    pub source: Source,
+    /// Destination address of the packet; from the world, the private one behind the public address.
     pub destination: Ipv4Addr,
+    /// Destination address of a packet from the world; `None` if the receiver has no public address.
+    pub public: Option<Ipv4Addr>,
     /// The interface with that address, if any.
     pub receiver: Option<Party>,
     /// Every set of groups in use in the VPC, by number.
     pub group_sets: BTreeMap<GroupSetId, GroupSetIntent>,
     /// The rules of the groups of both ends.
     pub security_groups: BTreeMap<SecurityGroupId, SecurityGroupIntent>,
-    /// The intent of the sender's host, without interfaces and tasks: subnets, route tables, network ACLs, gateways.
+    /// The intent of the sender's host, or of the receiver's for a packet from the world, without interfaces and tasks: subnets, route tables, network ACLs, gateways.
     #[serde(default)]
     pub ways: HostIntent,
+}
+
+impl Ends {
+    /// The sending interface; `None` for a packet from the world.
+    pub fn sender(&self) -> Option<&Party> {
+        match &self.source {
+            Source::Interface(party) => Some(party),
+            Source::World(_) => None,
+        }
+    }
+
+    /// Source address of the packet.
+    pub fn source_address(&self) -> Ipv4Addr {
+        match &self.source {
+            Source::Interface(party) => party.address,
+            Source::World(address) => *address,
+        }
+    }
+}
+
+/// The sender of a packet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// An interface of the VPC.
+    Interface(Party),
+    /// An address outside all VPCs.
+    World(Ipv4Addr),
 }
 
 /// An interface as one end of a packet.

@@ -2,15 +2,17 @@
 //! `berth explain`: why a packet arrives or does not, each gate evaluated from the records and from the kernel.
 //!
 //! The server returns the ends and their rules, this command reads the pinned maps, `fabric` decides. Exit code 0: the
-//! packet arrives, 1: it is dropped, 2: there is no answer.
+//! packet and its reply arrive, 1: one of them is dropped, 2: there is no answer.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use berth_fabric::explain::{Answer, Asked, Deciding, Explanation, Packet, Programmed, explain};
-use berth_types::HostId;
+use berth_fabric::explain::{
+    Answer, Asked, Cure, Deciding, Explanation, Packet, Programmed, REPLY_PORT, cures, explain,
+};
 use berth_types::admin::{Reply, Request};
 use berth_types::explain::{Ends, Party};
+use berth_types::{HostId, VpcId};
 use serde_json::{Value, json};
 
 use crate::args::{ExplainArgs, Format};
@@ -42,28 +44,61 @@ pub fn unanswered() -> ExitCode {
 fn answer(installation: &Installation, args: &ExplainArgs) -> Result<ExitCode> {
     let (to, packet) = destination(&args.to, args.protocol.number())?;
     let vpc = args.vpc.as_deref().map(str::parse).transpose().context("--vpc")?;
-    let ends = match admin::ask(installation, Request::Explain { from: args.from.clone(), to, vpc })? {
-        Reply::Ends(ends) => *ends,
-        other => bail!("the server answered {other:?} to a question about the ends of a packet"),
-    };
-    let (at, host) = senders_host(installation, &ends.source)?;
+    let ends = ask_ends(installation, args.from.clone(), to, vpc)?;
+    let passages = passages(installation, ends, packet)?;
+    match args.output {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&document(args, &passages))?),
+        Format::Table => passages.iter().for_each(|passage| print_table(args, passage)),
+    }
+    let is_dropped =
+        |passage: &Passage| passage.explained.drop_reason().or(passage.explained.reply_drop_reason()).is_some();
+    Ok(if passages.iter().any(is_dropped) { ExitCode::from(DROPPED) } else { ExitCode::SUCCESS })
+}
+
+/// A packet between two ends, explained.
+struct Passage {
+    ends: Ends,
+    packet: Packet,
+    explained: Explanation,
+    cures: Vec<Cure>,
+}
+
+/// The packet, and the one that it becomes if it leaves for a public address of this installation, where it turns round.
+fn passages(installation: &Installation, ends: Ends, packet: Packet) -> Result<Vec<Passage>> {
+    let first = passage(installation, ends, packet)?;
+    let publics = &first.ends.ways.public_addresses;
+    let turns = first.explained.leaves_as().filter(|_| publics.contains_key(&first.ends.destination));
+    let Some(leaves_as) = turns.filter(|_| first.explained.drop_reason().is_none()) else { return Ok(vec![first]) };
+    let (from, to) = (format!("internet@{leaves_as}"), first.ends.destination.to_string());
+    let vpc = publics.get(&first.ends.destination).and_then(|owner| first.ends.ways.vpcs.get(&owner.vni));
+    let again = ask_ends(installation, from, to, vpc.map(|vpc| vpc.vpc.clone()))?;
+    Ok(vec![first, passage(installation, again, packet)?])
+}
+
+fn passage(installation: &Installation, ends: Ends, packet: Packet) -> Result<Passage> {
+    let deciding = ends.sender().or(ends.receiver.as_ref());
+    let (at, host) = deciding_host(installation, deciding)?;
     let programmed = Programmed::read(&at.instance, &at.run)?;
     let explained = explain(&ends, packet, &programmed, &host);
-    match args.output {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&value(args, &ends, packet, &explained))?),
-        Format::Table => print_table(args, &ends, packet, &explained),
+    let cures = cures(&ends, packet, &host);
+    Ok(Passage { ends, packet, explained, cures })
+}
+
+fn ask_ends(installation: &Installation, from: String, to: String, vpc: Option<VpcId>) -> Result<Ends> {
+    match admin::ask(installation, Request::Explain { from, to, vpc })? {
+        Reply::Ends(ends) => Ok(*ends),
+        other => bail!("the server answered {other:?} to a question about the ends of a packet"),
     }
-    Ok(if explained.drop_reason().is_none() { ExitCode::SUCCESS } else { ExitCode::from(DROPPED) })
 }
 
 /// The maps of a host contain only its own interfaces.
-fn senders_host(installation: &Installation, source: &Party) -> Result<(Installation, HostId)> {
-    if let Some(attachment) = &source.attachment {
+fn deciding_host(installation: &Installation, party: Option<&Party>) -> Result<(Installation, HostId)> {
+    if let Some((party, attachment)) = party.and_then(|party| Some((party, party.attachment.as_ref()?))) {
         let host = hosts::with_id(installation, &attachment.host)?;
         let host = host.with_context(|| {
             format!(
                 "{} is on host {}, which is not on this machine; run `berth explain` there",
-                source.eni, attachment.host
+                party.eni, attachment.host
             )
         })?;
         return Ok((host.installation, attachment.host.clone()));
@@ -95,7 +130,7 @@ fn destination(text: &str, protocol: Option<u8>) -> Result<(String, Packet)> {
         (_, None) => 0,
         (_, Some(_)) => bail!("only TCP and UDP have ports; leave out the part after {to}"),
     };
-    Ok((to.to_owned(), Packet { protocol, port: number }))
+    Ok((to.to_owned(), Packet { protocol, port: number, is_reply: false }))
 }
 
 const ICMP: u8 = 1;
@@ -124,7 +159,8 @@ fn what(args: &ExplainArgs, packet: Packet) -> String {
 /// The remedy for a difference.
 const CURE: &str = "if this persists, see the log of `berth node`; a restart programs the maps from the records";
 
-fn print_table(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Explanation) {
+fn print_table(args: &ExplainArgs, passage: &Passage) {
+    let Passage { ends, packet, explained, cures } = passage;
     let end = |name: &str, address: String, party: Option<&Party>| {
         let told = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         vec![
@@ -137,17 +173,28 @@ fn print_table(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Expl
         ]
     };
     let rows = [
-        end("source", ends.source.address.to_string(), Some(&ends.source)),
-        end("destination", ends.destination.to_string(), ends.receiver.as_ref()),
+        end("source", ends.source_address().to_string(), ends.sender()),
+        end("destination", ends.public.unwrap_or(ends.destination).to_string(), ends.receiver.as_ref()),
     ];
-    println!("{} in {}", what(args, packet), ends.vpc);
+    println!("{} in {}", what(args, *packet), ends.vpc);
     print!("{}", table(&["END", "ADDRESS", "ENI", "TASK", "SUBNET", "SECURITY GROUPS"], &rows));
     let rows: Vec<Vec<String>> = explained.gates.iter().map(row).collect();
     print!("\n{}", table(&["GATE", "VERDICT", "BY THE RECORDS", "BY THE PROGRAMMED MAPS"], &rows));
+    if !explained.reply.is_empty() {
+        let rows: Vec<Vec<String>> = explained.reply.iter().map(row).collect();
+        print!("\n{}", table(&["GATE OF THE REPLY", "VERDICT", "BY THE RECORDS", "BY THE PROGRAMMED MAPS"], &rows));
+    }
     let leaves_as = explained.leaves_as().map(|address| format!(" at the gateway, and leaves it from {address}"));
     match explained.drop_reason() {
         None => println!("\nThe packet arrives{}.", leaves_as.unwrap_or_default()),
         Some(reason) => println!("\nThe packet is dropped: {reason} ({}).", reason.text()),
+    }
+    if let Some(reason) = explained.reply_drop_reason() {
+        println!("Its reply, to port {REPLY_PORT} for example, is dropped: {reason} ({}).", reason.text());
+    }
+    if !cures.is_empty() {
+        println!("\nThe smallest change that lets it pass:");
+        cures.iter().for_each(|cure| println!("  {}", cure.text()));
     }
     let warnings = explained.warnings();
     warnings.iter().for_each(|warning| println!("warning: {warning}"));
@@ -179,33 +226,65 @@ fn verdict(answer: &Answer) -> &'static str {
     }
 }
 
-fn value(args: &ExplainArgs, ends: &Ends, packet: Packet, explained: &Explanation) -> Value {
+/// The first passage, with the second one in it.
+fn document(args: &ExplainArgs, passages: &[Passage]) -> Value {
+    let mut values: Vec<Value> = passages.iter().map(|passage| value(args, passage)).collect();
+    let then = (values.len() > 1).then(|| values.remove(1));
+    let mut first = values.swap_remove(0);
+    first["then"] = then.unwrap_or_default();
+    first
+}
+
+fn asked_value(asked: &Asked) -> Value {
+    json!({
+        "gate": asked.gate.as_str(),
+        "records": answer_value(&asked.records),
+        "maps": answer_value(&asked.maps),
+        "differ": asked.differs(),
+    })
+}
+
+fn cure_value(cure: &Cure) -> Value {
+    let (command, advice) = match &cure.change {
+        Some(change) => (Some(change.to_string()), None),
+        None => (None, Some(cure.text())),
+    };
+    json!({
+        "gate": cure.gate.as_str(),
+        "reply": cure.is_reply,
+        "drop_reason": cure.reason.to_string(),
+        "command": command,
+        "advice": advice,
+    })
+}
+
+fn value(args: &ExplainArgs, passage: &Passage) -> Value {
+    let Passage { ends, packet, explained, cures } = passage;
     let [kind, code] = packet.port.to_be_bytes();
     let is_icmp = packet.protocol == Some(ICMP);
     let port = matches!(packet.protocol, Some(TCP | UDP)).then_some(packet.port);
     let reason = explained.drop_reason();
-    let gates = explained.gates.iter().map(|asked| {
-        json!({
-            "gate": asked.gate.as_str(),
-            "records": answer_value(&asked.records),
-            "maps": answer_value(&asked.maps),
-            "differ": asked.differs(),
-        })
-    });
     json!({
         "protocol": args.protocol.as_str(),
         "port": port,
         "icmp_type": is_icmp.then_some(kind),
         "icmp_code": is_icmp.then_some(code),
         "vpc": ends.vpc,
-        "source": party_value(&ends.source),
+        "source": match ends.sender() {
+            Some(sender) => party_value(sender),
+            None => json!({ "address": ends.source_address() }),
+        },
         "destination": match &ends.receiver {
             Some(receiver) => party_value(receiver),
             None => json!({ "address": ends.destination }),
         },
-        "gates": gates.collect::<Vec<_>>(),
+        "public_address": ends.public,
+        "gates": explained.gates.iter().map(asked_value).collect::<Vec<_>>(),
+        "reply": explained.reply.iter().map(asked_value).collect::<Vec<_>>(),
+        "changes": cures.iter().map(cure_value).collect::<Vec<_>>(),
         "verdict": if reason.is_some() { "drop" } else { "pass" },
         "drop_reason": reason.map(|reason| reason.to_string()),
+        "reply_drop_reason": explained.reply_drop_reason().map(|reason| reason.to_string()),
         "differ": !explained.warnings().is_empty(),
         "warnings": explained.warnings(),
     })
@@ -237,6 +316,7 @@ fn answer_value(answer: &Answer) -> Value {
             json!({ "route_table": table, "destination": destination, "target": target })
         }
         Deciding::Translated(address) => json!({ "leaves_as": address }),
+        Deciding::Arrives(address) => json!({ "stands_for": address }),
     });
     json!({ "verdict": verdict(answer).replace(' ', "_"), "rules": rules.collect::<Vec<_>>(), "drop_reason": reason })
 }

@@ -79,7 +79,8 @@ fn live_tasks(snap: &Snapshot, host: Option<&HostId>) -> usize {
 fn ends(link: &Link, from: &str, to: &str, vpc: Option<&VpcId>) -> Result<Reply, String> {
     let snap = link.published.snapshot();
     let mut ends = vpc::explain::ends(&snap, from, to, vpc).map_err(|refusal| refusal.message)?;
-    if let Some(attachment) = &ends.source.attachment {
+    let deciding = ends.sender().or(ends.receiver.as_ref());
+    if let Some(attachment) = deciding.and_then(|party| party.attachment.as_ref()) {
         let intent = berth_plan::host(&snap, &attachment.host, &link.locality.service_env());
         ends.ways = HostIntent { tasks: BTreeMap::new(), ..intent };
         // Routes may lead to other VPCs, whose groups have rules too.

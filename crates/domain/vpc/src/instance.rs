@@ -202,7 +202,7 @@ pub fn run_instances(_snap: &Snapshot, _req: &RunInstancesRequest, _env: &Env) -
 }
 
 /// The host that an instance id names.
-fn of_instance<'a>(snap: &'a Snapshot, text: &str) -> Result<&'a Arc<Host>, Refusal> {
+pub(super) fn of_instance<'a>(snap: &'a Snapshot, text: &str) -> Result<&'a Arc<Host>, Refusal> {
     let id: InstanceId = find::id(text)?;
     snap.ecs().hosts.values().find(|host| host.instance == id).ok_or_else(|| InstanceId::not_found(text))
 }

@@ -15,12 +15,32 @@ pub struct Packet {
     pub protocol: Option<u8>,
     /// Port of the receiver; for ICMP type and code; 0 for other protocols.
     pub port: u16,
+    /// True for an answer within a connection: security groups admit it, routes and network ACLs decide.
+    pub is_reply: bool,
 }
+
+/// The port to which replies are sent: one of those that clients take.
+pub const REPLY_PORT: u16 = 40_000;
+
+const TCP: u8 = 6;
+const UDP: u8 = 17;
 
 const ICMP: u8 = 1;
 const ECHO_REQUEST: u16 = 8;
 
 impl Packet {
+    /// The answer to the packet; `None` if nothing answers it.
+    pub(super) fn reply(self) -> Option<Self> {
+        let port = match self.protocol {
+            Some(TCP | UDP) => REPLY_PORT,
+            // An echo reply has type 0.
+            Some(ICMP) if self.is_echo_request() => 0,
+            Some(ICMP) => return None,
+            Some(_) | None => 0,
+        };
+        Some(Self { port, is_reply: true, ..self })
+    }
+
     /// The request that a subnet's router answers: an echo request.
     pub(super) fn is_echo_request(self) -> bool {
         self.protocol == Some(ICMP) && self.port >> 8 == ECHO_REQUEST
@@ -110,8 +130,10 @@ pub enum Deciding {
         /// Its target, e.g. `local` or the id of a gateway.
         target: String,
     },
-    /// An internet gateway that gives the packet this source address.
+    /// A gateway that gives the packet this source address.
     Translated(Ipv4Addr),
+    /// The internet gateway that gives a packet from the world this destination address.
+    Arrives(Ipv4Addr),
 }
 
 impl fmt::Display for Deciding {
@@ -123,6 +145,7 @@ impl fmt::Display for Deciding {
             Self::Route { table: Some(table), destination, target } => write!(f, "{table}: {destination} -> {target}"),
             Self::Route { table: None, destination, target } => write!(f, "{destination} -> {target}"),
             Self::Translated(address) => write!(f, "leaves as {address}"),
+            Self::Arrives(address) => write!(f, "stands for {address}"),
         }
     }
 }

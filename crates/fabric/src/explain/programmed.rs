@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use berth_types::GroupSetId;
-use berth_types::explain::Ends;
+use berth_types::explain::{Ends, Source};
 use berth_types::intent::Direction;
 
 use super::answer::{Answer, Answers, Deciding, Packet, until};
 use super::way::{Target, Way};
-use crate::bpf::layout::Eni;
+use crate::bpf::layout::{EndpointKey, Eni, OWNER_NAT};
 use crate::bpf::{Maps, pins};
 use crate::compile::Names;
 use crate::fabric::Held;
@@ -29,7 +29,11 @@ impl Programmed {
 
     /// The answers in the order of the gates: `fabric_port`, `judge_first` and `find_way` of the data path.
     pub(super) fn answers(&self, ends: &Ends, packet: Packet) -> Answers {
-        let Some(eni) = self.0.plugged.get(&ends.source.eni) else {
+        let own = match &ends.source {
+            Source::Interface(own) => own,
+            Source::World(sender) => return self.of_world(ends, packet, *sender),
+        };
+        let Some(eni) = self.0.plugged.get(&own.eni) else {
             return until([Answer::Drop(DropReason::NotProgrammed)]);
         };
         let (source, destination) = (Answer::open(), Self::destination(eni, ends.destination, packet));
@@ -70,6 +74,60 @@ impl Programmed {
         [source, destination, egress, out, route, reached, into, ingress]
     }
 
+    /// `fabric_world` of the data path.
+    fn of_world(&self, ends: &Ends, packet: Packet, sender: Ipv4Addr) -> Answers {
+        if self.0.world.ifindex == 0 {
+            return until([Answer::Drop(DropReason::NoWorld)]);
+        }
+        let source = Answer::open();
+        let owner = ends.public.and_then(|public| self.0.privates.get(&public.octets()));
+        let Some(owner) = owner else {
+            return until([source, Answer::Drop(DropReason::PublicAddressUnused)]);
+        };
+        if owner.kind == OWNER_NAT {
+            return until([source, Answer::Drop(DropReason::NoTranslation)]);
+        }
+        let arrives = Answer::Pass(vec![Deciding::Arrives(owner.address.into())]);
+        let before =
+            |last| until([source.clone(), arrives.clone(), Answer::open(), Answer::open(), Answer::open(), last]);
+        if self.0.cidrs.iter().any(|(vni, range)| vni.0 == owner.vni && range.contains(sender)) {
+            return before(Answer::Drop(DropReason::SpoofedAddress));
+        }
+        let key = EndpointKey { vni: owner.vni, address: owner.address };
+        let endpoint = self.0.endpoints.get(&key);
+        let way = Way { held: &self.0, ends, packet };
+        let reached = Way::plugged(endpoint);
+        let (Answer::Pass(_), Some(endpoint)) = (&reached, endpoint) else { return before(reached) };
+        let [source, arrives, egress, out, route, reached, ..] = before(reached);
+        let into = way.network_acl(endpoint.subnet, Direction::Ingress, sender);
+        if let Answer::Drop(_) = into {
+            return until([source, arrives, egress, out, route, reached, into]);
+        }
+        let own = way.group_set(Some(endpoint));
+        let ingress = self.gate(ends, packet, Direction::Ingress, own, (sender, GroupSetId(0)));
+        [source, arrives, egress, out, route, reached, into, ingress]
+    }
+
+    /// `find_way_back` of the data path.
+    pub(super) fn back_through_nat(&self, ends: &Ends, packet: Packet) -> [Answer; 3] {
+        let way = Way { held: &self.0, ends, packet };
+        let eni = ends.sender().and_then(|own| self.0.plugged.get(&own.eni));
+        let route = eni.and_then(|eni| Some((eni, way.route(eni).1?)));
+        let Some((eni, Target::NatGateway(Some(nat)))) = route else {
+            return std::array::from_fn(|_| Answer::NotReached);
+        };
+        let subnet = nat.subnet as u16;
+        let apart = |subnet: u16, direction, other| match nat.subnet == u32::from(eni.subnet) {
+            true => Answer::open(),
+            false => way.network_acl(subnet, direction, other),
+        };
+        [
+            way.network_acl(subnet, Direction::Ingress, ends.destination),
+            apart(subnet, Direction::Egress, eni.address.into()),
+            apart(eni.subnet, Direction::Ingress, ends.destination),
+        ]
+    }
+
     /// `check_addresses` and `answer_echo` of the data path.
     fn destination(eni: &Eni, to: Ipv4Addr, packet: Packet) -> Answer {
         let (own, mask) = (u32::from_be_bytes(eni.address), u32::from_be_bytes(eni.mask));
@@ -94,6 +152,9 @@ impl Programmed {
         set: GroupSetId,
         (peer, peer_set): (Ipv4Addr, GroupSetId),
     ) -> Answer {
+        if packet.is_reply {
+            return Answer::open();
+        }
         let (column, denial) = match direction {
             Direction::Egress => (0, DropReason::SecurityGroupEgress),
             Direction::Ingress => (1, DropReason::SecurityGroupIngress),

@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use berth_types::explain::{Ends, Party};
-use berth_types::intent::{AclEntryIntent, Direction, EndpointIntent, RouteIntent, SubnetIntent};
-use berth_types::{EniId, GroupSetId, HostId, Ipv4Cidr, Vni};
+use berth_types::explain::{Ends, Party, Source};
+use berth_types::intent::{AclEntryIntent, Direction, EndpointIntent, NetworkAclIntent, RouteIntent, SubnetIntent};
+use berth_types::{EniId, GroupSetId, HostId, Ipv4Cidr, NatGatewayId, SubnetId, Vni};
 
 use super::answer::{Answer, Answers, Deciding, Packet, until};
 use crate::DropReason;
@@ -25,18 +25,43 @@ enum Target {
     /// No interface has the address.
     Nobody,
     InternetGateway,
-    NatGateway(berth_types::NatGatewayId),
+    NatGateway(NatGatewayId),
     /// An interface that does not forward.
     NotForwarding,
 }
 
 /// The answers in the order of the gates.
 pub(super) fn answers(ends: &Ends, packet: Packet, host: &HostId) -> Answers {
-    Reading { ends, packet, host }.answers()
+    match &ends.source {
+        Source::Interface(own) => Reading { ends, own, packet, host }.answers(),
+        Source::World(sender) => match &ends.receiver {
+            Some(own) => Reading { ends, own, packet, host }.of_world(*sender),
+            None => until([Answer::Drop(DropReason::PublicAddressUnused)]),
+        },
+    }
+}
+
+/// The network ACLs that a reply meets on its way back through a NAT gateway.
+pub(super) fn back_through_nat(ends: &Ends, packet: Packet, host: &HostId, id: &NatGatewayId) -> [Answer; 3] {
+    match ends.sender() {
+        Some(own) => Reading { ends, own, packet, host }.back_through_nat(id),
+        None => std::array::from_fn(|_| Answer::NotReached),
+    }
+}
+
+/// The NAT gateway to which the route of a packet leads.
+pub(super) fn nat_gateway(ends: &Ends, packet: Packet, host: &HostId) -> Option<NatGatewayId> {
+    let reading = Reading { ends, own: ends.sender()?, packet, host };
+    match reading.route() {
+        (_, Some(Target::NatGateway(id))) => Some(id),
+        _ => None,
+    }
 }
 
 struct Reading<'a> {
     ends: &'a Ends,
+    /// The sender; the receiver of a packet from the world.
+    own: &'a Party,
     packet: Packet,
     host: &'a HostId,
 }
@@ -47,7 +72,7 @@ impl Reading<'_> {
         if let Answer::Drop(_) = source {
             return until([source]);
         }
-        let (ends, own) = (self.ends, &self.ends.source);
+        let (ends, own) = (self.ends, self.own);
         let destination = self.destination();
         if matches!(destination, Answer::Drop(_)) || ends.destination == own.subnet_cidr.gateway() {
             return until([source, destination]);
@@ -83,16 +108,55 @@ impl Reading<'_> {
         [source, destination, egress, out, route, reached, into, ingress]
     }
 
+    /// `fabric_world` of the data path: no egress and no route, and the sender has no groups.
+    fn of_world(&self, sender: Ipv4Addr) -> Answers {
+        let source = if self.ends.ways.worlds.is_empty() { Answer::Drop(DropReason::NoWorld) } else { Answer::open() };
+        if let Answer::Drop(_) = source {
+            return until([source]);
+        }
+        let destination = self.public_destination();
+        if let Answer::Drop(_) = destination {
+            return until([source, destination]);
+        }
+        let open = || Answer::open();
+        if self.ends.cidrs.iter().any(|range| range.contains(sender)) {
+            return until([source, destination, open(), open(), open(), Answer::Drop(DropReason::SpoofedAddress)]);
+        }
+        let reached = self.attachment(self.own).map_or_else(Answer::Drop, |()| Answer::open());
+        if let Answer::Drop(_) = reached {
+            return until([source, destination, open(), open(), open(), reached]);
+        }
+        let into = self.network_acl(self.subnet_of(self.ends.vni, self.own.address), Direction::Ingress, sender);
+        if let Answer::Drop(_) = into {
+            return until([source, destination, open(), open(), open(), reached, into]);
+        }
+        let ingress = self.groups(Direction::Ingress, self.own.group_set, (sender, GroupSetId(0)));
+        [source, destination, open(), open(), open(), reached, into, ingress]
+    }
+
+    /// The private address behind the public one.
+    fn public_destination(&self) -> Answer {
+        let Some(public) = self.ends.public else { return Answer::Drop(DropReason::PublicAddressUnused) };
+        let ways = &self.ends.ways;
+        match ways.public_addresses.get(&public) {
+            Some(owner) if ways.nat_gateways.values().any(|gateway| gateway.eni == owner.eni) => {
+                Answer::Drop(DropReason::NoTranslation)
+            }
+            Some(owner) if owner.host == *self.host => Answer::Pass(vec![Deciding::Arrives(owner.address)]),
+            Some(_) | None => Answer::Drop(DropReason::PublicAddressUnused),
+        }
+    }
+
     fn source(&self) -> Answer {
-        let attachment = self.ends.source.attachment.as_ref();
+        let attachment = self.own.attachment.as_ref();
         let is_usable = attachment.is_some_and(|it| it.host == *self.host && it.is_usable);
         if is_usable { Answer::open() } else { Answer::Drop(DropReason::NotProgrammed) }
     }
 
     /// In the order of `check_addresses` and `answer_echo` of the data path.
     fn destination(&self) -> Answer {
-        let (to, subnet) = (self.ends.destination, self.ends.source.subnet_cidr);
-        if to == self.ends.source.address {
+        let (to, subnet) = (self.ends.destination, self.own.subnet_cidr);
+        if to == self.own.address {
             return Answer::Drop(DropReason::OwnAddress);
         }
         if to == subnet.broadcast() || to.octets()[0] >= 224 {
@@ -107,7 +171,7 @@ impl Reading<'_> {
     /// The route of the packet, and its target; no target if the packet ends there.
     fn route(&self) -> (Answer, Option<Target>) {
         let (ends, to) = (self.ends, self.ends.destination);
-        let subnet = ends.ways.vpcs.get(&ends.vni).and_then(|vpc| vpc.subnets.get(&ends.source.subnet));
+        let subnet = ends.ways.vpcs.get(&ends.vni).and_then(|vpc| vpc.subnets.get(&self.own.subnet));
         let id = subnet.and_then(|subnet| subnet.route_table.as_ref());
         let table = id.and_then(|id| Some((id, ends.ways.route_tables.get(id)?)));
         let Some((id, table)) = table else {
@@ -191,7 +255,7 @@ impl Reading<'_> {
             Target::Interface(receiver) => receiver.attachment.map_or_else(Answer::Drop, |()| Answer::open()),
             Target::Nobody => Answer::Drop(DropReason::NoEndpoint),
             Target::NotForwarding => Answer::Drop(DropReason::NotForwarding),
-            Target::InternetGateway => self.exit(self.ends.vni, self.ends.source.address),
+            Target::InternetGateway => self.exit(self.ends.vni, self.own.address),
             Target::NatGateway(id) => self.through_nat(id),
         }
     }
@@ -211,7 +275,7 @@ impl Reading<'_> {
     }
 
     /// The NAT gateway, with the network ACL and the routes of its own subnet.
-    fn through_nat(&self, id: &berth_types::NatGatewayId) -> Answer {
+    fn through_nat(&self, id: &NatGatewayId) -> Answer {
         let ends = self.ends;
         let Some(gateway) = ends.ways.nat_gateways.get(id) else { return Answer::Drop(DropReason::Blackhole) };
         if gateway.host != *self.host {
@@ -221,8 +285,8 @@ impl Reading<'_> {
             return Answer::Drop(DropReason::NoTranslation);
         };
         let subnet = ends.ways.vpcs.get(&gateway.vni).and_then(|vpc| vpc.subnets.get(&gateway.subnet));
-        let is_apart = gateway.subnet != ends.source.subnet;
-        let into = self.network_acl(subnet.filter(|_| is_apart), Direction::Ingress, ends.source.address);
+        let is_apart = gateway.subnet != self.own.subnet;
+        let into = self.network_acl(subnet.filter(|_| is_apart), Direction::Ingress, self.own.address);
         let out = self.network_acl(subnet, Direction::Egress, ends.destination);
         for acl in [into, out] {
             if let Answer::Drop(_) = acl {
@@ -241,6 +305,23 @@ impl Reading<'_> {
         }
     }
 
+    /// What a NAT gateway's reply meets: the network ACLs into its subnet, out of it, and into the sender's.
+    fn back_through_nat(&self, id: &NatGatewayId) -> [Answer; 3] {
+        let (ends, own) = (self.ends, self.own);
+        let subnets = ends.ways.vpcs.get(&ends.vni).map(|vpc| &vpc.subnets);
+        let of = |id: &SubnetId| subnets.and_then(|subnets| subnets.get(id));
+        let Some(gateway) = ends.ways.nat_gateways.get(id) else { return std::array::from_fn(|_| Answer::NotReached) };
+        let apart = |subnet: Option<&'_ SubnetIntent>, direction, other| match gateway.subnet == own.subnet {
+            true => Answer::open(),
+            false => self.network_acl(subnet, direction, other),
+        };
+        [
+            self.network_acl(of(&gateway.subnet), Direction::Ingress, ends.destination),
+            apart(of(&gateway.subnet), Direction::Egress, own.address),
+            apart(of(&own.subnet), Direction::Ingress, ends.destination),
+        ]
+    }
+
     fn subnet_of(&self, vni: Vni, address: Ipv4Addr) -> Option<&SubnetIntent> {
         let mut subnets = self.ends.ways.vpcs.get(&vni)?.subnets.values();
         subnets.find(|subnet| subnet.cidr.contains(address))
@@ -251,8 +332,7 @@ impl Reading<'_> {
         let id = subnet.and_then(|subnet| subnet.network_acl.as_ref());
         let acl = id.and_then(|id| Some((id, self.ends.ways.network_acls.get(id)?)));
         let Some((id, acl)) = acl else { return Answer::open() };
-        let mut entries = acl.entries.iter().filter(|entry| entry.direction == direction);
-        match entries.find(|entry| self.matches(entry, other)) {
+        match entry(acl, direction, other, self.packet) {
             Some(entry) if entry.admits => {
                 Answer::Pass(vec![Deciding::AclEntry { acl: id.clone(), entry: entry.number }])
             }
@@ -263,15 +343,8 @@ impl Reading<'_> {
         }
     }
 
-    fn matches(&self, entry: &AclEntryIntent, other: Ipv4Addr) -> bool {
-        let is_protocol = entry.protocol.is_none() || entry.protocol == self.packet.protocol;
-        is_protocol
-            && entry.cidr.contains(other)
-            && reading::port_matches(entry.protocol, entry.ports, self.packet.port)
-    }
-
     fn egress(&self, target: Option<&Target>) -> Answer {
-        let own = &self.ends.source;
+        let own = self.own;
         // A receiver is known by its groups only at its own address.
         let peer_set = match target {
             Some(Target::Interface(receiver)) if receiver.address == self.ends.destination => receiver.group_set,
@@ -281,6 +354,9 @@ impl Reading<'_> {
     }
 
     fn groups(&self, direction: Direction, group_set: GroupSetId, (peer, peer_set): (Ipv4Addr, GroupSetId)) -> Answer {
+        if self.packet.is_reply {
+            return Answer::open();
+        }
         let (protocol, port) = (self.packet.protocol, self.packet.port);
         let q = Question { direction, group_set, peer, peer_set, protocol, port };
         let admitting = reading::admitting(&self.ends.group_sets, &self.ends.security_groups, &q);
@@ -291,6 +367,26 @@ impl Reading<'_> {
         };
         Answer::by_rules(named.collect(), denial)
     }
+}
+
+/// The entry of a network ACL that decides on a packet.
+fn entry(acl: &NetworkAclIntent, direction: Direction, other: Ipv4Addr, packet: Packet) -> Option<&AclEntryIntent> {
+    let mut entries = acl.entries.iter().filter(|entry| entry.direction == direction);
+    entries.find(|entry| {
+        (entry.protocol.is_none() || entry.protocol == packet.protocol)
+            && entry.cidr.contains(other)
+            && reading::port_matches(entry.protocol, entry.ports, packet.port)
+    })
+}
+
+/// The number of the entry that decides.
+pub(super) fn first_entry(
+    acl: &NetworkAclIntent,
+    direction: Direction,
+    other: Ipv4Addr,
+    packet: Packet,
+) -> Option<u16> {
+    entry(acl, direction, other, packet).map(|entry| entry.number)
 }
 
 fn passed(table: Option<berth_types::RouteTableId>, destination: Ipv4Cidr, target: &str) -> Answer {

@@ -94,7 +94,8 @@ impl<'a> Way<'a> {
     /// The route with the names that the records have for it.
     fn named(&self, destination: Ipv4Cidr, route: &Route) -> Deciding {
         let ends = self.ends;
-        let subnet = ends.ways.vpcs.get(&ends.vni).and_then(|vpc| vpc.subnets.get(&ends.source.subnet));
+        let sender = ends.sender().map(|party| &party.subnet);
+        let subnet = sender.and_then(|subnet| ends.ways.vpcs.get(&ends.vni)?.subnets.get(subnet));
         let table = subnet.and_then(|subnet| subnet.route_table.clone());
         let recorded = table.as_ref().and_then(|id| ends.ways.route_tables.get(id)?.routes.get(&destination));
         let target = match (route.kind, recorded) {
@@ -111,21 +112,27 @@ impl<'a> Way<'a> {
     /// Whether the target takes the packet.
     pub fn reached(&self, eni: &Eni, target: &Target<'_>) -> Answer {
         match target {
-            Target::Interface(_, None) => Answer::Drop(DropReason::NoEndpoint),
-            Target::Interface(key, Some(endpoint)) => {
-                let forwards = endpoint.flags & ENDPOINT_FORWARDS != 0;
-                match endpoint.ifindex {
-                    0 if endpoint.flags & ENDPOINT_OTHER_HOST != 0 => Answer::Drop(DropReason::OtherHost),
-                    0 => Answer::Drop(DropReason::NotPlugged),
-                    _ if key.address != self.ends.destination.octets() && !forwards => {
-                        Answer::Drop(DropReason::NotForwarding)
-                    }
-                    _ => Answer::open(),
+            Target::Interface(key, endpoint) => match (Self::plugged(*endpoint), endpoint) {
+                (Answer::Pass(_), Some(endpoint))
+                    if key.address != self.ends.destination.octets() && endpoint.flags & ENDPOINT_FORWARDS == 0 =>
+                {
+                    Answer::Drop(DropReason::NotForwarding)
                 }
-            }
+                (plugged, _) => plugged,
+            },
             Target::InternetGateway => self.exit(eni.vni, eni.address),
             Target::NatGateway(None) => Answer::Drop(DropReason::NoTranslation),
             Target::NatGateway(Some(nat)) => self.through_nat(eni, nat),
+        }
+    }
+
+    /// Whether the interface of an endpoint is here.
+    pub fn plugged(endpoint: Option<&Endpoint>) -> Answer {
+        match endpoint {
+            None => Answer::Drop(DropReason::NoEndpoint),
+            Some(endpoint) if endpoint.ifindex != 0 => Answer::open(),
+            Some(endpoint) if endpoint.flags & ENDPOINT_OTHER_HOST != 0 => Answer::Drop(DropReason::OtherHost),
+            Some(_) => Answer::Drop(DropReason::NotPlugged),
         }
     }
 

@@ -26,8 +26,8 @@ fn told(world: &mut World, from: &str, to: &str, vpc: Option<&str>) -> String {
         Ok(ends) => format!(
             "{} {} {} to {} {}",
             ends.vpc,
-            ends.source.eni,
-            ends.source.address,
+            ends.sender().map_or("world".to_owned(), |sender| sender.eni.to_string()),
+            ends.source_address(),
             ends.destination,
             ends.receiver.map_or("nobody".to_owned(), |receiver| receiver.eni.to_string())
         ),
@@ -51,6 +51,14 @@ fn an_address_is_looked_for_in_the_vpc_of_the_other_end() {
         ("172.31.0.99", "eni-1", None),
         ("00000000000000000000000000000007", "eni-1", None),
         ("web", "eni-1", None),
+        ("eni-1", "internet", None),
+        ("internet", "eni-1", None),
+        ("internet@8.8.8.8", "172.31.0.10", None),
+        ("9.9.9.9", "eni-2", None),
+        ("internet@web", "eni-1", None),
+        ("internet", "9.9.9.9", None),
+        ("internet", "internet", None),
+        ("i-00000000000000abc", "internet", None),
     ] {
         out.push_str(&format!("{from} {to} {}: {}\n", vpc.unwrap_or("-"), told(&mut world, from, to, vpc)));
     }
@@ -64,6 +72,14 @@ fn an_address_is_looked_for_in_the_vpc_of_the_other_end() {
         eni-1 172.31.0.20 vpc-2: InvalidParameterValue: You have specified two resources that belong to different networks.
         172.31.0.99 eni-1 -: InvalidParameterValue: No interface of vpc-1 has the address 172.31.0.99, so it sends no packets; name an interface, or the VPC with --vpc.
         00000000000000000000000000000007 eni-1 -: InvalidParameterValue: The task '00000000000000000000000000000007' does not exist.
-        web eni-1 -: InvalidParameterValue: "web" is none of an IPv4 address, an interface (eni-...), and the id or ARN of a task.
+        web eni-1 -: InvalidParameterValue: "web" is none of internet, an IPv4 address, an interface (eni-...), an instance (i-...), and the id or ARN of a task.
+        eni-1 internet -: vpc-1 eni-1 172.31.0.10 to 203.0.113.1 nobody
+        internet eni-1 -: vpc-1 world 203.0.113.1 to 172.31.0.10 eni-1
+        internet@8.8.8.8 172.31.0.10 -: vpc-1 world 8.8.8.8 to 172.31.0.10 eni-1
+        9.9.9.9 eni-2 -: vpc-1 world 9.9.9.9 to 172.31.0.20 eni-2
+        internet@web eni-1 -: InvalidParameterValue: "internet@web" is neither internet nor internet@ADDRESS.
+        internet 9.9.9.9 -: InvalidParameterValue: No interface has the address 9.9.9.9, so nothing there receives packets of the world.
+        internet internet -: InvalidParameterValue: Both ends lie outside all VPCs; name a task, an interface or an instance as one.
+        i-00000000000000abc internet -: InvalidInstanceID.NotFound: The instance ID 'i-00000000000000abc' does not exist
     "#]].assert_eq(&out);
 }
