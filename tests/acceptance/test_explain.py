@@ -24,7 +24,8 @@ def explain(berth, *words):
     done = berth.berth("explain", *words, "--output", "json", check=False)
     assert done.returncode in (0, 1), done.stderr
     answer = json.loads(done.stdout)
-    passes = answer["verdict"] == "pass" and answer["reply_drop_reason"] is None
+    passages = [passage for passage in [answer, answer["then"]] if passage]
+    passes = all(it["verdict"] == "pass" and it["reply_drop_reason"] is None for it in passages)
     assert done.returncode == (0 if passes else 1)
     return answer
 
@@ -160,8 +161,7 @@ def test_the_changes_that_are_named_let_packets_of_the_world_in(berth, ec2, vpc,
         assert (answer["verdict"], answer["reply_drop_reason"], answer["changes"]) == ("pass", None, [])
         assert curl(f"http://{task.public_ip}/") == 0
     finally:
-        runner.stop(task)
-        runner.gone(task)
+        runner.stop_all()
         ec2.delete_subnet(SubnetId=subnet)
         ec2.delete_network_acl(NetworkAclId=acl)
         ec2.delete_route_table(RouteTableId=table)
