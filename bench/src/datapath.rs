@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Task to task through the fabric, compared with a raw veth pair and a Linux bridge with nftables.
+//! Task to task through the fabric, compared with a raw veth pair and a Linux bridge with nftables; from a task to the world
+//! through gateways, compared with a router and with one that masquerades.
 //!
 //! Each round runs every path in sequence. The samples are read in two ways: the best of all rounds, because noise only
 //! slows things down, and the median of the ratios within each round, because lasting noise affects all paths of a
@@ -22,6 +23,8 @@ pub fn run(rounds: u32, only: &[String], kinds: &[Kind]) -> Result<()> {
     let mut paths =
         vec![ground.raw("raw")?, ground.raw("raw2")?, ground.bridge("nft1", 1)?, ground.bridge("nft1000", 1000)?];
     paths.extend(ground.fabric(&[("fabric1", 1, 1500), ("fabric1000", 1000, 1500), ("fabric9001", 1, 9001)])?);
+    paths.extend([ground.router("router", false)?, ground.router("masquerade", true)?]);
+    paths.extend(ground.gateways()?);
     paths.retain(|path| path.name == "raw" || only.is_empty() || only.iter().any(|name| name == path.name));
     let mut samples = Samples::new();
     for round in 1..=rounds {
@@ -70,5 +73,8 @@ fn report(paths: &[PathUnderTest], samples: &Samples) {
     println!(
         "goals against raw: RTT <= 1.08, p99 <= 1.10, connections >= 0.90, stream >= 0.94 (MTU 1500), >= 1.10 (MTU \
          9001), UDP >= 0.92"
+    );
+    println!(
+        "internet gateway: RTT <= 1.18, connections >= 0.84; NAT gateway: RTT <= 1.20, connections and stream >= 0.80"
     );
 }

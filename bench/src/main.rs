@@ -10,6 +10,7 @@ mod client;
 mod cni;
 mod crowd;
 mod datapath;
+mod gateways;
 mod idle;
 mod idle_host;
 mod launch;
@@ -32,7 +33,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Suite {
-    /// Round trip, new connections and stream: raw veth, bridge + nftables, fabric with 1 and 1,000 rules (root).
+    /// Round trip, new connections and stream: raw veth, bridge + nftables, fabric with 1 and 1,000 rules; router, nftables
+    /// masquerade, internet gateway, NAT gateway (root).
     Datapath {
         /// Number of rounds; each runs every path once, the best of all counts (noise only slows things down)
         #[arg(long, default_value_t = 25)]

@@ -38,6 +38,8 @@ pub struct Ground {
     names: Vec<String>,
     fabric: Option<Fabric>,
     intent: Option<HostIntent>,
+    /// Fabrics in addition to `fabric`.
+    others: Vec<Fabric>,
 }
 
 const CIDR: &str = "10.9.0.0/24";
@@ -49,7 +51,7 @@ impl Ground {
     pub fn new() -> Result<Self> {
         let folder = PathBuf::from(format!("/run/berth-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-        Ok(Self { folder, names: Vec::new(), fabric: None, intent: None })
+        Ok(Self { folder, names: Vec::new(), fabric: None, intent: None, others: Vec::new() })
     }
 
     /// A namespace with `lo` up and the settings of the benchmark.
@@ -63,6 +65,16 @@ impl Ground {
         let lo = netlink.link_by_name("lo")?.context("no loopback in a new namespace")?;
         netlink.set_up(lo.index)?;
         Ok(namespace)
+    }
+
+    /// The same, and its path.
+    pub fn namespace_with_folder(&mut self, name: &str) -> Result<(Namespace, PathBuf)> {
+        Ok((self.namespace(name)?, self.folder.join(name)))
+    }
+
+    /// Destroys another fabric at the end.
+    pub fn keep(&mut self, fabric: Fabric) {
+        self.others.push(fabric);
     }
 
     /// A veth pair only.
@@ -141,10 +153,10 @@ impl Ground {
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        if let Some(fabric) = self.fabric.take()
-            && let Err(fault) = fabric.destroy()
-        {
-            eprintln!("the fabric of the benchmark could not be removed: {fault}");
+        for fabric in self.fabric.take().into_iter().chain(self.others.drain(..)) {
+            if let Err(fault) = fabric.destroy() {
+                eprintln!("a fabric of the benchmark could not be removed: {fault}");
+            }
         }
         for name in &self.names {
             if let Err(fault) = Namespace::delete(&self.folder.join(name)) {
@@ -157,7 +169,8 @@ impl Drop for Ground {
     }
 }
 
-fn configure(namespace: &Namespace, address: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Result<()> {
+/// Address and default route of an end, and its device up.
+pub fn configure(namespace: &Namespace, address: Ipv4Addr, gateway: Option<Ipv4Addr>) -> Result<()> {
     let mut netlink: Netlink = namespace.netlink()?;
     let link = netlink.link_by_name("eth0")?.context("no eth0 in the namespace")?;
     netlink.add_address(link.index, IpNet::V4(Ipv4Net::new(address, 24)?))?;
@@ -178,7 +191,8 @@ fn nft_rules(rules: u32) -> String {
     text + "  ip saddr 10.9.0.0/24 accept\n }\n}\n"
 }
 
-fn load_nft(rules: &str) -> Result<()> {
+/// Loads rules into the calling thread's namespace.
+pub fn load_nft(rules: &str) -> Result<()> {
     let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().context("start nft")?;
     nft.stdin.take().context("nft has no standard input")?.write_all(rules.as_bytes())?;
     ensure!(nft.wait()?.success(), "nft refused the rules");
@@ -208,7 +222,7 @@ fn fabric_intent(host: &HostId, pairs: &[(&'static str, u32, u32)]) -> Result<Ho
     for (nth, (_, rules, mtu)) in pairs.iter().enumerate() {
         let (group, group_set) = (SecurityGroupId::from_bits(nth as u128 + 1), GroupSetId(nth as u16 + 1));
         intent.group_sets.insert(group_set, GroupSetIntent { vni, groups: vec![group.clone()] });
-        intent.security_groups.insert(group, security_group(*rules)?);
+        intent.security_groups.insert(group, security_group(*rules, cidr)?);
         for side in 0..2 {
             let id = eni_id(nth, side);
             let eni = EniIntent {
@@ -238,15 +252,14 @@ pub fn add_interface(intent: &mut HostIntent, host: &HostId, id: EniId, eni: Eni
     intent.enis.insert(id, eni);
 }
 
-/// `rules` rules in each direction; only the last one matches the traffic of the benchmark.
-fn security_group(rules: u32) -> Result<SecurityGroupIntent> {
+/// `rules` rules in each direction; only the last one matches the traffic of the benchmark, to and from `peers`.
+pub fn security_group(rules: u32, peers: Ipv4Cidr) -> Result<SecurityGroupIntent> {
     let mut group = SecurityGroupIntent::default();
     for direction in [Direction::Ingress, Direction::Egress] {
         for n in 1..=rules {
             let last = n == rules;
             let elsewhere = Ipv4Addr::new(172, 16 + (n / 256) as u8, (n % 256) as u8, 0);
-            let peer =
-                if last { CIDR.parse().ok() } else { Ipv4Cidr::containing(elsewhere, 24) }.context("bad CIDR")?;
+            let peer = if last { Some(peers) } else { Ipv4Cidr::containing(elsewhere, 24) }.context("bad CIDR")?;
             let ports = if last { PortRange::All } else { PortRange::Ports(2000 + n as u16, 2000 + n as u16) };
             let id = SecurityGroupRuleId::from_bits(group.rules.len() as u128 + 1);
             let rule = RuleIntent { direction, protocol: (!last).then_some(6), ports, peer: RulePeer::Cidr(peer) };
