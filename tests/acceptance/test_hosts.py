@@ -271,16 +271,16 @@ def machine_route(address):
 
 @pytest.fixture(scope="module")
 def public(hosts, vpc):
-    """A Fargate task with a public address on each of two hosts or more, by the number of its host."""
+    """A Fargate task with a public address on each host, by the number of its host."""
     runner, definition = Runner(hosts), register(hosts, memory="512")
     subnets = [vpc.puba, vpc.pubb, vpc.pubc]
-    tasks = runner.running(CLUSTER, definition, subnets, [vpc.sg80], count=4, public=True)
+    tasks = runner.running(CLUSTER, definition, subnets, [vpc.sg80], count=6, public=True)
     yield {hosts.host_with(task): task for task in tasks}
     runner.stop_all()
 
 
 def test_each_public_address_leads_to_the_host_that_holds_it(hosts, public):
-    assert len(public) > 1, "all tasks are on one host"
+    assert sorted(public) == HOSTS, "tasks are not spread over the hosts"
     for task in public.values():
         answer = ask(task.public_ip)
         assert (peer(answer), answer["local"]) == (MACHINE, f"{task.ip}:80")
@@ -341,8 +341,8 @@ def test_what_routes_to_a_nat_gateway_is_on_its_host(hosts, vpc, world, runner, 
         ):
             definition = register(hosts, memory="512")
             private = runner.running(CLUSTER, definition, [vpc.pria, vpc.prib], [vpc.sg80], count=4)
-            # The tasks of the public subnets are on several hosts.
-            assert len({hosts.host_with(task) for task in private}) == 1 < len(public)
+            # The tasks of the public subnets are on all hosts.
+            assert len({hosts.host_with(task) for task in private}) == 1
             for task in private:
                 assert peer(task.ask(f"http://{world}/")) == address["PublicIp"]
             # A gateway that is on one host reaches a task on another at its public address.
@@ -358,7 +358,7 @@ def test_what_routes_to_a_nat_gateway_is_on_its_host(hosts, vpc, world, runner, 
     eventually(lambda: not machine_route(address["PublicIp"]), why="the address of the gateway still leads to a host")
 
 
-def test_the_ports_of_a_simulated_host_are_reached_at_its_primary_interface(hosts, vpc, runner):
+def test_the_ports_of_a_simulated_host_are_reached_at_its_primary_interface(hosts, vpc, runner, public):
     before = primary_of(hosts, 2)["SubnetId"]
     group = vpc.group("instance", [tcp(8080), tcp(22)])
     hosts.berth("host", "attach", "--host", 2, "--subnet", vpc.pubb, "--security-groups", group)
@@ -388,6 +388,14 @@ def test_the_ports_of_a_simulated_host_are_reached_at_its_primary_interface(host
         [associated] = hosts.ec2.describe_addresses(AllocationIds=[address["AllocationId"]])["Addresses"]
         hosts.ec2.disassociate_address(AssociationId=associated["AssociationId"])
         hosts.ec2.release_address(AllocationId=address["AllocationId"])
+        # Without the bridge the host forwards for its way to the world as before.
+        runner.stop_all()
+        runner.started.clear()
+        inside = ["nsenter", f"--net={hosts.run_of(2)}/network", "ip", "link"]
+        links = subprocess.run(inside, capture_output=True, text=True, check=True).stdout
+        assert "outside" in links and "alias berth " not in links, links
+        assert peer(ask(public[2].public_ip)) == MACHINE
+        assert peer(public[2].ask(f"http://{public[1].public_ip}/")) == public[2].public_ip
     finally:
         hosts.berth("host", "attach", "--host", 2, "--subnet", before)
 

@@ -16,7 +16,7 @@ use berth_types::{Ipv4Cidr, MacAddress};
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::fabric::device::UNSPLIT_BYTES;
-use crate::fabric::world::host_device;
+use crate::fabric::world::{host_device, outside_alias};
 use crate::fault::Fault;
 use crate::kernel::netlink::{Link, Route, Rule, Selector, VethPair};
 use crate::kernel::{Namespace, Netlink, sysctl};
@@ -54,15 +54,6 @@ impl OutsideConfig {
     fn machine_address(&self) -> Ipv4Addr {
         WorldIntent::outside_address(self.pool)
     }
-
-    fn alias(&self) -> String {
-        alias(&self.instance)
-    }
-}
-
-/// Alias of the end on the machine, by which users and other instances know its owner.
-fn alias(instance: &str) -> String {
-    format!("berth-outside {instance}")
 }
 
 /// Makes or completes the pair between the namespace of the calling thread, which counts as the host, and the machine.
@@ -139,7 +130,7 @@ fn settle_host(here: &Namespace, inside: &mut Netlink, inner: u32, config: &Outs
 /// The machine's end has one address, and forwards; what it forwards is for the wall around it.
 fn settle_machine(machine: &Namespace, outside: &mut Netlink, outer: u32, config: &OutsideConfig) -> Result<(), Fault> {
     let name = host_device(&config.instance);
-    outside.set_alias(outer, &config.alias())?;
+    outside.set_alias(outer, &outside_alias(&config.instance))?;
     // A host speaks for its own public addresses only.
     settle(machine, &name, "1")?;
     outside.add_address_without_route(outer, single(config.machine_address()))?;
@@ -208,7 +199,7 @@ fn remove_machine_device(outside: &mut Netlink, instance: &str) -> Result<(), Fa
 
 /// A process that was killed between two steps may have left no alias, but no other maker gives this hardware address.
 fn is_own(link: &Link, instance: &str) -> bool {
-    link.alias.as_deref().map_or(link.mac == Some(MACHINE_MAC), |said| said == alias(instance))
+    link.alias.as_deref().map_or(link.mac == Some(MACHINE_MAC), |said| said == outside_alias(instance))
 }
 
 fn are_a_pair(inner: &Link, outer: &Link) -> bool {

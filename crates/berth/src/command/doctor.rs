@@ -65,10 +65,7 @@ fn public_pool(installation: &Installation) -> Option<Row> {
     let pool = told.or_else(|| Ipv4Cidr::containing(address, prefix))?;
     let row =
         |ok, found: String, cure: &str| Row { check: "public pool", ok, warning: false, found, cure: cure.to_owned() };
-    let hosts = hosts::local(installation).unwrap_or_default();
-    let simulated = hosts.iter().map(|host| host.installation.instance.as_str());
-    let instances: Vec<&str> = simulated.chain([installation.instance.as_str()]).collect();
-    match berth_fabric::world::clash(pool, &instances) {
+    match berth_fabric::world::clash(pool, &installation.instance) {
         Ok(None) => Some(row(true, format!("{pool} is free"), "")),
         Ok(Some(found)) => Some(row(false, format!("{pool} overlaps {found}"), node::pool_cure())),
         Err(fault) => Some(row(false, fault.to_string(), "run `berth doctor` as root")),

@@ -54,14 +54,10 @@ fn refuse_second(installation: &Installation, args: &UpArgs) -> Result<()> {
     }
 }
 
-/// Fails if this machine uses addresses of the server's pool of public addresses for something else than these hosts.
-fn refuse_pool(installation: &Installation, nodes: &[Supervised]) -> Result<()> {
+/// Fails if this machine uses addresses of the server's pool of public addresses for anything but hosts of this installation.
+fn refuse_pool(installation: &Installation) -> Result<()> {
     let Some(pool) = admin::status(installation)?.public_pool else { return Ok(()) };
-    let mut hosts = hosts::local(installation)?;
-    // The machine and simulated hosts cannot have the same pool.
-    hosts.retain(|host| host.number.is_some() == (nodes.len() > 1));
-    let instances: Vec<&str> = hosts.iter().map(|host| host.installation.instance.as_str()).collect();
-    match berth_fabric::world::clash(pool, &instances)? {
+    match berth_fabric::world::clash(pool, &installation.instance)? {
         Some(found) => {
             bail!("the pool {pool} of public addresses overlaps {found}; {}", node::pool_cure())
         }
@@ -261,7 +257,7 @@ async fn start_in_order(
     began: Instant,
 ) -> Result<()> {
     start(server, began).await?;
-    refuse_pool(installation, nodes)?;
+    refuse_pool(installation)?;
     try_join_all(nodes.iter_mut().map(|node| start(node, began))).await?;
     Ok(())
 }

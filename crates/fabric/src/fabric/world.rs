@@ -27,6 +27,9 @@ pub const HOST_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 1]);
 /// Hardware address of the end in the fabric: that of every address of the pool, as the host sees it.
 pub const FABRIC_MAC: MacAddress = MacAddress([2, 0, 0, 0, 0, 2]);
 
+/// First word of the alias of a pair to a simulated host.
+const OUTSIDE: &str = "berth-outside";
+
 /// Largest frame of both ends, so that neither drops what an interface sends.
 const DEVICE_MTU: u32 = 9001;
 /// Largest packet of the host to the pool: that of the internet.
@@ -45,15 +48,30 @@ fn alias(instance: &str) -> String {
     format!("berth-world {instance}")
 }
 
+/// Alias of the machine's end of the pair to a simulated host.
+pub(crate) fn outside_alias(instance: &str) -> String {
+    format!("{OUTSIDE} {instance}")
+}
+
+/// True for the alias of an end to a simulated host of this installation, whose instances are numbered.
+fn is_of_simulated(alias: &str, installation: &str) -> bool {
+    let instance = alias.strip_prefix(OUTSIDE).map(str::trim_start);
+    let number = instance.and_then(|instance| instance.strip_prefix(installation)?.strip_prefix('-'));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// The route or address of the calling thread's namespace that uses addresses of the pool, if there is one that does not
-/// belong to these instances' own ways to the world.
+/// belong to this instance's own way to the world, or to those of its simulated hosts.
 ///
 /// # Errors
 /// The kernel refuses to list routes or addresses.
-pub fn clash(pool: Ipv4Cidr, instances: &[&str]) -> Result<Option<String>, kernel::Fault> {
+pub fn clash(pool: Ipv4Cidr, instance: &str) -> Result<Option<String>, kernel::Fault> {
     let mut host = Netlink::open()?;
     let links = host.links()?;
-    let own: Vec<String> = instances.iter().copied().map(host_device).collect();
+    let way = host_device(instance);
+    let is_simulated = |link: &Link| link.alias.as_deref().is_some_and(|alias| is_of_simulated(alias, instance));
+    let own: Vec<&str> =
+        links.iter().filter(|link| link.name == way || is_simulated(link)).map(|link| link.name.as_str()).collect();
     let name_of = |index: u32| links.iter().find(|link| link.index == index).map_or("?", |link| link.name.as_str());
     let uses = |range: IpNet| match range {
         IpNet::V4(range) if range.prefix_len() >= USE_PREFIX_MIN => {
@@ -63,11 +81,11 @@ pub fn clash(pool: Ipv4Cidr, instances: &[&str]) -> Result<Option<String>, kerne
     };
     for route in host.routes()?.into_iter().filter(|route| route.kind == RouteKind::Unicast && uses(route.dst)) {
         let device = route.oif.map_or("?", name_of);
-        if !own.iter().any(|own| own == device) {
+        if !own.contains(&device) {
             return Ok(Some(format!("the route {} dev {device}", route.dst)));
         }
     }
-    for link in links.iter().filter(|link| !own.contains(&link.name)) {
+    for link in links.iter().filter(|link| !own.contains(&link.name.as_str())) {
         let single = |address: IpNet| IpNet::from(address.addr());
         if let Some(address) = host.addresses(link.index)?.into_iter().find(|address| uses(single(*address))) {
             return Ok(Some(format!("the address {address} of {}", link.name)));
@@ -148,7 +166,7 @@ impl Fabric {
     }
 
     fn make_world_pair(&mut self, here: &Namespace, host: &mut Netlink, pool: Ipv4Cidr) -> Result<(u32, u32), Fault> {
-        if let Some(found) = here.inside(|| clash(pool, &[&self.config.instance]))?? {
+        if let Some(found) = here.inside(|| clash(pool, &self.config.instance))?? {
             return Err(Fault::PoolInUse { pool, found });
         }
         let name = host_device(&self.config.instance);
@@ -236,6 +254,14 @@ fn net(range: Ipv4Cidr) -> IpNet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn simulated_hosts_of_an_installation_are_known_by_their_alias() {
+        let is_own = |instance: &str| is_of_simulated(&outside_alias(instance), "berth");
+        assert!(is_own("berth-1") && is_own("berth-12"));
+        assert!(!["berth", "berth-", "berth-1-1", "berth-x", "other-1"].into_iter().any(is_own));
+        assert!(!is_of_simulated("berth-world berth-1", "berth"));
+    }
 
     #[test]
     fn the_device_of_an_instance_has_a_name_of_its_own_that_the_kernel_takes() {
