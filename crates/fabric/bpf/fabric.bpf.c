@@ -170,7 +170,7 @@ INLINE int cross(struct __sk_buff *skb, struct crossing *c, const struct eni *fr
 	return pass(skb, c, ifindex, to->slot, to->mac);
 }
 
-/* The edge of the fabric: the ingress of the device that leads to the host. */
+/* The edge of the fabric: the ingress of the devices that lead to the host and to the regional endpoints. */
 SECTION("classifier")
 int fabric_world(struct __sk_buff *skb)
 {
@@ -178,17 +178,25 @@ int fabric_world(struct __sk_buff *skb)
 	struct world *world = the_world();
 	struct public_owner *owner;
 	__be32 sent_to;
+	bool is_of_endpoint;
 	__u16 reason;
 
-	if (!world || world->ifindex != skb->ifindex)
+	if (!world || (world->ifindex != skb->ifindex && world->edge_ifindex != skb->ifindex))
 		return drop(0, DROP_not_programmed);
+	is_of_endpoint = world->ifindex != skb->ifindex;
 	reason = world_ethertype(skb, c.to_mac);
 	if (reason == ETHERNET_ARP)
-		return answer_world_arp(skb, world);
+		return is_of_endpoint ? drop(0, DROP_arp_unanswered) : answer_world_arp(skb, world);
 	if (reason == NOT_DROPPED)
 		reason = parse_ipv4(skb, &c.packet);
 	if (reason != NOT_DROPPED)
 		return drop(0, reason);
+	if (is_of_endpoint)
+		return from_endpoint(skb, world, &c.packet);
+	if (is_endpoint(world, c.packet.dst))
+		return to_endpoint(skb, world);
+	if (is_endpoint(world, c.packet.src) && skb->mark != MARK_OF_EDGE)
+		return drop(0, DROP_spoofed_address);
 	sent_to = c.packet.dst;
 	owner = map_lookup(&privates, &sent_to);
 	if (!owner)

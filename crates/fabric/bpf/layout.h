@@ -141,7 +141,11 @@ struct world {
 	__be32 pool, mask, host;
 	__u8 mac[6];      /* of the fabric's end */
 	__u8 peer_mac[6]; /* of the host's end */
-	__u8 rest[36];
+	__u32 edge_ifindex; /* the device to the regional endpoints; 0: there are none */
+	__be32 endpoints, endpoints_mask; /* their addresses, a part of the pool */
+	__u8 edge_mac[6];      /* of the fabric's end */
+	__u8 edge_peer_mac[6]; /* of their end */
+	__u8 rest[12];
 };
 
 /* The rulesets of a group set, by side and direction; 0 is no ruleset, which admits nothing. */

@@ -19,6 +19,14 @@ INLINE bool returns_at_edge(const struct world *world, __be32 address)
 	return is_in_pool(world, address) && map_lookup(&privates, &address);
 }
 
+INLINE bool is_endpoint(const struct world *world, __be32 address)
+{
+	return world->edge_ifindex && !((address ^ world->endpoints) & world->endpoints_mask);
+}
+
+/* Marks packets of the regional endpoints on the device of the world, where others must not have their addresses. */
+#define MARK_OF_EDGE 0x45444745
+
 /*
  * Sends a packet to the world, with the private source address replaced by the public one. A packet for a public
  * address of this host enters again as if the world had sent it.
@@ -32,12 +40,19 @@ GLOBAL int leave(struct __sk_buff *skb, const struct crossing *c, __be32 private
 		return ACT_DROP;
 	if (!world)
 		return drop(c->slot, DROP_no_world);
-	__builtin_memcpy(ethernet.dst, world->peer_mac, 6);
-	__builtin_memcpy(ethernet.src, world->mac, 6);
+	if (is_endpoint(world, c->packet.dst)) {
+		__builtin_memcpy(ethernet.dst, world->edge_peer_mac, 6);
+		__builtin_memcpy(ethernet.src, world->edge_mac, 6);
+	} else {
+		__builtin_memcpy(ethernet.dst, world->peer_mac, 6);
+		__builtin_memcpy(ethernet.src, world->mac, 6);
+	}
 	if (!rewrite_address(skb, &c->packet, IP_SOURCE, private, public) ||
 	    !rewrite_inner_address(skb, &c->packet, IP_DESTINATION, private, public) ||
 	    skb_store(skb, 0, &ethernet, sizeof(ethernet), 0))
 		return drop(c->slot, DROP_malformed);
+	if (is_endpoint(world, c->packet.dst))
+		return redirect(world->edge_ifindex, 0);
 	return redirect(world->ifindex, returns_at_edge(world, c->packet.dst) ? BPF_F_INGRESS : 0);
 }
 
@@ -66,6 +81,39 @@ NOINLINE int answer_world_arp(struct __sk_buff *skb, struct world *world)
 	if (skb_store(skb, 0, &frame, sizeof(frame), 0))
 		return drop(0, DROP_malformed);
 	return redirect(skb->ifindex, 0);
+}
+
+/* A packet of the host for an endpoint. */
+NOINLINE int to_endpoint(struct __sk_buff *skb, struct world *world)
+{
+	struct ethernet ethernet = { .type = be16(ETHERTYPE_IPV4) };
+
+	__builtin_memcpy(ethernet.dst, world->edge_peer_mac, 6);
+	__builtin_memcpy(ethernet.src, world->edge_mac, 6);
+	if (skb_store(skb, 0, &ethernet, sizeof(ethernet), 0))
+		return drop(0, DROP_malformed);
+	return redirect(world->edge_ifindex, 0);
+}
+
+/*
+ * A packet of an endpoint: to a public address of this host as if the world had sent it, else to the host. It has the
+ * address of an endpoint, so it cannot pretend to be of anything else.
+ */
+NOINLINE int from_endpoint(struct __sk_buff *skb, struct world *world, const struct packet *p)
+{
+	struct ethernet ethernet = { .type = be16(ETHERTYPE_IPV4) };
+
+	if (!is_endpoint(world, p->src))
+		return drop(0, DROP_spoofed_address);
+	if (returns_at_edge(world, p->dst)) {
+		skb->mark = MARK_OF_EDGE;
+		return redirect(world->ifindex, BPF_F_INGRESS);
+	}
+	__builtin_memcpy(ethernet.dst, world->peer_mac, 6);
+	__builtin_memcpy(ethernet.src, world->mac, 6);
+	if (skb_store(skb, 0, &ethernet, sizeof(ethernet), 0))
+		return drop(0, DROP_malformed);
+	return redirect(world->ifindex, 0);
 }
 
 INLINE __u16 world_ethertype(struct __sk_buff *skb, __u8 *to)

@@ -18,6 +18,7 @@ pub mod kernel;
 pub mod outside;
 pub mod ports;
 pub mod primary;
+pub mod senders;
 pub mod stats;
 
 mod bpf;
@@ -29,6 +30,6 @@ pub mod oracle;
 pub mod verdict;
 
 pub use drop_reason::DropReason;
-pub use fabric::{Durations, Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial, World, world};
+pub use fabric::{Durations, Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial, World, edge_namespace, world};
 pub use fault::Fault;
 pub use stats::{EniStats, read_flow_table, read_stats};

@@ -142,13 +142,30 @@ pub struct WorldPort {
     pub host: [u8; 4],
     pub mac: [u8; 6],
     pub peer_mac: [u8; 6],
-    pub rest: [u8; 36],
+    pub edge_ifindex: u32,
+    pub endpoints: [u8; 4],
+    pub endpoints_mask: [u8; 4],
+    pub edge_mac: [u8; 6],
+    pub edge_peer_mac: [u8; 6],
+    pub rest: [u8; 12],
 }
 
 impl WorldPort {
     /// No way to the world.
-    pub const NONE: Self =
-        Self { ifindex: 0, pool: [0; 4], mask: [0; 4], host: [0; 4], mac: [0; 6], peer_mac: [0; 6], rest: [0; 36] };
+    pub const NONE: Self = Self {
+        ifindex: 0,
+        pool: [0; 4],
+        mask: [0; 4],
+        host: [0; 4],
+        mac: [0; 6],
+        peer_mac: [0; 6],
+        edge_ifindex: 0,
+        endpoints: [0; 4],
+        endpoints_mask: [0; 4],
+        edge_mac: [0; 6],
+        edge_peer_mac: [0; 6],
+        rest: [0; 12],
+    };
 }
 
 /// `struct policy`. Rulesets by side, then egress and ingress.

@@ -107,6 +107,12 @@ impl Maps {
         Ok(found)
     }
 
+    /// The interface of a device, if one is plugged there.
+    pub fn eni(&self, ifindex: u32) -> Result<Option<Eni>, Fault> {
+        let row = self.enis.get(&Eni::row(ifindex), 0).map_err(|source| Fault::map("read", "enis", source))?;
+        Ok(Some(row).filter(|row| ifindex != 0 && row.ifindex == ifindex))
+    }
+
     /// The policies that are not empty, by group set.
     pub fn policies(&self) -> Result<Vec<(u32, Policy)>, Fault> {
         let mut found = Vec::new();

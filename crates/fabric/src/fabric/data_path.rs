@@ -53,6 +53,8 @@ pub struct Fabric {
     pub(super) world: Option<World>,
     /// False until it is known whether an earlier process has left a way to the world.
     pub(super) is_world_known: bool,
+    /// The range of the regional endpoints in effect, or none; `None` until it is known.
+    pub(super) endpoints: Option<Option<Ipv4Cidr>>,
 }
 
 /// The open way to the world.

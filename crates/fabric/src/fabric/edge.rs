@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The edge: the fabric's end of the pair of devices that leads to the host.
+//! The edge: the fabric's ends of the pairs of devices that lead to the host and to the regional endpoints.
 
 use super::{Fabric, Fault, world};
 use crate::bpf::attach;
@@ -10,12 +10,15 @@ impl Fabric {
     pub(super) fn open_edge(&mut self, ifindex: u32) -> Result<(), Fault> {
         self.attach_edge(ifindex)?;
         let now = self.held()?.world;
-        let wanted = WorldPort { ifindex, mac: world::FABRIC_MAC.0, peer_mac: world::HOST_MAC.0, ..now };
-        if now == wanted {
-            return Ok(());
+        self.set_world(WorldPort { ifindex, mac: world::FABRIC_MAC.0, peer_mac: world::HOST_MAC.0, ..now })
+    }
+
+    /// Writes the way to the world into the maps, if they have another.
+    pub(super) fn set_world(&mut self, wanted: WorldPort) -> Result<(), Fault> {
+        if self.held()?.world != wanted {
+            self.maps.set_world(&wanted)?;
+            self.held()?.world = wanted;
         }
-        self.maps.set_world(&wanted)?;
-        self.held()?.world = wanted;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod data_path;
 pub(crate) mod device;
 mod dry;
 mod edge;
+mod endpoints;
 mod garbage;
 mod held;
 mod plan;
@@ -29,6 +30,7 @@ use berth_types::EniId;
 pub use crate::fault::Fault;
 use clock::Clock;
 pub use data_path::{Fabric, FabricConfig, World};
+pub use endpoints::edge_namespace;
 use garbage::UsedSlots;
 pub(crate) use held::{Held, address_key, cidr_key, member_key, port_key};
 pub use plug::Inner;
@@ -67,6 +69,7 @@ impl Fabric {
             clock: Clock::new(),
             world: None,
             is_world_known: false,
+            endpoints: None,
         };
         fabric.maps.set_clock(&Durations::default())?;
         fabric.maps.set_shares(shares::division)?;
@@ -170,11 +173,13 @@ impl Fabric {
     pub fn destroy(self) -> Result<(), Fault> {
         let Self { config, namespace, mut netlink, program, edge_program, maps, .. } = self;
         for link in netlink.links()? {
-            if device::eni_of(&link.name).is_some() || link.name == world::DEVICE {
+            if device::eni_of(&link.name).is_some() || [world::DEVICE, endpoints::DEVICE].contains(&link.name.as_str())
+            {
                 netlink.delete_link(&link.name)?;
             }
         }
         drop((netlink, namespace, program, edge_program, maps));
+        Namespace::delete(&endpoints::edge_namespace(&config.run_dir))?;
         Namespace::delete(&config.namespace())?;
         pins::remove_instance(&config.instance)
     }
@@ -210,8 +215,8 @@ impl Fabric {
         let devices: Vec<String> = self.held()?.plugged.keys().map(device::name_of).collect();
         let program = &mut self.program;
         self.namespace.inside(|| devices.iter().try_for_each(|device| attach::attach(program, device)))??;
-        let edge = self.held()?.world.ifindex;
-        self.attach_edge(edge)
+        let world = self.held()?.world;
+        [world.ifindex, world.edge_ifindex].into_iter().try_for_each(|edge| self.attach_edge(edge))
     }
 
     /// The content of the maps.

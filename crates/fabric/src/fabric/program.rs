@@ -33,6 +33,7 @@ impl Fabric {
     /// there.
     pub fn program(&mut self, intent: &HostIntent) -> Result<ProgramStats, Fault> {
         self.open_world(intent)?;
+        self.settle_endpoints(intent)?;
         self.compile(intent)?;
         self.held()?;
         let (Some(mut held), Some(compiled)) = (self.held.take(), &self.compiled) else {

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 
-use berth_fabric::DropReason;
 use berth_fabric::kernel::Namespace;
+use berth_fabric::{DropReason, edge_namespace};
 use berth_types::intent::{
-    AclEntryIntent, NatGatewayIntent, NetworkAclIntent, PublicAddressIntent, RouteIntent, RouteTableIntent,
-    SubnetIntent, WorldIntent,
+    AclEntryIntent, EndpointsIntent, NatGatewayIntent, NetworkAclIntent, PublicAddressIntent, RouteIntent,
+    RouteTableIntent, SubnetIntent, WorldIntent,
 };
 use berth_types::{
     EniId, InternetGatewayId, Ipv4Cidr, NatGatewayId, NetworkAclId, PeeringId, RouteTableId, SubnetId, Vni,
@@ -68,6 +68,22 @@ impl Lab {
         let pool: Ipv4Cidr = POOL.parse().unwrap();
         self.intent.worlds.insert(pool, WorldIntent { host_address: pool.nth(1).unwrap(), endpoints: None });
         self.program();
+    }
+
+    /// Gives the world regional endpoints.
+    pub fn endpoints(&mut self) -> Namespace {
+        let range: Ipv4Cidr = "198.18.15.192/26".parse().unwrap();
+        let endpoints = EndpointsIntent {
+            range,
+            region: "us-east-1".to_owned(),
+            all: range.nth(1).unwrap(),
+            services: BTreeMap::new(),
+        };
+        for world in self.intent.worlds.values_mut() {
+            world.endpoints = Some(endpoints.clone());
+        }
+        self.program();
+        Namespace::open(&edge_namespace(self.run_dir.path())).unwrap()
     }
 
     pub fn host(&self) -> &Namespace {
