@@ -414,6 +414,20 @@ def primary_of(hosts, number):
 def test_the_doctor_finds_the_pool_of_all_hosts_free(hosts):
     rows = {row["check"]: row for row in json.loads(hosts.berth("doctor", "--output", "json", check=False).stdout)}
     assert rows["public pool"]["ok"] and rows["public pool"]["found"] == f"{POOL} is free"
+    assert rows["outside of hosts"]["found"] == "3 hosts are connected with this machine"
+
+
+def test_a_lost_pair_is_named_and_made_again_by_the_next_node(hosts, public):
+    [device] = machine_route(public[2].public_ip)
+    subprocess.run(["ip", "link", "delete", device], check=True)
+    row = next(
+        row for row in json.loads(hosts.berth("doctor", "--output", "json", check=False).stdout)
+        if row["check"] == "outside of hosts"
+    )  # fmt: skip
+    assert not row["ok"] and row["found"] == "no pair of devices leads to host 2"
+    os.kill(hosts.here(2)["node"], signal.SIGKILL)
+    eventually(lambda: machine_route(public[2].public_ip), why="the machine does not lead to host 2 again")
+    assert peer(ask(public[2].public_ip)) == MACHINE
 
 
 def test_a_command_runs_on_the_host_that_is_named(hosts, vpc, one_each):

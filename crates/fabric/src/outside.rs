@@ -172,6 +172,15 @@ pub fn lead(machine: &Namespace, config: &OutsideConfig, addresses: &BTreeSet<Ip
     Ok(())
 }
 
+/// True if the machine, which is the namespace of the calling thread, is connected with the host of this instance.
+///
+/// # Errors
+/// The kernel refuses to list devices.
+pub fn is_open(instance: &str) -> Result<bool, Fault> {
+    let link = Netlink::open()?.link_by_name(&host_device(instance))?;
+    Ok(link.is_some_and(|link| link.is_up && is_own(&link, instance)))
+}
+
 /// Removes the pair, with its addresses and routes, and the rule at the host. What is absent counts as removed.
 ///
 /// # Errors

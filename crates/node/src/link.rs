@@ -181,8 +181,15 @@ pub(crate) async fn obey(
                 }
                 cleaned = Some(wanted.connection);
             }
-            let Err(fault) = programmed else { break };
-            tracing::error!(generation, %fault, "the data path did not take the intent; it will be tried again");
+            match programmed {
+                Ok(Reach::Complete) => break,
+                Ok(Reach::Inside(fault)) => {
+                    tracing::error!(generation, %fault, "the machine does not lead to this host; it will be tried again");
+                }
+                Err(fault) => {
+                    tracing::error!(generation, %fault, "the data path did not take the intent; it will be tried again");
+                }
+            }
             tokio::select! {
                 () = tokio::time::sleep(PROGRAM_RETRY_PAUSE) => {}
                 _ = intents.changed() => {}
@@ -192,20 +199,26 @@ pub(crate) async fn obey(
     }
 }
 
+/// How far packets get once the data path is programmed.
+enum Reach {
+    /// As far as the intent says.
+    Complete,
+    /// Not between a simulated host and its machine.
+    Inside(Fault),
+}
+
 /// Programs the data path, and opens the way to the world inside its wall. Without a wall the way stays closed.
-async fn program(host: &NodeHost, mut intent: Arc<HostIntent>) -> Result<(), Fault> {
+async fn program(host: &NodeHost, mut intent: Arc<HostIntent>) -> Result<Reach, Fault> {
     if let Err(fault) = host.world.wall(&intent).await {
         tracing::error!(%fault, "the way to the world stays closed: there is no wall around it");
         Arc::make_mut(&mut intent).worlds.clear();
     }
     host.network.program(intent.clone()).await?;
     host.world.settle(&intent).await?;
-    if let Some(outside) = &host.outside
-        && let Err(fault) = outside.follow(&intent).await
-    {
-        tracing::error!(%fault, "public addresses of this host may not be reached; the next change is tried again");
+    match &host.outside {
+        None => Ok(Reach::Complete),
+        Some(outside) => Ok(outside.follow(&intent).await.map_or_else(Reach::Inside, |()| Reach::Complete)),
     }
-    Ok(())
 }
 
 /// ECS attributes of this host.

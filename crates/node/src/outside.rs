@@ -2,8 +2,8 @@
 //! The outside of a simulated host: the machine it is on.
 //!
 //! The pair between the two is made inside a wall on the machine, after the host's own way to the world, and the machine
-//! leads to the host the public addresses that the host holds. What fails is tried again with the next intent; packets
-//! inside the VPCs do not depend on it. Not here: the devices and routes (`berth_fabric::outside`), and the wall
+//! leads to the host the public addresses that the host holds. What fails is tried again; packets inside the VPCs do
+//! not depend on it. Not here: the devices and routes (`berth_fabric::outside`), and the wall
 //! (`world`).
 
 use std::collections::BTreeSet;

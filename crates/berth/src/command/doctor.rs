@@ -42,6 +42,7 @@ pub fn run(installation: &Installation, format: Format) -> Result<ExitCode> {
         }
     }
     rows.extend(public_pool(installation));
+    rows.extend(outside_of_hosts(installation));
     rows.extend(several_hosts(installation));
     let cells: Vec<Vec<String>> = rows
         .iter()
@@ -69,6 +70,33 @@ fn public_pool(installation: &Installation) -> Option<Row> {
         Ok(None) => Some(row(true, format!("{pool} is free"), "")),
         Ok(Some(found)) => Some(row(false, format!("{pool} overlaps {found}"), node::pool_cure())),
         Err(fault) => Some(row(false, fault.to_string(), "run `berth doctor` as root")),
+    }
+}
+
+/// The machine must be connected with each simulated host that is up, or public addresses do not lead there.
+fn outside_of_hosts(installation: &Installation) -> Option<Row> {
+    let mut hosts = hosts::up(installation).ok()?;
+    hosts.retain(|host| host.number.is_some());
+    let row = |ok, found: String, cure: String| Row { check: "outside of hosts", ok, warning: false, found, cure };
+    let mut lost = Vec::new();
+    for host in &hosts {
+        match berth_fabric::outside::is_open(&host.installation.instance) {
+            Ok(true) => {}
+            Ok(false) => lost.push(host.to_string()),
+            Err(fault) => return Some(row(false, fault.to_string(), "run `berth doctor` as root".to_owned())),
+        }
+    }
+    let all = format!("{} hosts are connected with this machine", hosts.len());
+    match (hosts.is_empty(), lost.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(row(true, all, String::new())),
+        (false, false) => Some(row(
+            false,
+            format!("no pair of devices leads to {}", lost.join(", ")),
+            "run `berth doctor` in the network namespace of `berth up`; if it was, the log of the host's node (DATA/hosts/N/log) \
+             says why"
+                .to_owned(),
+        )),
     }
 }
 
