@@ -3,6 +3,8 @@
 
 import errno
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -125,6 +127,38 @@ def test_a_gateway_carries_answers_only_and_its_connections_end_with_it(
         [described] = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"]
         assert [route["State"] for route in described["Routes"] if "NatGatewayId" in route] == ["blackhole"]
         assert task.curl(f"http://{world}/", limit_s=1) == TIMED_OUT
+
+
+def test_a_connection_through_a_gateway_outlives_all_processes(
+    berth, world, ec2, vpc, gateway, runner, fargate_cluster, td_web
+):
+    """Each is killed alone, then all of them at once; packets pass in the meantime and afterwards."""
+    nat, address = gateway(vpc.puba)
+    with default_route(ec2, vpc.pria, vpc.id, NatGatewayId=nat):
+        task = runner.one(fargate_cluster, td_web, vpc.pria, [vpc.sg80])
+        pid = task.pid()
+        with peer_in(task) as peer:
+            peer.must("connect", world, ECHO)
+            roles = sorted(role for role, process in berth.status()["processes"].items() if process)
+            assert {"up", "server", "node"} <= set(roles)
+            for killed in [*([role] for role in roles), roles]:
+                processes = berth.status()["processes"]
+                for role in killed:
+                    os.kill(processes[role], signal.SIGKILL)
+                assert peer.must("say", "without") == "without", killed
+                if "up" in killed:
+                    berth.up()
+                eventually(lambda: restarted(berth, processes, killed), 60, f"no new {killed}")
+                berth.wait_until_host_is_connected()
+                assert peer.must("say", "again") == "again", killed
+        assert task.pid() == pid
+        # New connections pass, too, from the same address.
+        assert seen_by(task, world)[0] == address
+
+
+def restarted(berth, before, roles):
+    now = berth.status().get("processes", {})
+    return all(now.get(role) not in (None, before[role]) for role in roles)
 
 
 def test_a_gateway_in_a_subnet_without_a_way_out_leads_nowhere(
