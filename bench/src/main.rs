@@ -2,10 +2,11 @@
 //! Benchmarks: every figure is a ratio to a baseline measured in the same run.
 //!
 //! `berth-bench datapath` compares task to task with a raw veth pair and a Linux bridge with nftables; `berth-bench
-//! cni` times the plugin chain; `berth-bench launch` and `berth-bench api` need a running Berth; `berth-bench
+//! cni` times the plugin chain; `berth-bench launch`, `berth-bench changes` and `berth-bench api` need a running Berth; `berth-bench
 //! placement` and `berth-bench units` need none, `berth-bench idle` starts its own.
 
 mod api;
+mod changes;
 mod client;
 mod cni;
 mod crowd;
@@ -64,6 +65,9 @@ enum Suite {
     Launch(launch::Options),
     /// Start-up time and memory of an idle server and node (root).
     Idle(idle::Options),
+    /// Changes of rules, routes and network ACLs: from the answer to the first packet that obeys, with 1,000 interfaces (a
+    /// running Berth on this host).
+    Changes(changes::Options),
     /// Durable RunTask and DescribeTasks through HTTP with SigV4 (a running Berth), compared with another endpoint if
     /// given.
     Api(api::Options),
@@ -77,6 +81,7 @@ fn main() -> anyhow::Result<()> {
         Suite::Placement(options) => placement::run(&options),
         Suite::Launch(options) => launch::run(&options),
         Suite::Idle(options) => idle::run(&options),
+        Suite::Changes(options) => changes::run(&options),
         Suite::Api(options) => api::run(&options),
     }
 }

@@ -24,7 +24,8 @@ const SUBNETS_MAX: usize = 16;
 
 /// The placement of tasks: the objects of an endpoint's default VPC.
 pub struct Scene {
-    subnets: Vec<String>,
+    /// Its subnets.
+    pub subnets: Vec<String>,
     group: String,
 }
 
@@ -64,7 +65,7 @@ pub fn definition(image: &str) -> RegisterTaskDefinitionRequest {
 }
 
 /// The content of the elements with this name, in order.
-fn texts(xml: &str, element: &str) -> impl Iterator<Item = String> {
+pub fn texts(xml: &str, element: &str) -> impl Iterator<Item = String> {
     let after: Vec<String> = xml.split(&format!("<{element}>")).skip(1).map(str::to_owned).collect();
     after.into_iter().filter_map(|rest| rest.split('<').next().map(str::to_owned))
 }

@@ -8,6 +8,7 @@ use std::fs;
 use aya::programs::SchedClassifier;
 use nix::sched::{CloneFlags, unshare};
 
+use crate::bpf::load::Tried;
 use crate::bpf::{attach, endpoint, load, pins, port};
 use crate::kernel::netlink::VethPair;
 use crate::kernel::{Namespace, Netlink, sysctl};
@@ -107,8 +108,11 @@ fn try_data_path() -> Vec<Finding> {
     let cure = "use Linux 6.1 or later with CONFIG_BPF_SYSCALL, and run as root: the program needs \
                 bpf_redirect_peer";
     match load::try_load() {
-        Ok(mut program) => {
-            findings.push(finding("eBPF data path", Ok("the verifier accepts the program".to_owned()), cure));
+        Ok(Tried { port: mut program, steps, took }) => {
+            let steps = steps.map_or_else(String::new, |steps| format!(" after {steps} steps"));
+            let accepted =
+                format!("the verifier accepts the programs{steps}; a first load takes {} ms", took.as_millis());
+            findings.push(finding("eBPF data path", Ok(accepted), cure));
             findings.push(jit(&program));
             if made {
                 let attached = attach::attach(&mut program, DEVICE);

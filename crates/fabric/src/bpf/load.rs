@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use aya::programs::SchedClassifier;
 use aya::{Ebpf, EbpfLoader};
@@ -78,13 +79,28 @@ pub fn settle(directory: &Path) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Loads the programs with private maps, and returns that of interfaces.
-pub fn try_load() -> Result<SchedClassifier, Fault> {
+/// The outcome of a trial.
+pub struct Tried {
+    /// The program of interfaces.
+    pub port: SchedClassifier,
+    /// Instructions that the verifier followed for all programs; `None` where the kernel does not say.
+    pub steps: Option<u32>,
+    /// Time to make the maps, and to verify and load the programs.
+    pub took: Duration,
+}
+
+/// Loads the programs with private maps.
+pub fn try_load() -> Result<Tried, Fault> {
     pins::mount()?;
     let directory = pins::scratch()?;
+    let begin = Instant::now();
     let tried = load(&directory);
+    let took = begin.elapsed();
     pins::remove(&directory)?;
-    Ok(tried?.port)
+    let Loaded { port, world, .. } = tried?;
+    let steps = |program: &SchedClassifier| program.info().ok()?.verified_instruction_count();
+    let steps = steps(&port).zip(steps(&world)).map(|(port, world)| port + world);
+    Ok(Tried { port, steps, took })
 }
 
 /// Creates the missing maps in `directory`.
