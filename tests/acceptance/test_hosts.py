@@ -287,6 +287,17 @@ def test_each_public_address_leads_to_the_host_that_holds_it(hosts, public):
     assert len({tuple(machine_route(task.public_ip)) for task in public.values()}) == len(public)
 
 
+def test_an_address_leads_to_no_host_once_its_task_is_gone(hosts, vpc, runner):
+    address = runner.one(CLUSTER, register(hosts, memory="512"), vpc.pubb, [vpc.sg80], public=True).public_ip
+    assert machine_route(address)
+    runner.stop_all()
+    runner.started.clear()
+    eventually(lambda: not machine_route(address), why="the address still leads to a host")
+    # What is left for it is a host that drops it, never a way out of the machine.
+    way = subprocess.run(["ip", "route", "get", address], capture_output=True, text=True, check=True).stdout
+    assert " dev world-" in way, way
+
+
 def test_tasks_of_two_hosts_reach_each_other_at_public_addresses(hosts, public):
     one, other = list(public.values())[:2]
     assert peer(one.ask(f"http://{other.public_ip}/")) == one.public_ip
@@ -473,10 +484,16 @@ def test_the_doctor_warns_that_hosts_do_not_reach_each_other(hosts):
     assert "do not reach each other yet" in " ".join(hosts.berth("up", "--help").stdout.split())
 
 
-def test_a_second_start_adopts_what_runs_on_every_host(hosts, vpc, web, runner, one_each):
+def test_a_second_start_adopts_what_runs_on_every_host(hosts, vpc, web, runner, one_each, public):
     pids = {number: task.pid() for number, task in one_each.items()}
     before = [hosts.here(number) for number in HOSTS]
+    addresses = {number: task.public_ip for number, task in public.items()}
+    from_one = public[1].net_command("curl", "-sS", "--max-time", "3", f"http://{addresses[2]}/")
     hosts.kill_supervisor()
+    # Packets need no process of Berth, also between hosts.
+    done = subprocess.run(from_one, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and peer(json.loads(done.stdout)) == addresses[1], done
+    assert peer(ask(addresses[3])) == MACHINE
     hosts.up()
     after = [hosts.here(number) for number in HOSTS]
     assert [row["host"] for row in after] == [row["host"] for row in before]

@@ -584,9 +584,8 @@ devices connects each host with that namespace, which routes every public addres
 A packet to the private address of a task on another host is dropped (other_host). The hosts' own namespaces have no
 route to the outside: ports of tasks in network mode bridge or host are reached at the host's primary interface, and with
 `nsenter --net=RUN/hosts/N/network`. The NAT gateways of a VPC are on one host, and Fargate tasks of subnets that route
-to them are placed there. A later start with a smaller N
-keeps the surplus hosts; `berth down` removes them, and their container instances stay in the cluster until they are
-deregistered.
+to them are placed there. A later start with a smaller N keeps the surplus hosts; `berth down` removes them, and their
+container instances stay in the cluster until they are deregistered.
 
 The first start creates a default VPC with a subnet in three zones and an administrator's access key, which only root
 can read (DATA/credentials). A second `berth up` on the same data continues where the first ended.";

@@ -164,3 +164,21 @@ fn forwarding_is_switched_on_where_it_was_off_and_remembered() {
     let gone = decided("nowhere", &noted(&first)).unwrap_err().to_string();
     assert!(gone.contains("no device nowhere for --uplink"), "{gone}");
 }
+
+#[tokio::test]
+async fn devices_of_the_way_go_on_to_forward_on_a_simulated_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(&dir.path().join("journal.redb")).unwrap();
+    let way = host_device("lab-1");
+    assert_eq!(forwarding(&journal, "lab-1").unwrap(), Vec::<String>::new());
+    // The wall at the host has no uplink; the one on the machine has records of devices that are not the host's.
+    journal.put(journal::WORLD, HOST, &Walled::default()).await.unwrap();
+    assert_eq!(forwarding(&journal, "lab-1").unwrap(), Vec::<String>::new());
+    let machine = Walled { forwarding: BTreeMap::from([("card".to_owned(), "0".to_owned())]), own: None };
+    journal.put(journal::WORLD, MACHINE, &machine).await.unwrap();
+    assert_eq!(forwarding(&journal, "lab-1").unwrap(), [way.clone(), outside::DEVICE.to_owned()]);
+    let uplink = Walled { own: Some("0".to_owned()), ..Walled::default() };
+    journal.remove(journal::WORLD, MACHINE).await.unwrap();
+    journal.put(journal::WORLD, HOST, &uplink).await.unwrap();
+    assert_eq!(forwarding(&journal, "lab-1").unwrap(), [way]);
+}
