@@ -31,9 +31,10 @@ const EVERYWHERE: &str = "0.0.0.0/0";
 /// Time between requests, the error of a figure. An identifier is used again after 32 s, when its flow is dead.
 const INTERVAL: Duration = Duration::from_micros(500);
 /// Time after an answer in which a change must take effect, and time for the last reply.
-const WINDOW: Duration = Duration::from_millis(150);
+const WINDOW: Duration = Duration::from_millis(400);
 const LAST_REPLY: Duration = Duration::from_millis(20);
-const START_LIMIT: Duration = Duration::from_secs(120);
+/// Time in which another task must run.
+const START_LIMIT: Duration = Duration::from_secs(60);
 const DESCRIBE_MAX: usize = 100;
 const IP_BYTES: usize = 20;
 
@@ -67,8 +68,10 @@ pub fn run(options: &Options) -> Result<()> {
     let scene = scene::prepare(&mut client, &options.cluster, &options.image)?;
     let mut started = Vec::new();
     for _ in 0..options.tasks.div_ceil(scene::RUN_MAX) {
-        let request =
-            RunTaskRequest { count: Some(scene::RUN_MAX as i32), ..scene::run_task(&options.cluster, &scene, "EC2") };
+        let request = RunTaskRequest {
+            count: Some(scene::RUN_MAX as i32),
+            ..scene::run_task(&options.cluster, &scene, "FARGATE")
+        };
         started.extend(tasks_of(&client.json(&request)?)?);
     }
     await_running(&mut client, &options.cluster, started)?;
@@ -98,9 +101,9 @@ fn tasks_of(answer: &serde_json::Value) -> Result<Vec<String>> {
 
 /// Repeats the request until every task runs. AWS has no call that waits.
 fn await_running(client: &mut Client, cluster: &str, mut waiting: Vec<String>) -> Result<()> {
-    let begin = Instant::now();
+    let mut progress = Instant::now();
     while !waiting.is_empty() {
-        ensure!(begin.elapsed() < START_LIMIT, "{} tasks do not run", waiting.len());
+        ensure!(progress.elapsed() < START_LIMIT, "{} tasks do not run", waiting.len());
         let some = waiting.iter().take(DESCRIBE_MAX).cloned().collect();
         let request =
             DescribeTasksRequest { cluster: Some(cluster.to_owned()), tasks: Some(some), ..Default::default() };
@@ -108,6 +111,7 @@ fn await_running(client: &mut Client, cluster: &str, mut waiting: Vec<String>) -
             ensure!(task["lastStatus"] != "STOPPED", "a task stopped: {}", task["stoppedReason"]);
             if task["lastStatus"] == "RUNNING" {
                 waiting.retain(|arn| task["taskArn"].as_str() != Some(arn));
+                progress = Instant::now();
             }
         }
         std::thread::park_timeout(Duration::from_millis(50));

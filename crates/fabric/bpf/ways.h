@@ -142,13 +142,15 @@ INLINE void find_receiver(struct crossing *c)
 	struct endpoint_key key = { .vni = c->way.vni, .address = c->way.address };
 	struct endpoint *to = map_lookup(&endpoints, &key);
 
+	/* The sender's rules may name its groups wherever it is. */
+	if (to)
+		c->to_group_set = group_set_of(to, c->side);
 	if (!to || !to->ifindex) {
 		block(c, why_unreachable(to));
 		return;
 	}
 	c->to_ifindex = to->ifindex;
 	c->to_slot = to->slot;
-	c->to_group_set = group_set_of(to, c->side);
 	__builtin_memcpy(c->next_mac, to->mac, 6);
 	if (c->packet.dst != c->way.address && !(to->flags & ENDPOINT_FORWARDS))
 		block(c, DROP_not_forwarding);

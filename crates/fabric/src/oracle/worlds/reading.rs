@@ -175,7 +175,7 @@ impl<'a> Reading<'a> {
     fn stage(&self, place: &Place, sent: Datagram, stages: &mut Vec<Stage>) -> Result<End, End> {
         let (sent, vni) = self.enter(place, sent)?;
         let way = self.way(place, vni, &sent);
-        self.judge(place, vni, &way, &sent)?;
+        self.judge(place, &way, &sent)?;
         let stage = Stage { from: place.clone(), vni, sent, way: way.clone(), translated: None };
         let end = match way.target {
             Target::Interface(_, _, Some(id)) => End::Arrives(id, sent),
@@ -234,7 +234,7 @@ impl<'a> Reading<'a> {
         let place = Place::Gateway(id.clone(), address);
         let sent = Datagram { src: address, ..sent };
         let way = self.way(&place, vni, &sent);
-        self.judge(&place, vni, &way, &sent)?;
+        self.judge(&place, &way, &sent)?;
         let end = match &way.target {
             Target::Interface(_, _, Some(id)) => End::Arrives(id.clone(), sent),
             Target::World(Some(public)) => End::Leaves(Datagram { src: *public, ..sent }),
@@ -403,11 +403,12 @@ impl<'a> Reading<'a> {
     }
 
     /// Groups and obstacles of a first packet: the sender's groups, the way, the receiver's groups.
-    fn judge(&self, place: &Place, vni: Vni, way: &Way, sent: &Datagram) -> Result<(), End> {
+    fn judge(&self, place: &Place, way: &Way, sent: &Datagram) -> Result<(), End> {
         let dropped = |reason| Err(End::Dropped(reason));
-        let receiver = match &way.target {
-            Target::Interface(vni, address, Some(id)) => Some((id, self.world.endpoint(*vni, *address).map(|it| it.1))),
-            _ => None,
+        // Known by its groups wherever it is, judged by them where it is plugged.
+        let (named, receiver) = match &way.target {
+            Target::Interface(vni, address, plugged) => (self.world.endpoint(*vni, *address), plugged.as_ref()),
+            _ => (None, None),
         };
         let set = |id: &EniId| self.world.intent.endpoints.get(id).map_or(GroupSetId(0), |it| it.group_set);
         let own = match place {
@@ -415,7 +416,7 @@ impl<'a> Reading<'a> {
             _ => None,
         };
         if let Some((own, _)) = own {
-            let known = receiver.filter(|(_, it)| it.is_some_and(|it| it.address == sent.dst)).map(|(id, _)| set(id));
+            let known = named.filter(|(_, it)| it.address == sent.dst).map(|(id, _)| set(id));
             let peer = (sent.dst, known.unwrap_or(GroupSetId(0)));
             if !self.groups_admit(Direction::Egress, own, peer, sent) {
                 return dropped(DropReason::SecurityGroupEgress);
@@ -424,13 +425,12 @@ impl<'a> Reading<'a> {
         if let Some(reason) = way.obstacle {
             return dropped(reason);
         }
-        if let Some((id, _)) = receiver {
+        if let Some(id) = receiver {
             let sender = own.filter(|(_, is_own)| *is_own).map_or(GroupSetId(0), |(set, _)| set);
             if !self.groups_admit(Direction::Ingress, set(id), (sent.src, sender), sent) {
                 return dropped(DropReason::SecurityGroupIngress);
             }
         }
-        let _ = vni;
         Ok(())
     }
 
