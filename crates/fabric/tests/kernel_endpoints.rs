@@ -11,10 +11,11 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use berth_fabric::kernel::Namespace;
+use berth_fabric::outside::{self, OutsideConfig};
 use berth_fabric::senders::Senders;
 use berth_fabric::{DropReason, edge_namespace};
 use berth_types::EniId;
-use berth_types::intent::RouteIntent;
+use berth_types::intent::{RouteIntent, WorldIntent};
 use lab::Lab;
 use lab::talk::PATIENCE;
 use lab::ways::gateway;
@@ -137,4 +138,36 @@ fn no_other_sends_as_an_endpoint_and_an_endpoint_as_no_other() {
     let before = lab.fabric().stray().unwrap().dropped(DropReason::SpoofedAddress);
     edge.inside(|| send("203.0.113.9".parse().unwrap(), PUBLIC)).unwrap();
     assert!(lab.stray_grows(DropReason::SpoofedAddress, before));
+}
+
+#[test]
+fn the_machine_of_a_simulated_host_reaches_endpoints_and_public_addresses() {
+    let (lab, edge) = world();
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Namespace::create(&folder.path().join("machine")).unwrap();
+    let config = OutsideConfig {
+        instance: lab.config().instance.clone(),
+        pool: "198.18.0.0/20".parse().unwrap(),
+        host_address: HOST,
+    };
+    lab.host().inside(|| outside::open(&machine, &config)).unwrap().unwrap();
+    outside::lead(&machine, &config, &[PUBLIC, NAT_PUBLIC].map(|text| text.parse().unwrap()).into()).unwrap();
+    let own = WorldIntent::outside_address(config.pool);
+    let dial = |to: Ipv4Addr| machine.inside(|| TcpStream::connect_timeout(&(to, 80).into(), PATIENCE)).unwrap();
+
+    let listener = edge.inside(|| TcpListener::bind("0.0.0.0:80")).unwrap().unwrap();
+    let (peer, local) = exchange(&listener, dial(ENDPOINT).unwrap());
+    assert_eq!((*peer.ip(), *local.ip()), (own, ENDPOINT));
+    // A task still reaches them, and by the machine's address the machine.
+    let client = lab.at("web").dial((ENDPOINT, 80).into(), PATIENCE).unwrap();
+    assert_eq!(IpAddr::V4(*exchange(&listener, client).0.ip()), PUBLIC.parse::<IpAddr>().unwrap());
+    let here = machine.inside(|| TcpListener::bind((own, 80))).unwrap().unwrap();
+    for (name, public) in [("web", PUBLIC), ("app", NAT_PUBLIC)] {
+        let client = lab.at(name).dial((own, 80).into(), PATIENCE).unwrap();
+        assert_eq!(IpAddr::V4(*exchange(&here, client).0.ip()), public.parse::<IpAddr>().unwrap(), "{name}");
+    }
+
+    lab.host().inside(|| outside::close(&machine, &config.instance)).unwrap().unwrap();
+    assert!(dial(ENDPOINT).is_err());
+    Namespace::delete(&folder.path().join("machine")).unwrap();
 }
