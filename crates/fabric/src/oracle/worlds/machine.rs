@@ -51,6 +51,7 @@ pub enum Fate {
 /// The programs with the maps of a world. It empties the maps of its thread.
 pub struct Machine {
     edge: u32,
+    epoch: u64,
 }
 
 impl Machine {
@@ -71,16 +72,15 @@ impl Machine {
         }
         put_rulesets(held);
         put_ways(held);
-        let durations = Control {
-            epoch: held.epoch,
-            tick_ns: 1,
-            nat_idle_ns: 350 * SECOND_NS,
-            nat_closed_ns: 60 * SECOND_NS,
-            rest: [0; 4],
-        };
-        put(c"control", &0u32, &durations);
+        put_control(held.epoch);
         put(c"shares", &0u32, &Shares { floor: FLOWS, shared_max: 0 });
-        Self { edge: held.world.ifindex }
+        Self { edge: held.world.ifindex, epoch: held.epoch }
+    }
+
+    /// A change after which everything is as before: the program decides anew about every flow.
+    pub fn change_nothing(&mut self) {
+        self.epoch += 2;
+        put_control(self.epoch);
     }
 
     /// Runs a frame that a device of the fabric receives, until it is delivered, has left or is dropped.
@@ -103,6 +103,12 @@ impl Machine {
         }
         Fate::Dropped(None)
     }
+}
+
+fn put_control(epoch: u64) {
+    let durations =
+        Control { epoch, tick_ns: 1, nat_idle_ns: 350 * SECOND_NS, nat_closed_ns: 60 * SECOND_NS, rest: [0; 4] };
+    put(c"control", &0u32, &durations);
 }
 
 fn put_rulesets(held: &Held) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A conversation judged by the program and by the records: a first packet, the answer to it, a later packet.
+//! A conversation judged by the program and by the records: a first packet, the answer to it, later packets, also after a
+//! change that leaves everything as it is.
 
 use super::datagram::Datagram;
 use super::machine::{Fate, Machine};
@@ -49,6 +50,9 @@ pub fn converse(world: &World, machine: &mut Machine, probe: &Probe) -> Result<V
         other => other,
     };
     let last = compare(world, machine, ("a later packet", &probe.sender, later), &expected, false)?;
+    machine.change_nothing();
+    compare(world, machine, ("a packet after a change", &probe.sender, later), &expected, false)?;
+    compare(world, machine, ("an answer after a change", &receiver, reply), &answer.end, false)?;
     Ok(vec![seen, heard, last])
 }
 
