@@ -63,6 +63,9 @@ pub enum Command {
     /// Run the node only: containers and packets of this host
     #[command(after_help = NODE_HELP)]
     Node(NodeArgs),
+    /// Answer at the regional endpoints of this host; the node starts it
+    #[command(hide = true)]
+    Edge(EdgeArgs),
     /// Stop tasks and processes and remove everything they created in the kernel
     #[command(after_help = DOWN_HELP)]
     Down(DownArgs),
@@ -209,6 +212,9 @@ pub struct NodeOptions {
     /// Tasks of launch type EC2 cannot reach the instance metadata address 169.254.169.254; those of Fargate never can
     #[arg(long, env = "BERTH_BLOCK_IMDS")]
     pub block_imds: bool,
+    /// Containers have no variable AWS_ENDPOINT_URL, which leads AWS's tools to this installation
+    #[arg(long, env = "BERTH_NO_ENDPOINT_VARIABLE")]
+    pub no_endpoint_variable: bool,
     /// Packets of tasks may leave the machine, with an address of the machine, by this device, or by every one that leads
     /// outside if none is named. Without this option tasks reach the machine and the namespaces it routes to
     #[arg(long, env = "BERTH_UPLINK", value_name = "DEVICE", num_args = 0..=1, default_missing_value = ANY_DEVICE)]
@@ -381,6 +387,14 @@ pub struct ShellArgs {
     /// Command and its arguments; an interactive shell when absent
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `berth edge`.
+#[derive(Debug, Args)]
+pub struct EdgeArgs {
+    /// Socket at which the server takes relayed connections
+    #[arg(long, value_name = "FILE")]
+    pub server_socket: PathBuf,
 }
 
 /// `berth explain`.

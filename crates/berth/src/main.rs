@@ -48,6 +48,7 @@ fn run(berth: Berth) -> Result<ExitCode> {
         Command::Up(args) => command::up::run(&installation, &args),
         Command::Server(args) => command::server::run(&installation, &args),
         Command::Node(args) => command::node::run(&installation, &args),
+        Command::Edge(args) => command::edge::run(&installation, &args),
         Command::Down(args) => command::down::run(&installation, &args),
         Command::Env(args) => command::env::run(&installation, &args),
         Command::Status(args) => command::status::run(&installation, args.output),

@@ -44,6 +44,7 @@ fn needs(command: &Command) -> (&'static str, Needs) {
     match command {
         Command::Up(_) => ("up", Needs::Root),
         Command::Node(_) => ("node", Needs::Root),
+        Command::Edge(_) => ("edge", Needs::Root),
         Command::Down(_) => ("down", Needs::Root),
         Command::Shell(_) => ("shell", Needs::Root),
         Command::Explain(_) => ("explain", Needs::Root),

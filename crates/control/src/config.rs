@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub rates: Rates,
     /// Limits for callers that are not authenticated yet.
     pub limits: Limits,
+    /// The same for callers from inside VPCs, at the regional endpoints.
+    pub endpoint_limits: Limits,
     /// Receives the bound addresses once requests are answered.
     pub ready: Option<oneshot::Sender<Addresses>>,
     /// Fault point of a test.
@@ -114,6 +116,13 @@ pub struct Limits {
     pub body: Duration,
     /// Heads and bodies of callers that are not verified yet, all together.
     pub unverified_bytes: usize,
+}
+
+impl Limits {
+    /// Those of regional endpoints: a peer is one interface.
+    pub fn of_endpoints() -> Self {
+        Self { connections_per_peer: 128, ..Self::default() }
+    }
 }
 
 impl Default for Limits {

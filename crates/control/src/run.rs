@@ -14,6 +14,7 @@ use std::time::SystemTime;
 
 use berth_state::Snapshot;
 use berth_store::{EmbeddedStore, Store};
+use berth_types::edge;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,8 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     first_start::ensure_records(&committer, &locality, config.network.clone()).await?;
 
     let Listeners { listener, admin_listener, tls, addresses } = listen(&config).await?;
-    let socket = link::bind(&config.run_dir).await?;
+    let socket = link::bind(&config.run_dir, link::SOCKET).await?;
+    let edge_socket = link::bind(&config.run_dir, edge::SOCKET).await?;
     let endpoint = endpoint(addresses.api, tls.is_some());
     write_credentials(&config, &published.snapshot(), &endpoint)?;
     if config.trust_any_key {
@@ -62,18 +64,33 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     let stop = shutdown.child_token();
     let hosts = Arc::new(Hosts::default());
     let front = Arc::new(Front {
-        instance: config.instance,
+        instance: config.instance.clone(),
         locality: locality.clone(),
         trust_any_key: config.trust_any_key,
         published: published.clone(),
         committer: committer.clone(),
-        throttle: Throttle::new(config.rates),
-        metrics: Metrics::new(),
+        throttle: Arc::new(Throttle::new(config.rates.clone())),
+        metrics: Arc::new(Metrics::new()),
         hosts: hosts.clone(),
         limits: config.limits,
         connections: Connections::new(config.limits),
         unverified: Budget::new(config.limits.unverified_bytes),
     });
+    // Callers from inside VPCs have limits of their own, and no key is trusted unseen.
+    let inside = Arc::new(Front {
+        trust_any_key: false,
+        instance: front.instance.clone(),
+        locality: locality.clone(),
+        published: published.clone(),
+        committer: committer.clone(),
+        throttle: front.throttle.clone(),
+        metrics: front.metrics.clone(),
+        hosts: hosts.clone(),
+        limits: config.endpoint_limits,
+        connections: Connections::new(config.endpoint_limits),
+        unverified: Budget::new(config.endpoint_limits.unverified_bytes),
+    });
+    let endpoint_tls = tls_of(&config, front::endpoint_names(&config.region, &inside))?;
     let entrance = Entrance { listener, tls, connections: front.connections.clone() };
     let link = Arc::new(Link {
         locality: locality.clone(),
@@ -88,6 +105,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
         tokio::join!(
             front::serve_own_pages(front.clone(), admin_listener, stop.clone()),
             front::serve(front, entrance, stop.clone()),
+            front::serve_endpoints(inside, edge_socket, endpoint_tls, stop.clone()),
             link::serve(link, socket, stop.clone()),
             reconcilers.run(stop.clone()),
         )
@@ -138,11 +156,18 @@ async fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 
 /// The settings of HTTPS, if it is enabled.
 fn acceptor(config: &ServerConfig) -> Result<Option<TlsAcceptor>, Fault> {
-    let Transport::Tls(names) = &config.transport else { return Ok(None) };
+    match &config.transport {
+        Transport::Tls(names) => tls_of(config, names.clone()).map(Some),
+        Transport::Plain | Transport::PlainAnywhere => Ok(None),
+    }
+}
+
+/// TLS with a certificate of the local authority for these names.
+fn tls_of(config: &ServerConfig, names: Vec<String>) -> Result<TlsAcceptor, Fault> {
     let now = SystemTime::now();
     let authority = Authority::open(&config.data_dir, now).map_err(Fault::Tls)?;
-    let config = authority::server_config(authority, names.clone(), now).map_err(Fault::Tls)?;
-    Ok(Some(TlsAcceptor::from(config)))
+    let config = authority::server_config(authority, names, now).map_err(Fault::Tls)?;
+    Ok(TlsAcceptor::from(config))
 }
 
 /// Address of the API for clients on this machine.

@@ -55,6 +55,11 @@ pub(crate) fn shims_cgroup(instance: &str) -> String {
     format!("{}/shims", instance_cgroup(instance))
 }
 
+/// Name of the cgroup of the process that answers at the regional endpoints.
+pub(crate) fn edge_cgroup(instance: &str) -> String {
+    format!("{}/edge", instance_cgroup(instance))
+}
+
 /// Name of a task's cgroup.
 pub(crate) fn task_cgroup(instance: &str, task: &str) -> String {
     format!("{}/{task}", instance_cgroup(instance))

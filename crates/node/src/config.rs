@@ -233,10 +233,23 @@ pub struct NodeConfig {
     pub uplink: Option<Uplink>,
     /// The primary interface the host wants; none when absent.
     pub instance_interface: Option<InstanceInterface>,
+    /// The program that answers at the regional endpoints; none answers when absent.
+    pub edge: Option<EdgeProgram>,
+    /// Containers have no variable that leads AWS's tools to the regional endpoints.
+    pub no_endpoint_variable: bool,
     /// Notified when the first intent of a server has been programmed: from then on tasks can run here.
     pub ready: Option<Arc<Notify>>,
     /// The point at which a test makes the process die.
     pub fault_points: FaultPoints<Step>,
+}
+
+/// The program of an edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EdgeProgram {
+    /// Its file.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 impl NodeConfig {

@@ -15,6 +15,7 @@ mod config;
 mod container;
 mod containerd;
 mod doctor;
+mod edge;
 mod endpoint;
 mod engine;
 mod fault;
@@ -42,8 +43,8 @@ mod teardown;
 mod world;
 
 pub use config::{
-    ImageLimits, ImageSettings, LogSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, Patience, PullBehavior,
-    TASK_PIDS, Uplink, containerd_socket, journal_file, task_pids_limit,
+    EdgeProgram, ImageLimits, ImageSettings, LogSettings, Mirror, NodeConfig, PREPARED_NAMESPACES, Patience,
+    PullBehavior, TASK_PIDS, Uplink, containerd_socket, journal_file, task_pids_limit,
 };
 pub use containerd::supervise::private_containerd;
 pub use doctor::{Check, doctor};

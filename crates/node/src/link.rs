@@ -214,6 +214,8 @@ async fn program(host: &NodeHost, mut intent: Arc<HostIntent>) -> Result<Reach, 
         Arc::make_mut(&mut intent).worlds.clear();
     }
     host.network.program(intent.clone()).await?;
+    let endpoint = intent.worlds.values().find_map(|world| Some(world.endpoints.as_ref()?.all));
+    host.endpoints.send_if_modified(|present| std::mem::replace(present, endpoint) != endpoint);
     host.world.settle(&intent).await?;
     match &host.outside {
         None => Ok(Reach::Complete),

@@ -13,6 +13,7 @@ use crate::cgroups::Cgroups;
 use crate::container::storage;
 use crate::containerd::Containerd;
 use crate::containerd::supervise::Private;
+use crate::edge::Edge;
 use crate::engine::{Engine, NodeHost, Parts, upkeep};
 use crate::journal::Journal;
 use crate::link::Introduction;
@@ -123,6 +124,10 @@ pub async fn run(config: NodeConfig, shutdown: CancellationToken) -> Result<(), 
     parts.spawn(async move { ("log remover", keeping.await) });
     let sweeping = upkeep::sweep_flows(host.clone(), shutdown.clone());
     parts.spawn(async move { ("flow sweeper", sweeping.await) });
+    if let Some(edge) = Edge::of(&host.config, &host.cgroups) {
+        let keeping = edge.keep(host.endpoints.subscribe(), shutdown.clone());
+        parts.spawn(async move { ("keeper of the edge", keeping.await) });
+    }
     tracing::info!(instance = host.config.instance, took_ms = begun.elapsed().as_millis(), "node is ready");
 
     until_end(parts, shutdown).await

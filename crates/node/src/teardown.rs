@@ -7,7 +7,7 @@ use std::path::Path;
 use futures_util::future::join_all;
 
 use crate::blocking::blocking;
-use crate::cgroups::Cgroups;
+use crate::cgroups::{self, Cgroups};
 use crate::container::mounts;
 use crate::containerd::Containerd;
 use crate::containerd::supervise::Private;
@@ -25,6 +25,8 @@ pub async fn teardown(config: NodeConfig) -> Result<(), Fault> {
     let private = config.containerd.is_none().then(|| Private::of(&config, &cgroups));
     let containerd = Containerd::at(&config.containerd_socket());
     let emptied = empty(&containerd, private.as_ref(), &config.instance).await;
+    // It listens in a namespace that goes.
+    cgroups.end_programs(&cgroups::edge_cgroup(&config.instance))?;
     let ended = match &private {
         Some(private) => all_of([private.end().await, private.end_shims().await]),
         None => Ok(()),

@@ -8,6 +8,7 @@
 pub mod admin;
 pub mod arn;
 pub mod container;
+pub mod edge;
 pub mod explain;
 pub mod fault_points;
 pub mod ids;

@@ -121,6 +121,7 @@ fn plain_options() -> NodeOptions {
         task_pids_limit: "none".to_owned(),
         log_refused_calls: false,
         block_imds: false,
+        no_endpoint_variable: false,
         uplink: None,
         instance_subnet: Vec::new(),
         instance_security_groups: Vec::new(),

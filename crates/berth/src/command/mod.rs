@@ -4,6 +4,7 @@
 pub mod daemon;
 pub mod doctor;
 pub mod down;
+pub mod edge;
 pub mod eni_stats;
 pub mod env;
 pub mod explain;

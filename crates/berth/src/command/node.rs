@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use berth_fabric::kernel::{Namespace, Netlink};
-use berth_node::{ImageSettings, LogSettings, Mirror, NodeConfig, Patience, PullBehavior, Uplink};
+use berth_node::{EdgeProgram, ImageSettings, LogSettings, Mirror, NodeConfig, Patience, PullBehavior, Uplink};
 use berth_types::instance::InstanceInterface;
 use berth_types::link::Capacity;
 use berth_types::{SecurityGroupId, SubnetId};
@@ -36,6 +36,10 @@ pub fn run(installation: &Installation, args: &NodeArgs) -> Result<ExitCode> {
     config.ready = Some(is_ready.clone());
     if let Some(socket) = &args.server_socket {
         config.server_socket = std::path::absolute(socket)?;
+    }
+    if let Some(edge) = &mut config.edge {
+        let socket = config.server_socket.with_file_name(berth_types::edge::SOCKET);
+        edge.arguments.extend(["--server-socket".to_owned(), socket.display().to_string()]);
     }
     if args.node.cni.is_none() {
         link_plugins(&config.cni_dir)?;
@@ -126,9 +130,18 @@ pub fn config(installation: &Installation, options: &NodeOptions, region: &str) 
         block_imds: options.block_imds,
         uplink: options.uplink(),
         instance_interface: instance_interface(options)?,
+        edge: Some(edge(installation)?),
+        no_endpoint_variable: options.no_endpoint_variable,
         ready: None,
         fault_points: Default::default(),
     })
+}
+
+/// The edge is this program, too. Its server is that of the node.
+fn edge(installation: &Installation) -> Result<EdgeProgram> {
+    let program = std::env::current_exe().context("cannot tell this program's file")?;
+    let arguments = installation.arguments().into_iter().chain(["edge".to_owned()]);
+    Ok(EdgeProgram { program, arguments: arguments.collect() })
 }
 
 /// The primary interface the host asks for.

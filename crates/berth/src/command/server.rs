@@ -35,6 +35,7 @@ pub fn run(installation: &Installation, args: &ServerArgs) -> Result<ExitCode> {
         stopped_tasks_kept: Duration::from_secs(u64::from(options.keep_stopped_tasks) * 60),
         rates: Rates::read(options.throttle.iter().map(String::as_str))?,
         limits: Limits::default(),
+        endpoint_limits: Limits::of_endpoints(),
         ready: Some(tell),
         fault_points: Default::default(),
     };

@@ -369,6 +369,7 @@ fn node_options(node: &NodeOptions) -> Vec<String> {
     option("--instance-security-groups", list(&node.instance_security_groups));
     let switches = [
         ("--block-imds", node.block_imds),
+        ("--no-endpoint-variable", node.no_endpoint_variable),
         ("--log-refused-calls", node.log_refused_calls),
         ("--no-instance-interface", node.no_instance_interface),
     ];
@@ -425,7 +426,7 @@ mod tests {
         --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 \
         --image-layers-max 14 --image-gib-max 15 --image-unpacked-gib-max 16 --stopped-logs-max-age 18 \
         --stopped-logs-max-size 19 --free-space-min 20 --containerd /s --oci-runtime runc \
-        --cpu 14 --memory 15 --enis 16 --cni /c --prepared-namespaces 17 --block-imds --uplink lan0";
+        --cpu 14 --memory 15 --enis 16 --cni /c --prepared-namespaces 17 --block-imds --no-endpoint-variable --uplink lan0";
 
     fn installation() -> Installation {
         Installation { data: "/d".into(), run: "/r".into(), instance: "lab".into() }

@@ -64,7 +64,7 @@ pub(super) fn refuse_early(front: &Front, refused: &Unroutable) -> Response<Byte
 fn decide(front: &Front, parts: &RequestParts<'_>, call: Call<'_>, id: &str, stranger: &mut Stranger) -> Answering {
     let snapshot = front.published.snapshot();
     let caller =
-        match authenticate::caller(front, parts, call.operation.service, &snapshot, stranger.under_way.address()) {
+        match authenticate::caller(front, parts, call.operation.service, &snapshot, stranger.under_way.source()) {
             Ok(caller) => caller,
             Err(refusal) => return Answering::Now(Err(refusal)),
         };

@@ -15,6 +15,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use berth_shapes::Service;
+use berth_types::EniId;
+
 use crate::config::Limits;
 
 /// The connections of one listener.
@@ -32,16 +35,40 @@ pub(crate) struct Connections {
 struct Open {
     next: u64,
     by_id: HashMap<u64, Arc<Visit>>,
-    by_peer: HashMap<IpAddr, usize>,
+    by_peer: HashMap<Peer, usize>,
+}
+
+/// The origin of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    /// Source address.
+    pub(super) address: IpAddr,
+    /// The interface of a VPC that sends, if it is known.
+    pub(super) eni: Option<EniId>,
+    /// The only service that the connection's endpoint takes; all of them if absent.
+    pub(super) service: Option<Service>,
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        Self { address, eni: None, service: None }
+    }
+}
+
+/// The unit of a limit: an interface, an IPv4 address, or the network of an IPv6 address, whose last half any host can
+/// choose freely.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Peer {
+    Interface(EniId),
+    Address(IpAddr),
 }
 
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Visit {
     id: u64,
-    /// Source address.
-    address: IpAddr,
-    peer: IpAddr,
+    source: Source,
+    peer: Peer,
     limits: Limits,
     /// Closes the connection at once.
     pub(super) cut: CancellationToken,
@@ -76,12 +103,13 @@ impl Connections {
     }
 
     /// Admits a new connection, if necessary in place of another; `None` when no other may be closed. `cut` closes all.
-    pub(super) fn admit(&self, address: IpAddr, cut: &CancellationToken) -> Option<Arc<Visit>> {
-        let peer = peer_of(address);
+    pub(super) fn admit(&self, source: impl Into<Source>, cut: &CancellationToken) -> Option<Arc<Visit>> {
+        let source = source.into();
+        let peer = peer_of(&source);
         let mut open = self.lock();
         let is_peer_full = open.by_peer.get(&peer).is_some_and(|count| *count >= self.limits.connections_per_peer);
         if is_peer_full || open.by_id.len() >= self.limits.connections {
-            let Some(victim) = open.victim(is_peer_full.then_some(peer)) else {
+            let Some(victim) = open.victim(is_peer_full.then_some(&peer)) else {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 return None;
             };
@@ -91,7 +119,7 @@ impl Connections {
         }
         let id = open.next;
         open.next += 1;
-        let visit = Arc::new(Visit::new(id, address, self.limits, cut.child_token()));
+        let visit = Arc::new(Visit::new(id, source, self.limits, cut.child_token()));
         open.by_id.insert(id, visit.clone());
         *open.by_peer.entry(peer).or_default() += 1;
         Some(visit)
@@ -109,8 +137,8 @@ impl Connections {
 
 impl Open {
     /// The connection to close, of one peer's connections or of all.
-    fn victim(&self, peer: Option<IpAddr>) -> Option<Arc<Visit>> {
-        let asked = self.by_id.values().filter(|visit| peer.is_none_or(|peer| visit.peer == peer));
+    fn victim(&self, peer: Option<&Peer>) -> Option<Arc<Visit>> {
+        let asked = self.by_id.values().filter(|visit| peer.is_none_or(|peer| visit.peer == *peer));
         let idle = asked.map(|visit| (*visit.state.borrow(), visit)).filter(|(state, _)| state.verified_under_way == 0);
         idle.min_by_key(|(state, visit)| (state.was_verified, state.since, visit.id)).map(|(_, visit)| visit.clone())
     }
@@ -129,10 +157,10 @@ impl Open {
 }
 
 impl Visit {
-    fn new(id: u64, address: IpAddr, limits: Limits, cut: CancellationToken) -> Self {
+    fn new(id: u64, source: Source, limits: Limits, cut: CancellationToken) -> Self {
         let state =
             State { under_way: 0, verified_under_way: 0, has_asked: false, was_verified: false, since: Instant::now() };
-        Self { id, address, peer: peer_of(address), limits, cut, state: watch::Sender::new(state) }
+        Self { id, peer: peer_of(&source), source, limits, cut, state: watch::Sender::new(state) }
     }
 
     /// The head of a request is complete.
@@ -173,9 +201,9 @@ impl Visit {
 }
 
 impl UnderWay {
-    /// Source address of the connection.
-    pub(super) fn address(&self) -> IpAddr {
-        self.visit.address
+    /// Origin of the connection.
+    pub(super) fn source(&self) -> &Source {
+        &self.visit.source
     }
 
     /// The caller is authenticated from here on.
@@ -199,11 +227,13 @@ impl Drop for UnderWay {
     }
 }
 
-/// The unit of a peer: an IPv4 address, or the network of an IPv6 address, whose last half any host can choose freely.
-fn peer_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+fn peer_of(source: &Source) -> Peer {
+    match (&source.eni, source.address.to_canonical()) {
+        (Some(eni), _) => Peer::Interface(eni.clone()),
+        (None, IpAddr::V4(address)) => Peer::Address(IpAddr::V4(address)),
+        (None, IpAddr::V6(address)) => {
+            Peer::Address(IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))))
+        }
     }
 }
 
@@ -261,11 +291,24 @@ mod tests {
         assert!(futures_util::poll!(idle).is_pending());
     }
 
+    #[tokio::test]
+    async fn an_interface_is_a_peer_whatever_its_address_and_displaces_no_other() {
+        let (all, cut) = (connections(10, 2), CancellationToken::new());
+        let of = |n: u128| Source { eni: Some(EniId::from_bits(n)), ..Source::from(A) };
+        let other = all.admit(of(1), &cut).unwrap();
+        let first = all.admit(of(2), &cut).unwrap();
+        for _ in 0..4 {
+            all.admit(Source { address: B, ..of(2) }, &cut).unwrap();
+        }
+        assert!(first.cut.is_cancelled() && !other.cut.is_cancelled());
+        assert_eq!(all.count(), 3);
+    }
+
     #[test]
     fn a_network_of_ipv6_is_one_peer() {
-        let peer = |text: &str| peer_of(text.parse().unwrap());
+        let peer = |text: &str| peer_of(&Source::from(text.parse::<IpAddr>().unwrap()));
         assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:2"));
         assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
-        assert_eq!(peer("::ffff:192.0.2.1"), A);
+        assert_eq!(peer("::ffff:192.0.2.1"), Peer::Address(A));
     }
 }

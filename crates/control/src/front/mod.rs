@@ -11,6 +11,7 @@
 //! * `dispatch`: from operation to rule.
 //! * `outline`: the input of an operation for the log.
 //! * `shared`: the state that all requests share.
+//! * `edge`: the entrance of regional endpoints.
 //! * `own`: the door of the pages that are not AWS's: health and metrics.
 
 mod answer;
@@ -21,6 +22,7 @@ mod budget;
 mod connections;
 mod dispatch;
 mod doors;
+mod edge;
 mod head;
 mod outline;
 mod own;
@@ -34,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use budget::Budget;
 pub(crate) use connections::Connections;
+pub(crate) use edge::{names as endpoint_names, serve_endpoints};
 pub(crate) use serve::Entrance;
 pub(crate) use shared::Front;
 

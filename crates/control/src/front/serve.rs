@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -63,6 +63,8 @@ pub(super) async fn serve(doors: Doors, entrance: Entrance, stop: CancellationTo
         let Some(visit) = connections.admit(peer.ip(), &cut) else { continue };
         let (doors, tls, connections, stop) = (doors.clone(), tls.clone(), connections.clone(), stop.clone());
         tasks.spawn(async move {
+            // Answers are written whole, so there is nothing to wait for; without this a connection sometimes loses 40 ms.
+            let _ = stream.set_nodelay(true);
             visit.cut.run_until_cancelled(attend(doors, stream, tls, &visit, &stop)).await;
             connections.leave(&visit);
         });
@@ -76,15 +78,14 @@ pub(super) async fn serve(doors: Doors, entrance: Entrance, stop: CancellationTo
     }
 }
 
-async fn attend(
+/// Serves one connection: TLS, if it has it, then requests.
+pub(super) async fn attend(
     doors: Arc<Doors>,
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<TlsAcceptor>,
     visit: &Arc<Visit>,
     stop: &CancellationToken,
 ) {
-    // Answers are written whole, so there is nothing to wait for; without this a connection sometimes loses 40 ms.
-    let _ = stream.set_nodelay(true);
     let Some(tls) = tls else { return converse(doors, stream, visit, stop).await };
     let handshake = tokio::select! {
         handshake = tls.accept(stream) => handshake,

@@ -20,8 +20,8 @@ pub(crate) struct Front {
     pub(crate) trust_any_key: bool,
     pub(crate) published: Published,
     pub(crate) committer: Committer,
-    pub(crate) throttle: Throttle,
-    pub(crate) metrics: Metrics,
+    pub(crate) throttle: Arc<Throttle>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) hosts: Arc<Hosts>,
     pub(crate) limits: Limits,
     /// Connections of the AWS API.

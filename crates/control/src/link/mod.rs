@@ -28,8 +28,8 @@ pub(crate) use shared::Link;
 use crate::fault::Fault;
 use frames::{Inbound, Outbound};
 
-/// Name of the socket in the run folder.
-const SOCKET: &str = "server.sock";
+/// Name of the socket of hosts and command lines in the run folder.
+pub(crate) const SOCKET: &str = "server.sock";
 /// Path of the socket; short, because a socket's path may have 107 bytes.
 const BEING_MADE: &str = ".new";
 /// Open connections of hosts and command lines; further ones wait in the kernel's queue.
@@ -39,9 +39,9 @@ const FIRST_FRAME_LIMIT: Duration = Duration::from_secs(10);
 /// Pause after the kernel could not give a connection (out of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Creates the socket. It appears under its name with its permissions set, and replaces one without a listener.
-pub(crate) async fn bind(run_dir: &Path) -> Result<UnixListener, Fault> {
-    let path = run_dir.join(SOCKET);
+/// Creates a socket in the run folder. It appears under its name with its permissions set, and replaces one without a listener.
+pub(crate) async fn bind(run_dir: &Path, name: &str) -> Result<UnixListener, Fault> {
+    let path = run_dir.join(name);
     if UnixStream::connect(&path).await.is_ok() {
         return Err(Fault::SocketInUse { path });
     }
@@ -53,7 +53,7 @@ pub(crate) async fn bind(run_dir: &Path) -> Result<UnixListener, Fault> {
             Ok(()) | Err(_) => {}
         }
         std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        let beside = folder.join(SOCKET);
+        let beside = folder.join(name);
         let made = UnixListener::bind(&beside).and_then(|listener| {
             std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
             std::fs::rename(&beside, &path)?;

@@ -58,6 +58,7 @@ pub fn config(folder: &Path) -> ServerConfig {
         stopped_tasks_kept: Duration::from_secs(3600),
         rates: Rates::default(),
         limits: Limits::default(),
+        endpoint_limits: Limits::of_endpoints(),
         ready: None,
         fault_points: Default::default(),
     }

@@ -6,19 +6,24 @@ use std::collections::BTreeMap;
 use berth_state::Snapshot;
 use berth_state::records::Single;
 use berth_state::vpc::{ElasticIp, Eni, EniOwner, NatGateway, Vpc};
-use berth_types::intent::{HostIntent, NatGatewayIntent, PublicAddressIntent, WorldIntent};
+use berth_types::intent::{EndpointsIntent, HostIntent, NatGatewayIntent, PublicAddressIntent, WorldIntent};
 use berth_types::{HostId, Ipv4Cidr, VpcId};
 
 /// The VPCs that a host is concerned with.
 type Vpcs<'a> = BTreeMap<VpcId, &'a Vpc>;
 
 /// The world with its pool, if the installation has one.
-pub(super) fn worlds(snap: &Snapshot) -> BTreeMap<Ipv4Cidr, WorldIntent> {
-    let world = snap.vpc().world.get(&Single);
-    world
-        .map(|world| (world.pool, WorldIntent { host_address: world.host_address(), endpoints: None }))
-        .into_iter()
-        .collect()
+pub(super) fn worlds(snap: &Snapshot, region: &str) -> BTreeMap<Ipv4Cidr, WorldIntent> {
+    let Some(world) = snap.vpc().world.get(&Single) else { return BTreeMap::new() };
+    let services = world.endpoints_of_services().map(|(address, service)| (address, service.to_owned()));
+    let endpoints = EndpointsIntent {
+        range: world.endpoints(),
+        region: region.to_owned(),
+        all: world.endpoint_of_all(),
+        services: services.collect(),
+    };
+    let intent = WorldIntent { host_address: world.host_address(), endpoints: Some(endpoints) };
+    BTreeMap::from([(world.pool, intent)])
 }
 
 /// The public address of an interface, while a host translates it.

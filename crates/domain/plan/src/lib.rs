@@ -30,7 +30,7 @@ const ENI_MTU: u32 = 9001;
 /// The whole intent of `host`.
 pub fn host(snap: &Snapshot, host: &HostId, env: &Env) -> HostIntent {
     let scope = Scope::of(snap, host, env);
-    let mut intent = HostIntent { worlds: addresses::worlds(snap), ..Default::default() };
+    let mut intent = HostIntent { worlds: addresses::worlds(snap, &env.region), ..Default::default() };
     scope.vpcs.values().for_each(|vpc| routing::vpc(snap, vpc, &mut intent));
     snap.vpc().group_sets.values().for_each(|set| scope.group_set(set, &mut intent));
     snap.vpc().security_groups.values().for_each(|group| scope.security_group(group, &mut intent));
@@ -54,7 +54,7 @@ pub fn patch(from: u64, old: &Snapshot, new: &Snapshot, host: &HostId, env: &Env
     }
     // Both intents omit everything that is equal in both snapshots.
     let (mut was, mut is) = (HostIntent::default(), HostIntent::default());
-    (was.worlds, is.worlds) = (addresses::worlds(old), addresses::worlds(new));
+    (was.worlds, is.worlds) = (addresses::worlds(old, &env.region), addresses::worlds(new, &env.region));
     let (was_to, is_to) = (&mut was, &mut is);
     each_changed(&old.vpc().group_sets, &new.vpc().group_sets, was_to, is_to, [&before, &after], Scope::group_set);
     each_changed(

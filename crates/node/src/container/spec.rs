@@ -3,6 +3,7 @@
 //! Capabilities, system calls, masked paths and cgroups limit the container.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use berth_shim::{GROUP, PAUSE, RUNTIME};
@@ -59,6 +60,8 @@ pub(crate) struct SpecInput<'a> {
     /// System calls that are refused are written to the kernel's log.
     pub logs_refused_calls: bool,
     pub region: &'a str,
+    /// The regional endpoint of every service, if a variable names it.
+    pub endpoint_of_all: Option<Ipv4Addr>,
 }
 
 /// The specification of an application's container.
@@ -247,7 +250,13 @@ pub(crate) fn environment(wanted: &SpecInput<'_>) -> Vec<String> {
     let (name, value) = PATH.split_once('=').unwrap_or((PATH, ""));
     variables.set(name, value);
     variables.set("HOSTNAME", wanted.hostname);
-    let configured = configured_environment(wanted.task.launch_type, wanted.container, wanted.image, wanted.region);
+    let configured = configured_environment(
+        wanted.task.launch_type,
+        wanted.container,
+        wanted.image,
+        wanted.region,
+        wanted.endpoint_of_all,
+    );
     for (name, value) in wanted.link_variables.iter().chain(&configured) {
         variables.set(name, value);
     }
@@ -258,12 +267,14 @@ pub(crate) fn environment(wanted: &SpecInput<'_>) -> Vec<String> {
     variables.list.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// The variables a container is configured with: its image's, then what ECS adds, then the task definition's.
+/// The variables a container is configured with: its image's, then what ECS adds, then the task definition's. AWS's own
+/// names do not lead to Berth, so that the endpoint is in a variable.
 pub(crate) fn configured_environment(
     launch_type: LaunchType,
     container: &ContainerIntent,
     image: &ImageConfig,
     region: &str,
+    endpoint_of_all: Option<Ipv4Addr>,
 ) -> Vec<(String, String)> {
     let endpoint = |version: &str| format!("http://169.254.170.2/{version}/{}", container.endpoint_id);
     let execution = match launch_type {
@@ -284,6 +295,9 @@ pub(crate) fn configured_environment(
     ];
     for (name, value) in &added {
         variables.set(name, value);
+    }
+    if let Some(address) = endpoint_of_all {
+        variables.set("AWS_ENDPOINT_URL", &format!("http://{address}"));
     }
     for (name, value) in &container.environment {
         variables.set(name, value);
@@ -400,6 +414,7 @@ pub(crate) mod tests {
             runtime: None,
             logs_refused_calls: false,
             region: "us-west-2",
+            endpoint_of_all: Some(Ipv4Addr::new(198, 18, 15, 193)),
         })
     }
 

@@ -237,7 +237,7 @@ fn is_this_process(process: &ProcessHandle) -> bool {
 /// Moves the process to a cgroup and detaches it from our session: a signal to the node's terminal or process group does
 /// not reach it. Its umask is the usual one, because containers see the folders it makes.
 #[allow(unsafe_code)]
-fn set_apart(command: &mut std::process::Command, cgroup: &Path) -> Result<(), Fault> {
+pub(crate) fn set_apart(command: &mut std::process::Command, cgroup: &Path) -> Result<(), Fault> {
     let list = cgroup.join("cgroup.procs");
     let mut list = File::options().write(true).open(&list).map_err(Fault::file("open", &list))?;
     let prepare = move || {
@@ -264,7 +264,7 @@ async fn said_ready(socket: &UnixDatagram) -> std::io::Result<()> {
 }
 
 /// Waits for the end of killed processes; answers the id of one that does not end.
-async fn ended(processes: Vec<ProcessHandle>) -> Result<Option<i32>, Fault> {
+pub(crate) async fn ended(processes: Vec<ProcessHandle>) -> Result<Option<i32>, Fault> {
     blocking("watcher of processes", move || {
         for process in processes {
             let ended = process.has_ended(ProcessHandle::KILL_LIMIT_MS);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the parts of a node share: its settings and its access to the machine. It starts nothing and decides nothing.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use berth_types::{HostId, TaskId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::directory::Directory;
 use super::record::TaskRecord;
@@ -41,6 +42,8 @@ pub(crate) struct NodeHost {
     /// Notified when a task has ended.
     pub task_ended: Notify,
     pub samples: Samples,
+    /// The regional endpoint of every service, while there is one.
+    pub endpoints: watch::Sender<Option<Ipv4Addr>>,
 }
 
 /// The parts that a node opens before the others can be made.
@@ -77,6 +80,7 @@ impl NodeHost {
             reports: Reports::default(),
             directory: Directory::default(),
             task_ended: Notify::new(),
+            endpoints: watch::Sender::new(None),
             samples: Samples::default(),
         }
     }

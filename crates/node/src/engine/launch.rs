@@ -461,7 +461,7 @@ impl TaskLaunch {
                 alias: &link.alias,
                 address: standing.address(at)?,
                 ports: links::exposed(&other.ports, of_image),
-                environment: spec::configured_environment(task.launch_type, other, config, region),
+                environment: spec::configured_environment(task.launch_type, other, config, region, None),
             })
         });
         links.flat_map(|link| link.variables()).collect()
@@ -556,6 +556,7 @@ impl TaskLaunch {
             runtime: config.oci_runtime.as_deref(),
             logs_refused_calls: config.logs_refused_calls,
             region: &config.region,
+            endpoint_of_all: self.host.endpoints.borrow().filter(|_| !config.no_endpoint_variable),
         })?;
         let labels = names::labels(&record.intent, &container.name, &container.labels);
         Ok((spec, names::runtime_labels(labels, &config.instance, record.containers[index].docker_name())))

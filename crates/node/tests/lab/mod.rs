@@ -380,6 +380,8 @@ pub fn config_in(dir: &Path, instance: &str) -> NodeConfig {
         block_imds: false,
         uplink: None,
         instance_interface: None,
+        edge: None,
+        no_endpoint_variable: true,
         ready: None,
         fault_points: FaultPoints::default(),
     }

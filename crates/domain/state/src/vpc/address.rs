@@ -52,6 +52,26 @@ impl World {
     }
 }
 
+/// The place of each service's endpoint in the range of the regional endpoints. A number is never given to another
+/// service; the first place is that of the endpoint of all services.
+const ENDPOINT_PLACES: [(u32, &str); 3] = [(2, "ec2"), (3, "ecs"), (4, "sts")];
+
+impl World {
+    /// The endpoint of every service at once.
+    pub fn endpoint_of_all(&self) -> Ipv4Addr {
+        self.endpoint(1)
+    }
+
+    /// The endpoints of one service, with the service's name.
+    pub fn endpoints_of_services(&self) -> impl Iterator<Item = (Ipv4Addr, &'static str)> {
+        ENDPOINT_PLACES.into_iter().map(|(place, service)| (self.endpoint(place), service))
+    }
+
+    fn endpoint(&self, place: u32) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.endpoints().network().to_bits() + place)
+    }
+}
+
 /// An elastic IP address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ElasticIp {
@@ -122,5 +142,20 @@ mod tests {
         };
         assert_eq!(told(parts("198.18.0.0/20")), "198.18.0.1 198.18.0.2 198.18.15.190 198.18.15.192/26");
         assert_eq!(told(parts("192.0.2.128/25")), "192.0.2.129 192.0.2.130 192.0.2.190 192.0.2.192/26");
+    }
+
+    #[test]
+    fn every_service_has_an_endpoint_of_its_own() {
+        let world = World { pool: "198.18.0.0/20".parse().unwrap(), created_at: TimestampMs(0) };
+        let services: Vec<_> = world.endpoints_of_services().collect();
+        for service in berth_shapes::Service::ALL {
+            let own = services.iter().filter(|(_, name)| *name == service.name());
+            assert_eq!(own.count(), 1, "{}", service.name());
+        }
+        let all = services.iter().map(|(address, _)| *address).chain([world.endpoint_of_all()]);
+        let distinct: std::collections::BTreeSet<Ipv4Addr> = all.collect();
+        assert_eq!(distinct.len(), services.len() + 1);
+        assert!(distinct.iter().all(|address| world.endpoints().contains(*address)));
+        assert_eq!(world.endpoint_of_all().to_string(), "198.18.15.193");
     }
 }
