@@ -52,13 +52,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     let edge_socket = link::bind(&config.run_dir, edge::SOCKET).await?;
     let endpoint = endpoint(addresses.api, tls.is_some());
     write_credentials(&config, &published.snapshot(), &endpoint)?;
-    if config.trust_any_key {
-        tracing::warn!(
-            "--trust-any-key is on: ANY access key is accepted as the root of account {} without verification of its \
-             signature; any caller who reaches {endpoint} has full control",
-            config.account
-        );
-    }
+    warn_of_trust(&config, &endpoint);
 
     // The doors stop at a shutdown, and also when the loop has ended and no answer is possible any more.
     let stop = shutdown.child_token();
@@ -76,20 +70,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
         connections: Connections::new(config.limits),
         unverified: Budget::new(config.limits.unverified_bytes),
     });
-    // Callers from inside VPCs have limits of their own, and no key is trusted unseen.
-    let inside = Arc::new(Front {
-        trust_any_key: false,
-        instance: front.instance.clone(),
-        locality: locality.clone(),
-        published: published.clone(),
-        committer: committer.clone(),
-        throttle: front.throttle.clone(),
-        metrics: front.metrics.clone(),
-        hosts: hosts.clone(),
-        limits: config.endpoint_limits,
-        connections: Connections::new(config.endpoint_limits),
-        unverified: Budget::new(config.endpoint_limits.unverified_bytes),
-    });
+    let inside = Arc::new(front.for_callers_inside(config.endpoint_limits));
     let endpoint_tls = tls_of(&config, front::endpoint_names(&config.region, &inside))?;
     let entrance = Entrance { listener, tls, connections: front.connections.clone() };
     let link = Arc::new(Link {
@@ -122,6 +103,16 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
     }
     // All committers are dropped, so the loop ends by itself.
     loop_ended.await.map_err(|_| Fault::LoopEnded)
+}
+
+fn warn_of_trust(config: &ServerConfig, endpoint: &str) {
+    if config.trust_any_key {
+        tracing::warn!(
+            "--trust-any-key is on: ANY access key is accepted as the root of account {} without verification of its \
+             signature; any caller who reaches {endpoint} has full control",
+            config.account
+        );
+    }
 }
 
 fn announce(ready: Option<tokio::sync::oneshot::Sender<Addresses>>, addresses: Addresses) {

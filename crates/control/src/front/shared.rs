@@ -29,3 +29,22 @@ pub(crate) struct Front {
     /// Bytes of callers of the AWS API that are not verified yet.
     pub(crate) unverified: Arc<Budget>,
 }
+
+impl Front {
+    /// The same for callers from inside VPCs: with limits of their own, and no key is trusted without verification.
+    pub(crate) fn for_callers_inside(&self, limits: Limits) -> Self {
+        Self {
+            instance: self.instance.clone(),
+            locality: self.locality.clone(),
+            trust_any_key: false,
+            published: self.published.clone(),
+            committer: self.committer.clone(),
+            throttle: self.throttle.clone(),
+            metrics: self.metrics.clone(),
+            hosts: self.hosts.clone(),
+            limits,
+            connections: Connections::new(limits),
+            unverified: Budget::new(limits.unverified_bytes),
+        }
+    }
+}
