@@ -65,6 +65,9 @@ impl Place {
         ["ip -details link", "ip address", "ip route show table all", "ip rule", "sysctl -a --pattern ^net.ipv[46]"]
             .map(|line| self.on_host(line))
             .join("\n")
+            // The kernel notes the carrier of a device some time after its other end is up.
+            .replace("NO-CARRIER,", "")
+            .replace("state DOWN", "state UP")
     }
 
     fn netlink(&self) -> Netlink {
