@@ -175,7 +175,17 @@ fn a_task_is_wanted_with_its_overrides_and_its_network() {
           "nat_gateways": {},
           "worlds": {
             "198.18.0.0/20": {
-              "host_address": "198.18.0.1"
+              "host_address": "198.18.0.1",
+              "endpoints": {
+                "range": "198.18.15.192/26",
+                "region": "us-west-2",
+                "all": "198.18.15.193",
+                "services": {
+                  "198.18.15.194": "ec2",
+                  "198.18.15.195": "ecs",
+                  "198.18.15.196": "sts"
+                }
+              }
             }
           }
         }"#]].assert_eq(&serde_json::to_string_pretty(&intent).unwrap());

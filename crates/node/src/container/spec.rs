@@ -465,6 +465,7 @@ pub(crate) mod tests {
             AWS_EXECUTION_ENV=AWS_ECS_FARGATE
             AWS_REGION=mine
             AWS_DEFAULT_REGION=us-west-2
+            AWS_ENDPOINT_URL=http://198.18.15.193
             HOME=/"#]]
         .assert_eq(&env);
     }

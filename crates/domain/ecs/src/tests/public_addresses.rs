@@ -57,7 +57,7 @@ fn an_exhausted_pool_stops_the_task_with_the_words_of_aws() {
     draft.put(Outside { pool: "192.0.2.0/25".parse().unwrap(), created_at: world.now });
     draft.put(Quotas { values: [("elastic-ips".to_owned(), 100)].into() });
     world.apply(draft.change(()));
-    for _ in 0..62 {
+    for _ in 0..61 {
         world.call("AllocateAddress", json!({})).unwrap();
     }
     let task = run(&mut world, "ENABLED");
