@@ -153,8 +153,8 @@ INLINE int cross(struct __sk_buff *skb, struct crossing *c, const struct eni *fr
 	__u32 ifindex, row;
 
 	if (r && recent_holds(r, c, skb->ifindex))
-		return c->from_high ? pass(skb, c, r->ifindex[0], r->slot[0], r->mac[0])
-				    : pass(skb, c, r->ifindex[1], r->slot[1], r->mac[1]);
+		return c->from_high ? pass_freely(skb, c, r->ifindex[0], r->slot[0], r->mac[0])
+				    : pass_freely(skb, c, r->ifindex[1], r->slot[1], r->mac[1]);
 	f = carrying_flow(skb, c);
 	if (!f || decided_at(f, c->from_high) != c->epoch || !is_delivered(f, c->from_high) ||
 	    f->state & (FLOW_CUT | FLOW_TRANSLATED))
@@ -165,9 +165,11 @@ INLINE int cross(struct __sk_buff *skb, struct crossing *c, const struct eni *fr
 	if (!to || to->ifindex != ifindex)
 		return drop(c->slot, DROP_not_plugged);
 	touch_flow(c, f, f->state);
+	if ((from->flags | to->flags) & ENI_LIMITED)
+		return pass(skb, c, ifindex, to->slot, to->mac);
 	if (r)
 		remember_flow(r, c, f, from, to);
-	return pass(skb, c, ifindex, to->slot, to->mac);
+	return pass_freely(skb, c, ifindex, to->slot, to->mac);
 }
 
 /* The edge of the fabric: the ingress of the devices that lead to the host and to the regional endpoints. */
@@ -246,6 +248,8 @@ int fabric_port(struct __sk_buff *skb)
 	reason = check_addresses(&c.packet, eni);
 	if (reason != NOT_DROPPED)
 		return drop(c.slot, reason);
+	if (eni->flags & ENI_LIMITED && !within_rate(eni->slot, RATE_OUT, skb->len))
+		return drop(c.slot, DROP_rate_exceeded);
 	if (c.packet.dst == eni->router)
 		return answer_echo(skb, &c.packet, eni);
 	if (c.packet.fragment && !recall_fragment(&c))

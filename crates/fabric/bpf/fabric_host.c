@@ -312,6 +312,11 @@ static __attribute__((unused)) long redirect_peer(__u32 ifindex, __u64 flags)
 	return TC_ACT_REDIRECT;
 }
 
+static __attribute__((unused)) __u64 clock_ns(void)
+{
+	return host_jiffies * 1000000;
+}
+
 static __attribute__((unused)) __u64 jiffies64(void)
 {
 	return host_jiffies;
@@ -362,6 +367,7 @@ int host_put(const char *name, const void *key, __u32 key_bytes, const void *val
 	KNOWN(privates)
 	KNOWN(nats)
 	KNOWN(worlds)
+	KNOWN(rates)
 	KNOWN(shares)
 	KNOWN(control)
 	if (!map || map->key_bytes != key_bytes || map->value_bytes != value_bytes)

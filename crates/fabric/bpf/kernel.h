@@ -37,6 +37,7 @@ static long (*const l3_csum_replace)(struct __sk_buff *skb, __u32 offset, __u64 
 	(void *)BPF_FUNC_l3_csum_replace;
 static long (*const skb_change_tail)(struct __sk_buff *skb, __u32 bytes, __u64 flags) =
 	(void *)BPF_FUNC_skb_change_tail;
+static __u64 (*const clock_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static __u32 (*const random32)(void) = (void *)BPF_FUNC_get_prandom_u32;
 static long (*const skb_change_type)(struct __sk_buff *skb, __u32 type) = (void *)BPF_FUNC_skb_change_type;
 static long (*const redirect)(__u32 ifindex, __u64 flags) = (void *)BPF_FUNC_redirect;

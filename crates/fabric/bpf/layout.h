@@ -46,7 +46,7 @@ struct eni {
 	__u8 rest[6];
 };
 #define ENI_ROWS 8192
-enum { ENI_SOURCE_DEST_CHECK = 1 };
+enum { ENI_SOURCE_DEST_CHECK = 1, ENI_LIMITED = 2 /* it has a row of `rates` */ };
 
 struct endpoint_key {
 	__u32 vni;
@@ -134,6 +134,17 @@ struct nat {
 };
 #define NATS_MAX 4096
 enum { NAT_HERE = 1 };
+
+/*
+ * A limit: a packet is dropped if the packets before it, at the rate, keep the way busy for longer than the burst from
+ * now. An interface has its slot's row, a NAT gateway the one at its number after all slots.
+ */
+struct rate {
+	__u64 cost; /* ns for a byte, in units of 1/65536; 0: no limit */
+	__u64 burst_ns;
+	__u64 busy_until_ns[2]; /* packets out of an interface or through a gateway; packets into an interface */
+	__u64 dropped;
+};
 
 /* The way out of the fabric to the host. */
 struct world {
@@ -283,5 +294,6 @@ _Static_assert(sizeof(struct acl_row) == 16, "layout");
 _Static_assert(sizeof(struct public_owner) == 24, "layout");
 _Static_assert(sizeof(struct nat) == 64, "layout");
 _Static_assert(sizeof(struct world) == 64, "layout");
+_Static_assert(sizeof(struct rate) == 40, "layout");
 
 #endif

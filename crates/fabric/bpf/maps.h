@@ -205,6 +205,15 @@ struct {
 	type(value, struct returned);
 } returns SECTION(".maps");
 
+/* Written by the node: the limits; and by the program: their use. A row for each slot, then for each NAT gateway. */
+struct {
+	uint(type, BPF_MAP_TYPE_ARRAY);
+	uint(max_entries, SLOTS_MAX + NATS_MAX);
+	uint(pinning, PIN_BY_NAME);
+	type(key, __u32);
+	type(value, struct rate);
+} rates SECTION(".maps");
+
 /* Written by the node before any interface is plugged. */
 struct {
 	uint(type, BPF_MAP_TYPE_ARRAY);

@@ -8,6 +8,7 @@
 #ifndef BERTH_NAT_H
 #define BERTH_NAT_H
 
+#include "rates.h"
 #include "world.h"
 
 /* Decisions that the caller completes, see finish(). */
@@ -25,12 +26,20 @@ INLINE int deliver(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, con
 	return redirect_peer(ifindex, 0);
 }
 
-INLINE int pass(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, __u16 to_slot, const __u8 *mac)
+/* Hands a packet to an interface without a limit. */
+INLINE int pass_freely(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, __u16 to_slot, const __u8 *mac)
 {
 	count_passed(c->slot, to_slot, skb->gso_segs ?: 1, skb->len);
 	if (c->packet.more_fragments && !c->packet.fragment)
 		remember_fragment(c);
 	return deliver(skb, c, ifindex, mac);
+}
+
+INLINE int pass(struct __sk_buff *skb, struct crossing *c, __u32 ifindex, __u16 to_slot, const __u8 *mac)
+{
+	if (!within_rate(to_slot, RATE_IN, skb->len))
+		return drop(to_slot, DROP_rate_exceeded);
+	return pass_freely(skb, c, ifindex, to_slot, mac);
 }
 
 /* The live flow of a packet. */
@@ -277,6 +286,8 @@ GLOBAL int through_nat(struct __sk_buff *skb, struct crossing *c)
 	/* A flow that has come another way, such as through the internet gateway, is no first leg. */
 	if (!first || !nat || way_of(decision_for(first, c->from_high)) != WAY_NAT)
 		return drop(c->slot, DROP_no_translation);
+	if (!within_rate(RATE_OF_NAT(number), RATE_OUT, skb->len))
+		return drop(c->slot, DROP_rate_exceeded);
 	c->inner = c->packet.src;
 	c->inner_port = source_port(&c->packet);
 	c->from_nat = 1;
@@ -427,6 +438,8 @@ GLOBAL int back_through_nat(struct __sk_buff *skb, struct crossing *c)
 	second = map_lookup(&flows, &key);
 	if (!second || !answers_translation(second, &c->packet))
 		return drop(c->slot, DROP_no_translation);
+	if (!within_rate(RATE_OF_NAT(device_of(second, !c->from_high) & ~NAT_DEVICE), RATE_OUT, skb->len))
+		return drop(c->slot, DROP_rate_exceeded);
 	if (c->packet.more_fragments && !c->packet.fragment)
 		remember_fragment(c);
 	c->packet.more_fragments = 0;

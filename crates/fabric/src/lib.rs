@@ -30,6 +30,8 @@ pub mod oracle;
 pub mod verdict;
 
 pub use drop_reason::DropReason;
-pub use fabric::{Durations, Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial, World, edge_namespace, world};
+pub use fabric::{
+    Durations, Exceeded, Fabric, FabricConfig, Inner, ProgramStats, Swept, Trial, World, edge_namespace, world,
+};
 pub use fault::Fault;
 pub use stats::{EniStats, read_flow_table, read_stats};

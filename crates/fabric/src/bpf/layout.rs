@@ -35,6 +35,7 @@ pub struct Eni {
 pub const ENI_ROWS: u32 = 8192;
 
 pub const ENI_SOURCE_DEST_CHECK: u16 = 1;
+pub const ENI_LIMITED: u16 = 2;
 
 /// `struct endpoint_key`.
 #[repr(C)]
@@ -130,6 +131,16 @@ pub struct Nat {
     pub count: u32,
     pub address: [[u8; 4]; NAT_ADDRESSES],
     pub rest: [u8; 16],
+}
+
+/// `struct rate`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateRow {
+    pub cost: u64,
+    pub burst_ns: u64,
+    pub busy_until_ns: [u64; 2],
+    pub dropped: u64,
 }
 
 /// `struct world`.
@@ -306,6 +317,7 @@ const _: () = {
     assert!(size_of::<PublicOwner>() == 24);
     assert!(size_of::<Nat>() == 64);
     assert!(size_of::<WorldPort>() == 64);
+    assert!(size_of::<RateRow>() == 40);
     assert!(crate::DropReason::ALL.len() <= DROP_REASONS_MAX);
 };
 
@@ -316,7 +328,7 @@ macro_rules! plain_bytes {
     };
 }
 plain_bytes!(Eni EndpointKey Endpoint Policy MemberKey FlowKey Flow RingKey Ring Returned Shares Counters Control);
-plain_bytes!(Subnet Route AclRow PublicOwner Nat WorldPort);
+plain_bytes!(Subnet Route AclRow PublicOwner Nat WorldPort RateRow);
 
 impl Eni {
     /// The row of a device.

@@ -12,7 +12,7 @@ use berth_types::report::FlowTable;
 use super::batch;
 use super::durations::Durations;
 use super::layout::{
-    AclRow, Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Nat, Policy, PublicOwner,
+    AclRow, Control, Counters, Endpoint, EndpointKey, Eni, Flow, FlowKey, MemberKey, Nat, Policy, PublicOwner, RateRow,
     Returned, Ring, RingKey, Route, Row, SLOTS, Shares, Subnet, WorldPort, tick_ns,
 };
 use crate::fault::Fault;
@@ -44,6 +44,7 @@ pub struct Maps {
     pub privates: HashMap<MapData, [u8; 4], PublicOwner>,
     nats: Array<MapData, Nat>,
     worlds: Array<MapData, WorldPort>,
+    rates: Array<MapData, RateRow>,
     pub flows: HashMap<MapData, FlowKey, Flow>,
     pub flow_ring: HashMap<MapData, RingKey, FlowKey>,
     pub rings: Array<MapData, Ring>,
@@ -83,6 +84,7 @@ impl Maps {
             privates: open!(directory, HashMap, "privates"),
             nats: open!(directory, Array, "nats"),
             worlds: open!(directory, Array, "worlds"),
+            rates: open!(directory, Array, "rates"),
             flows: open!(directory, HashMap, "flows"),
             flow_ring: open!(directory, HashMap, "flow_ring"),
             rings: open!(directory, Array, "rings"),
@@ -220,6 +222,18 @@ impl Maps {
     pub fn set_world(&mut self, world: &WorldPort) -> Result<(), Fault> {
         let done = self.worlds.set(0, world, 0);
         self.wrote("write", "worlds", done)
+    }
+
+    /// The rows that have a limit.
+    pub fn rates(&self) -> Result<Vec<(u32, RateRow)>, Fault> {
+        let mut found = Vec::new();
+        read("rates", &self.rates, |row: u32, rate: RateRow| found.extend((rate.cost != 0).then_some((row, rate))))?;
+        Ok(found)
+    }
+
+    pub fn put_rate(&mut self, row: u32, rate: &RateRow) -> Result<(), Fault> {
+        let done = self.rates.set(row, rate, 0);
+        self.wrote("write", "rates", done)
     }
 
     pub fn put_route(&mut self, key: &Key<AddressData>, route: &Route) -> Result<(), Fault> {

@@ -55,6 +55,8 @@ pub struct Fabric {
     pub(super) is_world_known: bool,
     /// The range of the regional endpoints in effect, or none; `None` until it is known.
     pub(super) endpoints: Option<Option<Ipv4Cidr>>,
+    /// The limits in effect, by row: cost of a byte, and burst. `None` until they are known.
+    pub(super) rates: Option<BTreeMap<u32, (u64, u64)>>,
 }
 
 /// The open way to the world.

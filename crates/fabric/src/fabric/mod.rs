@@ -15,6 +15,7 @@ mod held;
 mod plan;
 mod plug;
 mod program;
+mod rates;
 mod sweep;
 mod trial;
 mod ways;
@@ -35,6 +36,7 @@ use garbage::UsedSlots;
 pub(crate) use held::{Held, address_key, cidr_key, member_key, port_key};
 pub use plug::Inner;
 pub use program::ProgramStats;
+pub use rates::Exceeded;
 pub use sweep::Swept;
 pub use trial::Trial;
 
@@ -70,6 +72,7 @@ impl Fabric {
             world: None,
             is_world_known: false,
             endpoints: None,
+            rates: None,
         };
         fabric.maps.set_clock(&Durations::default())?;
         fabric.maps.set_shares(shares::division)?;

@@ -48,6 +48,7 @@ impl Fabric {
             None => self.make_pair(id, eni, &name, inner)?,
         };
         let entry = program::entry(id, eni, slot, ifindex);
+        self.limit_slot(slot, eni.rate)?;
         let entry = Eni { subnet: self.subnet_of(&entry)?, ..entry };
         if self.held()?.plugged.get(id) != Some(&entry) {
             let program = &mut self.program;
@@ -90,6 +91,7 @@ impl Fabric {
         }
         // From here on flows to it are evaluated again, also those inserted during the search of the table.
         self.maps.set_epoch(epoch)?;
+        self.limit_slot(plugged.slot, None)?;
         self.maps.forget_flows(plugged.slot)?;
         self.maps.clear_counters(plugged.slot)
     }

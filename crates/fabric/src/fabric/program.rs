@@ -13,7 +13,7 @@ use super::plan::{Step, Wanted, plan};
 use super::ways::Ways;
 use crate::bpf::Maps;
 use crate::bpf::layout::{
-    self, ENDPOINT_FORWARDS, ENDPOINT_OTHER_HOST, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni,
+    self, ENDPOINT_FORWARDS, ENDPOINT_OTHER_HOST, ENI_LIMITED, ENI_SOURCE_DEST_CHECK, Endpoint, EndpointKey, Eni,
 };
 use crate::compile;
 
@@ -63,6 +63,7 @@ impl Fabric {
         held.forget_unused_rulesets();
         held.forget_unused_ways();
         self.held = Some(held);
+        self.settle_rates(intent)?;
         self.close_world(intent)?;
         Ok(ProgramStats { writes: (self.maps.writes - before) as usize, switched })
     }
@@ -130,7 +131,10 @@ pub(super) fn entry(id: &EniId, eni: &EniIntent, slot: u16, ifindex: u32) -> Eni
         mask: layout::mask(eni.subnet_cidr),
         router: eni.subnet_cidr.gateway().octets(),
         slot,
-        flags: if eni.source_dest_check { ENI_SOURCE_DEST_CHECK } else { 0 },
+        flags: [(eni.source_dest_check, ENI_SOURCE_DEST_CHECK), (eni.rate.is_some(), ENI_LIMITED)]
+            .into_iter()
+            .filter_map(|(is_set, flag)| is_set.then_some(flag))
+            .sum(),
         mac: eni.mac.0,
         pad: [0; 2],
         id: Eni::id_bytes(id),
