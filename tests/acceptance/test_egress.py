@@ -211,3 +211,43 @@ def test_packets_have_the_vpcs_size_inside_and_the_internets_outside(world, vpc,
     assert ping(one, other.ip, 8973) == "8973"
     assert ping(one, world, 1472) == "1472"
     assert ping(one, world, 1473) == f"OSError {errno.EMSGSIZE}"
+
+
+def rates(berth, *words):
+    return json.loads(berth.berth("rate", *words, "--output", "json").stdout)
+
+
+FLOOD = """
+import socket, sys
+udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(3000):
+    try:
+        udp.sendto(bytes(1200), (sys.argv[1], 9))
+    except OSError:
+        pass
+"""
+
+
+def test_a_nat_gateway_and_an_interface_can_be_limited(
+    berth, ec2, vpc, world, gateway, runner, fargate_cluster, td_web
+):
+    nat, public = gateway(vpc.puba)
+    with default_route(ec2, vpc.pria, vpc.id, NatGatewayId=nat):
+        task = runner.one(fargate_cluster, td_web, vpc.pria, [vpc.sgall])
+        eventually(lambda: task.curl(f"http://{world}/", 1) == 0, why="the route does not lead to the gateway")
+        assert rates(berth) == []
+        for target, subject in [(nat, nat), (task.id, task.eni)]:
+            [limit] = rates(berth, target, "1mbit")
+            assert (limit["id"], limit["bits_per_second"]) == (subject, 1_000_000)
+            flood = lambda: task.net(sys.executable, "-c", FLOOD, world)
+            # The limit is programmed a moment after the answer.
+            eventually(lambda: flood() and rates(berth, target)[0]["dropped_packets"] > 0, why="nothing was dropped")
+            assert rates(berth) == rates(berth, target)
+            assert task.curl(f"http://{world}/") == 0, "packets within the limit pass"
+            assert rates(berth, target, "none")[0]["bits_per_second"] is None
+        assert rates(berth) == []
+        refused = berth.berth("rate", nat, "100", check=False)
+        assert refused.returncode == 1 and "whole number with its unit" in refused.stderr
+        refused = berth.berth("rate", "nat-00000000000000abc", "1mbit", check=False)
+        assert refused.returncode == 1 and "was not found" in refused.stderr
+        runner.stop_all()

@@ -93,6 +93,8 @@ pub enum Command {
     /// Network interfaces on this machine's hosts
     #[command(subcommand)]
     Eni(EniCommand),
+    /// Show or set the limit of an interface or a NAT gateway
+    Rate(RateArgs),
     /// Hosts of the installation
     #[command(subcommand)]
     Host(HostCommand),
@@ -387,6 +389,21 @@ pub struct ShellArgs {
     /// Command and its arguments; an interactive shell when absent
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+/// `berth rate`.
+#[derive(Debug, Args)]
+pub struct RateArgs {
+    /// A NAT gateway (nat-...), an interface (eni-...), an instance (i-...), or a task; without it every limit is listed
+    #[arg(value_name = "TARGET")]
+    pub target: Option<String>,
+    /// The limit, such as 100mbit or 10gbit, or none; without it the present one is shown. An interface has it for packets
+    /// it sends and for those it receives, a NAT gateway for both directions together
+    #[arg(value_name = "RATE", requires = "target")]
+    pub rate: Option<String>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
 }
 
 /// `berth edge`.

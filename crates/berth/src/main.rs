@@ -61,6 +61,7 @@ fn run(berth: Berth) -> Result<ExitCode> {
         Command::Eni(EniCommand::Stats { eni, on, show }) => {
             command::eni_stats::run(&installation, eni.as_deref(), &on, show.output)
         }
+        Command::Rate(args) => command::rate::run(&installation, &args),
         Command::Host(HostCommand::Attach(args)) => command::host_attach::run(&installation, &args),
     }
 }

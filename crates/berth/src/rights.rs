@@ -51,6 +51,7 @@ fn needs(command: &Command) -> (&'static str, Needs) {
         Command::Image(ImageCommand::Load(_)) => ("image load", Needs::Root),
         Command::Image(ImageCommand::Ls { .. }) => ("image ls", Needs::Root),
         Command::Eni(EniCommand::Stats { .. }) => ("eni stats", Needs::Root),
+        Command::Rate(_) => ("rate", Needs::Root),
         Command::Host(HostCommand::Attach(_)) => ("host attach", Needs::Folders),
         Command::Server(_) => ("server", Needs::Folders),
         Command::Env(_) => ("env", Needs::Folders),

@@ -5,11 +5,11 @@
 #[path = "kernel_datapath_lab/mod.rs"]
 mod lab;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use berth_fabric::{DropReason, Exceeded};
-use berth_types::NatGatewayId;
 use berth_types::intent::{Rate, RouteIntent};
+use berth_types::{NatGatewayId, Vni};
 use lab::Lab;
 use lab::ways::{WORLD, gateway};
 
@@ -68,8 +68,8 @@ fn what_an_interface_sends_or_receives_beyond_its_rate_is_dropped_and_counted() 
     let config = lab.config();
     let exceeded = Exceeded::read(&config.instance, &config.run_dir).unwrap();
     let id = lab.at("app").id.clone();
-    assert_eq!(exceeded.enis.keys().collect::<Vec<_>>(), [&id]);
-    assert_eq!(exceeded.enis[&id], lab.dropped("app", DropReason::RateExceeded));
+    assert_eq!(exceeded.of_eni(&lab.at("db").id), None);
+    assert_eq!(exceeded.of_eni(&id), Some(lab.dropped("app", DropReason::RateExceeded)));
 
     // Another process keeps the limit; without it everything passes again.
     lab.restart();
@@ -86,7 +86,7 @@ fn what_an_interface_sends_or_receives_beyond_its_rate_is_dropped_and_counted() 
 #[test]
 fn a_nat_gateway_has_a_limit_for_all_its_senders_and_none_for_packets_beside_it() {
     let (mut lab, nat) = world();
-    let world: IpAddr = IpAddr::V4(Ipv4Addr::from(WORLD));
+    let world: IpAddr = IpAddr::V4(WORLD);
     lab.intent.nat_gateways.get_mut(&nat).unwrap().rate = Some(RATE);
     lab.program();
     send(&lab, "app", world);
@@ -95,7 +95,8 @@ fn a_nat_gateway_has_a_limit_for_all_its_senders_and_none_for_packets_beside_it(
     send(&lab, "db", world);
     assert!(lab.dropped("db", DropReason::RateExceeded) > 0, "both share it");
     let config = lab.config();
-    let exceeded = Exceeded::read(&config.instance, &config.run_dir).unwrap().of_nat(&lab.intent, &nat);
+    let exceeded = Exceeded::read(&config.instance, &config.run_dir).unwrap();
+    let exceeded = exceeded.of_nat(Vni(1), "10.0.1.200".parse().unwrap());
     assert_eq!(exceeded, Some(["app", "db"].map(|name| lab.dropped(name, DropReason::RateExceeded)).iter().sum()));
     let to = address(&lab, "db");
     send(&lab, "app", to);

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::explain::Ends;
 use crate::instance::InstanceInterface;
-use crate::{EniId, HostId, Ipv4Cidr, SecurityGroupId, SubnetId, VpcId};
+use crate::intent::Rate;
+use crate::{EniId, HostId, Ipv4Cidr, NatGatewayId, SecurityGroupId, SubnetId, Vni, VpcId};
 
 /// What the command line asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +38,15 @@ pub enum Request {
         host: HostId,
         /// Subnet and groups of the new one.
         wishes: InstanceInterface,
+    },
+    /// Asks for every limit of an interface or a NAT gateway.
+    Rates,
+    /// Asks for the limit of one, or sets it.
+    Rate {
+        /// A NAT gateway, or whatever names an interface: its id, an instance, a task, an address.
+        target: String,
+        /// The new limit, or its end; the limit stays when absent.
+        set: Option<RateChange>,
     },
     /// Asks for the ends of a packet and their rules (`berth explain`). An end is an address, an interface or a
     /// task.
@@ -69,6 +79,44 @@ pub enum Reply {
     },
     /// Answer to `Explain`.
     Ends(Box<Ends>),
+    /// Answer to `Rates` and `Rate`.
+    Rates(Vec<RateOf>),
+}
+
+/// A change of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RateChange {
+    /// This limit from now on.
+    Limit(Rate),
+    /// No limit from now on.
+    NoLimit,
+}
+
+/// The limit of an interface or a NAT gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateOf {
+    /// Its subject.
+    pub limited: Limited,
+    /// The limit; `None` if there is none.
+    pub rate: Option<Rate>,
+}
+
+/// The subject of a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limited {
+    /// An interface.
+    Eni(EniId),
+    /// A NAT gateway.
+    NatGateway {
+        /// Its id.
+        id: NatGatewayId,
+        /// Number of its VPC; with the address it names the gateway in the data path.
+        vni: Vni,
+        /// Its primary private address.
+        address: Option<Ipv4Addr>,
+    },
 }
 
 /// The server's state in a few numbers.

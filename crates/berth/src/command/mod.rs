@@ -12,6 +12,7 @@ pub mod host_attach;
 pub mod image;
 pub mod logs;
 pub mod node;
+pub mod rate;
 pub mod server;
 pub mod shell;
 pub mod status;

@@ -9,7 +9,7 @@ use berth_ecs as ecs;
 use berth_state::ecs::TaskStatus;
 use berth_state::vpc::AttachmentStatus;
 use berth_state::{Env, Snapshot};
-use berth_types::admin::{HostStatus, Reply, Request, Seat, Status};
+use berth_types::admin::{HostStatus, RateChange, Reply, Request, Seat, Status};
 use berth_types::instance::InstanceInterface;
 use berth_types::intent::HostIntent;
 use berth_types::link::ToNode;
@@ -33,11 +33,13 @@ pub(super) async fn attend(link: &Link, request: Request, outbound: &mut Outboun
         }
         Request::CloseSeat { eni } => close_seat(link, &eni).await.map(|()| Reply::Closed),
         Request::MoveHost { host, wishes } => move_host(link, host, wishes).await,
+        Request::Rates => Ok(Reply::Rates(vpc::rate::all(&link.published.snapshot()))),
+        Request::Rate { target, set } => rate(link, target, set).await,
         Request::Explain { from, to, vpc } => ends(link, &from, &to, vpc.as_ref()),
     };
     let seat = match &reply {
         Ok(Reply::Seat(seat)) => Some(seat.eni.clone()),
-        Ok(Reply::Status(_) | Reply::Closed | Reply::Moved { .. } | Reply::Ends(_)) | Err(_) => None,
+        Ok(Reply::Status(_) | Reply::Closed | Reply::Moved { .. } | Reply::Ends(_) | Reply::Rates(_)) | Err(_) => None,
     };
     let sent = outbound.send(&ToNode::Admin(reply)).await;
     if let (Err(_), Some(eni)) = (&sent, seat) {
@@ -74,6 +76,20 @@ fn status(link: &Link) -> Status {
 fn live_tasks(snap: &Snapshot, host: Option<&HostId>) -> usize {
     let live = snap.ecs().tasks.values().filter(|task| task.status != TaskStatus::Stopped);
     live.filter(|task| host.is_none() || task.host.as_ref() == host).count()
+}
+
+async fn rate(link: &Link, target: String, set: Option<RateChange>) -> Result<Reply, String> {
+    let Some(set) = set else {
+        let of = vpc::rate::of(&link.published.snapshot(), &target).map_err(|refusal| refusal.message)?;
+        return Ok(Reply::Rates(vec![of]));
+    };
+    let rate = match set {
+        RateChange::Limit(rate) => Some(rate),
+        RateChange::NoLimit => None,
+    };
+    let rule = move |snap: &Snapshot, _: &Env| vpc::rate::set(snap, &target, rate);
+    let of = link.committer.commit("set-rate", link.locality.service_env(), rule).await;
+    of.map(|of| Reply::Rates(vec![of])).map_err(|fault| fault.to_string())
 }
 
 fn ends(link: &Link, from: &str, to: &str, vpc: Option<&VpcId>) -> Result<Reply, String> {

@@ -56,7 +56,7 @@ pub(super) fn nat_gateway(snap: &Snapshot, vpcs: &Vpcs<'_>, gateway: &NatGateway
         eni: eni.clone(),
         addresses: gateway.addresses.iter().filter_map(|address| address.private).collect(),
         host: host.clone(),
-        rate: None,
+        rate: gateway.rate,
     };
     intent.nat_gateways.insert(gateway.id.clone(), wanted);
     if let Some(eni) = snap.vpc().enis.get(eni) {

@@ -207,6 +207,6 @@ fn plugged(snap: &Snapshot, eni: &Eni, vpc: &Vpc) -> Option<EniIntent> {
         source_dest_check: eni.source_dest_check,
         mtu: ENI_MTU,
         plug,
-        rate: None,
+        rate: eni.rate,
     })
 }

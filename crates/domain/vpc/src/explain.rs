@@ -154,6 +154,16 @@ fn party(snap: &Snapshot, eni: &Eni) -> Result<Party, Refusal> {
     })
 }
 
+/// The interface that a text names; none for an address outside all VPCs.
+pub(super) fn interface(snap: &Snapshot, text: &str) -> Result<Option<Arc<Eni>>, Refusal> {
+    Ok(match named(snap, text)? {
+        Named::Interface(eni) => Some(eni),
+        Named::World(_) => None,
+        Named::Address(address) => public_owner(snap, address)
+            .or_else(|| find::default_vpc(snap).and_then(|vpc| at(snap, vpc, address)).cloned()),
+    })
+}
+
 /// The public address of an interface: an elastic one counts before its own.
 fn public_address(snap: &Snapshot, eni: &Eni) -> Option<Ipv4Addr> {
     let elastic = snap.vpc().index().elastic_ips.get(&eni.id).and_then(|id| snap.vpc().elastic_ips.get(id));

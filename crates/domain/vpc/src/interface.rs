@@ -135,6 +135,7 @@ fn with_groups(
         source_dest_check: true,
         public_address: None,
         client_token: None,
+        rate: None,
         owner,
         attachment: None,
         created_at: env.now,

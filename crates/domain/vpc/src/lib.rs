@@ -39,6 +39,7 @@ mod permission;
 mod prefix_list;
 mod public_address;
 mod quota;
+pub mod rate;
 mod request;
 mod resources;
 mod route;

@@ -269,6 +269,7 @@ fn make(draft: &mut Draft, asked: &Asked<'_>, env: &Env) -> Result<NatGateway, R
         attachment: EniAttachmentId::from_bits(env.fresh_bits()),
         host: None,
         failure: None,
+        rate: None,
         client_token: None,
         created_at: env.now,
         ended_at: None,

@@ -2,10 +2,11 @@
 //! The limits of interfaces and NAT gateways. A new limit begins with an unused one; the others keep their use.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use berth_types::intent::{HostIntent, Rate};
-use berth_types::{EniId, NatGatewayId};
+use berth_types::{EniId, Vni};
 
 use super::Fault;
 use super::data_path::Fabric;
@@ -23,7 +24,7 @@ type Limit = (u64, u64);
 
 fn limit(rate: Rate) -> Limit {
     let cost = (8_000_000_000 << 16) / rate.bits_per_second.max(1);
-    let room = u64::try_from(u128::from(cost) * u128::from(BURST_BYTES_MIN) >> 16).unwrap_or(u64::MAX / 2);
+    let room = u64::try_from((u128::from(cost) * u128::from(BURST_BYTES_MIN)) >> 16).unwrap_or(u64::MAX / 2);
     (cost.max(1), BURST_NS.max(room))
 }
 
@@ -82,9 +83,7 @@ impl Fabric {
 /// Packets that limits have dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exceeded {
-    /// By interface.
-    pub enis: BTreeMap<EniId, u64>,
-    /// By NAT gateway: VPC's number and first address.
+    enis: BTreeMap<EniId, u64>,
     nats: BTreeMap<EndpointKey, u64>,
 }
 
@@ -106,11 +105,14 @@ impl Exceeded {
         })
     }
 
-    /// Packets that a NAT gateway of an intent has dropped; `None` without a limit.
-    pub fn of_nat(&self, intent: &HostIntent, id: &NatGatewayId) -> Option<u64> {
-        let gateway = intent.nat_gateways.get(id)?;
-        let key = EndpointKey { vni: gateway.vni.0, address: gateway.addresses.first()?.octets() };
-        self.nats.get(&key).copied()
+    /// Packets from and to an interface; `None` without a limit.
+    pub fn of_eni(&self, id: &EniId) -> Option<u64> {
+        self.enis.get(id).copied()
+    }
+
+    /// Packets through the NAT gateway of a VPC with this primary address; `None` without a limit.
+    pub fn of_nat(&self, vni: Vni, address: Ipv4Addr) -> Option<u64> {
+        self.nats.get(&EndpointKey { vni: vni.0, address: address.octets() }).copied()
     }
 }
 
@@ -122,9 +124,9 @@ mod tests {
     fn a_limit_lets_a_second_of_its_rate_take_a_second() {
         for bits_per_second in [1_000, 1_000_000, 100_000_000, 100_000_000_000] {
             let (cost, burst_ns) = limit(Rate { bits_per_second });
-            let second = u128::from(cost) * u128::from(bits_per_second / 8) >> 16;
+            let second = (u128::from(cost) * u128::from(bits_per_second / 8)) >> 16;
             assert!(second.abs_diff(1_000_000_000) < 10_000_000, "{bits_per_second}: {second}");
-            assert!(u128::from(burst_ns) >= u128::from(cost) * (256 << 10) >> 16);
+            assert!(u128::from(burst_ns) >= (u128::from(cost) * (256 << 10)) >> 16);
         }
     }
 }

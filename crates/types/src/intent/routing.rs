@@ -106,6 +106,13 @@ pub struct Rate {
     pub bits_per_second: u64,
 }
 
+impl Rate {
+    /// The smallest limit.
+    pub const MIN: u64 = 1_000;
+    /// The greatest limit.
+    pub const MAX: u64 = 1_000_000_000_000;
+}
+
 /// The world outside all VPCs, as an installation has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorldIntent {

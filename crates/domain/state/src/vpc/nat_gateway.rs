@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 
+use berth_types::intent::Rate;
 use berth_types::{
     ElasticIpAssociationId, ElasticIpId, EniAttachmentId, EniId, HostId, NatGatewayId, SubnetId, TimestampMs, VpcId,
 };
@@ -33,6 +34,9 @@ pub struct NatGateway {
     pub host: Option<HostId>,
     /// Why it cannot become available.
     pub failure: Option<NatGatewayFailure>,
+    /// Limit of translated packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// Token of CreateNatGateway, for idempotency, with a digest of the request.
     pub client_token: Option<ClientToken>,
     /// Time of creation.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use berth_types::intent::{Direction, PortRange, RuleIntent, RulePeer, Standalone};
+use berth_types::intent::{Direction, PortRange, Rate, RuleIntent, RulePeer, Standalone};
 use berth_types::{
     EniAttachmentId, EniId, GroupSetId, HostId, InstanceId, InternetGatewayId, Ipv4Cidr, MacAddress, NatGatewayId,
     PrefixListId, SecurityGroupId, SecurityGroupRuleId, SubnetId, TaskId, TimestampMs, Vni, VpcCidrAssociationId,
@@ -172,6 +172,9 @@ pub struct Eni {
     pub public_address: Option<Ipv4Addr>,
     /// Token of CreateNetworkInterface, for idempotency, with a digest of the request.
     pub client_token: Option<ClientToken>,
+    /// Limit of its packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// Who made it.
     pub owner: EniOwner,
     /// Where it is plugged, if anywhere.
