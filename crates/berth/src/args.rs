@@ -131,7 +131,9 @@ pub struct ServerOptions {
     #[arg(long, env = "BERTH_PUBLIC_POOL", value_name = "CIDR")]
     pub public_pool: Option<Ipv4Cidr>,
     /// Quota of EC2 networking, such as elastic-ips=50 (AWS begins with 5); may be given several times. Names: vpcs,
-    /// internet-gateways, elastic-ips, nat-gateways-per-zone
+    /// internet-gateways, elastic-ips, nat-gateways-per-zone, cidrs-per-vpc, subnets-per-vpc, route-tables-per-vpc,
+    /// routes-per-route-table, network-acls-per-vpc, network-acl-entries, peerings-per-vpc, security-groups,
+    /// rules-per-security-group, security-groups-per-interface
     #[arg(long, env = "BERTH_QUOTA", value_delimiter = ',', value_name = "NAME=NUMBER", value_parser = quota)]
     pub quota: Vec<(String, u32)>,
     /// Accept any access key without verifying its signature, e.g. test/test; everyone who reaches the port is root

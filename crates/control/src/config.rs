@@ -116,12 +116,14 @@ pub struct Limits {
     pub body: Duration,
     /// Heads and bodies of callers that are not verified yet, all together.
     pub unverified_bytes: usize,
+    /// The same of one peer.
+    pub unverified_bytes_per_peer: usize,
 }
 
 impl Limits {
     /// Those of regional endpoints: a peer is one interface.
     pub fn of_endpoints() -> Self {
-        Self { connections_per_peer: 128, ..Self::default() }
+        Self { connections_per_peer: 128, unverified_bytes_per_peer: 8 << 20, ..Self::default() }
     }
 }
 
@@ -134,6 +136,7 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             body: Duration::from_secs(30),
             unverified_bytes: 64 << 20,
+            unverified_bytes_per_peer: 64 << 20,
         }
     }
 }

@@ -68,7 +68,7 @@ pub async fn run(config: ServerConfig, shutdown: CancellationToken) -> Result<()
         hosts: hosts.clone(),
         limits: config.limits,
         connections: Connections::new(config.limits),
-        unverified: Budget::new(config.limits.unverified_bytes),
+        unverified: Budget::new(&config.limits),
     });
     let inside = Arc::new(front.for_callers_inside(config.endpoint_limits));
     let endpoint_tls = tls_of(&config, front::endpoint_names(&config.region, &inside))?;

@@ -67,14 +67,18 @@ impl Edge {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 changed = endpoints.changed() => match changed {
-                    Ok(()) if endpoints.borrow().is_none() => self.end().await?,
+                    Ok(()) if endpoints.borrow().is_none() => self.end().await.unwrap_or_else(|fault| {
+                        tracing::error!(%fault, "an edge without endpoints stays");
+                    }),
                     Ok(()) => {}
                     Err(_) => return Ok(()),
                 },
                 _ = OptionFuture::from(ended.as_mut()), if ended.is_some() => {
                     tracing::warn!(log = %self.log.display(), "the edge ended; it is started again");
                     pause = if since.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
-                    tokio::time::sleep(pause).await;
+                    if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                        return Ok(());
+                    }
                 }
                 () = tokio::time::sleep(PAUSES.1), if are_there && ended.is_none() => {}
             }

@@ -22,7 +22,7 @@ impl Door for Front {
 
 async fn respond(front: &Front, mut head: request::Parts, body: Incoming, under_way: UnderWay) -> Response<Bytes> {
     name_the_host(&mut head);
-    let share = front.unverified.open();
+    let share = front.unverified.open(under_way.peer());
     let allowance = head::allowance(front, &head);
     let announced = head::announced_bytes(&head);
     if announced.is_some_and(|bytes| bytes > allowance.body_max_bytes) {

@@ -58,7 +58,7 @@ impl From<IpAddr> for Source {
 /// The unit of a limit: an interface, an IPv4 address, or the network of an IPv6 address, whose last half any host can
 /// choose freely.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Peer {
+pub(super) enum Peer {
     Interface(EniId),
     Address(IpAddr),
 }
@@ -201,6 +201,11 @@ impl Visit {
 }
 
 impl UnderWay {
+    /// The unit of limits that the connection belongs to.
+    pub(super) fn peer(&self) -> Peer {
+        self.visit.peer.clone()
+    }
+
     /// Origin of the connection.
     pub(super) fn source(&self) -> &Source {
         &self.visit.source

@@ -44,7 +44,7 @@ impl Front {
             hosts: self.hosts.clone(),
             limits,
             connections: Connections::new(limits),
-            unverified: Budget::new(limits.unverified_bytes),
+            unverified: Budget::new(&limits),
         }
     }
 }

@@ -16,8 +16,7 @@ use berth_types::{
     SecurityGroupId, SecurityGroupRuleId, SubnetId, VpcCidrAssociationId, VpcId,
 };
 
-/// Maximum number of groups on one interface.
-pub(super) const GROUPS_PER_INTERFACE_MAX: usize = 5;
+use super::quota::Quota;
 
 /// An id of EC2 with AWS's refusals of wrong ids.
 pub(super) trait Ec2Id: Sized {
@@ -124,7 +123,7 @@ pub fn security_groups(
             groups.push(group.id.clone());
         }
     }
-    if groups.len() > GROUPS_PER_INTERFACE_MAX {
+    if groups.len() > Quota::SecurityGroupsPerInterface.value(snap) as usize {
         return Err(Refusal::new(
             Code::SecurityGroupsPerInterfaceLimitExceeded,
             "The maximum number of security groups per interface has been reached.",

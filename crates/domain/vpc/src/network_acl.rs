@@ -18,11 +18,9 @@ use berth_types::{NetworkAclAssociationId, NetworkAclId, SubnetId, VpcId};
 use super::describe::Selection;
 use super::filter::{Filters, each, shown, text};
 use super::find::{self, Ec2Id};
+use super::quota::Quota;
 use super::request::{invalid, made_before, only, required};
 use super::{network_acl_entry as entry, tags};
-
-/// Maximum number of network ACLs of one VPC.
-const NETWORK_ACLS_MAX: usize = 200;
 
 /// CreateNetworkAcl.
 pub fn create_network_acl(
@@ -42,7 +40,7 @@ pub fn create_network_acl(
     }
     let tags = tags::asked(&req.tag_specifications, tags::Kind::NetworkAcl)?;
     let vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?;
-    if snap.vpc().network_acls_of(&vpc.id).count() >= NETWORK_ACLS_MAX {
+    if Quota::NetworkAclsPerVpc.is_reached(snap, snap.vpc().network_acls_of(&vpc.id).count()) {
         let words = format!("The maximum number of network ACLs for VPC '{}' has been reached.", vpc.id);
         return Err(Refusal::new(Code::NetworkAclLimitExceeded, words));
     }

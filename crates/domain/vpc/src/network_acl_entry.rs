@@ -14,11 +14,9 @@ use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::intent::{Direction, PortRange};
 
 use super::permission::{ICMP, TCP, UDP, protocol};
+use super::quota::Quota;
 use super::request::{cidr, invalid, invalid_value, missing, only, required};
 use super::{find, request};
-
-/// Maximum number of entries of one ACL in one direction, without the last one.
-const ENTRIES_MAX: usize = 20;
 
 /// The members of both requests that describe an entry.
 struct Asked<'a> {
@@ -77,7 +75,7 @@ pub fn create_network_acl_entry(
         let words = format!("The network acl entry identified by {number} already exists.");
         return Err(Refusal::new(Code::NetworkAclEntryAlreadyExists, words));
     }
-    if entries.len() >= ENTRIES_MAX {
+    if entries.len() >= Quota::NetworkAclEntries.value(snap) as usize {
         let words = "The maximum number of network acl entries has been reached.";
         return Err(Refusal::new(Code::NetworkAclEntryLimitExceeded, words));
     }

@@ -20,6 +20,7 @@ use imbl::OrdSet;
 
 use super::describe::Selection;
 use super::filter::{Filters, each, shown, text};
+use super::quota::Quota;
 use super::request::{only, required, unsupported};
 use super::{find, tags};
 
@@ -28,9 +29,6 @@ pub(super) const REQUESTS_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 
 /// How long a peering that has ended can be described.
 pub(super) const ENDED_KEPT_MS: u64 = 2 * 60 * 60 * 1000;
-
-/// Maximum number of live peerings of one VPC.
-const PEERINGS_MAX: usize = 50;
 
 /// CreateVpcPeeringConnection. A request that is impossible makes a peering that has failed.
 pub fn create_vpc_peering_connection(
@@ -51,7 +49,8 @@ pub fn create_vpc_peering_connection(
         let words = format!("A VPC peering connection between {} and {peer} already exists.", vpc.id);
         return Err(Refusal::new(Code::VpcPeeringConnectionAlreadyExists, words));
     }
-    if live().filter(|peering| peering.peer_of(&vpc.id).is_some()).count() >= PEERINGS_MAX {
+    let own = live().filter(|peering| peering.peer_of(&vpc.id).is_some());
+    if Quota::PeeringsPerVpc.is_reached(snap, own.count()) {
         let words = format!("The maximum number of VPC peering connections for VPC '{}' has been reached.", vpc.id);
         return Err(Refusal::new(Code::VpcPeeringConnectionsPerVpcLimitExceeded, words));
     }

@@ -14,11 +14,9 @@ use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::{InternetGatewayId, Ipv4Cidr, NatGatewayId, PeeringId, PrefixListId};
 
 use super::find::Ec2Id as _;
+use super::quota::Quota;
 use super::request::{cidr, invalid, missing, only, required};
 use super::{find, owner};
-
-/// Maximum number of routes of one table, without the local one.
-const ROUTES_MAX: usize = 50;
 
 /// CreateRoute. Repeating a route is not an error.
 pub fn create_route(
@@ -153,7 +151,7 @@ pub(super) fn show(snap: &Snapshot, table: &RouteTable, env: &Env) -> Vec<ec2::R
 pub(super) fn check_room(snap: &Snapshot, table: &RouteTable) -> Result<(), Refusal> {
     let lists = table.prefix_list_routes.keys().filter_map(|list| snap.vpc().prefix_lists.get(list));
     let count = table.routes.len() + lists.map(|list| list.max_entries as usize).sum::<usize>();
-    if count > ROUTES_MAX {
+    if count > Quota::RoutesPerRouteTable.value(snap) as usize {
         let words = format!("The maximum number of routes for route table '{}' has been reached.", table.id);
         return Err(Refusal::new(Code::RouteLimitExceeded, words));
     }

@@ -17,11 +17,9 @@ use berth_types::{RouteTableAssociationId, RouteTableId};
 use super::describe::Selection;
 use super::filter::{Filters, each, text};
 use super::find::{self, Ec2Id};
+use super::quota::Quota;
 use super::request::{invalid, made_before, only, required};
 use super::{route, tags};
-
-/// Maximum number of route tables of one VPC.
-const ROUTE_TABLES_MAX: usize = 200;
 
 /// CreateRouteTable.
 pub fn create_route_table(
@@ -38,7 +36,8 @@ pub fn create_route_table(
     }
     let tags = tags::asked(&req.tag_specifications, tags::Kind::RouteTable)?;
     let vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?;
-    if snap.vpc().route_tables.values().filter(|table| table.vpc == vpc.id).count() >= ROUTE_TABLES_MAX {
+    let tables = snap.vpc().route_tables.values().filter(|table| table.vpc == vpc.id);
+    if Quota::RouteTablesPerVpc.is_reached(snap, tables.count()) {
         let words = format!("The maximum number of route tables for VPC '{}' has been reached.", vpc.id);
         return Err(Refusal::new(Code::RouteTableLimitExceeded, words));
     }

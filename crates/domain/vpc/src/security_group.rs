@@ -19,14 +19,12 @@ use berth_types::{EniId, Ipv4Cidr, SecurityGroupId, SecurityGroupRuleId, VpcId};
 use super::describe::Selection;
 use super::filter::{Filters, text};
 use super::permission::{is_plain, show_permissions};
+use super::quota::Quota;
 use super::request::{invalid, missing, only, required};
 use super::{find, tags};
 
 /// Name of the group every VPC has.
 pub(super) const DEFAULT: &str = "default";
-
-/// Maximum number of security groups of the region.
-const SECURITY_GROUPS_MAX: usize = 2500;
 
 /// Maximum length of a name and of a description in characters.
 const NAME_CHARS_MAX: usize = 255;
@@ -52,7 +50,7 @@ pub fn create_security_group(
         let words = format!("The security group '{name}' already exists for VPC '{}'", vpc.id);
         return Err(Refusal::new(Code::InvalidGroupDuplicate, words));
     }
-    if snap.vpc().security_groups.len() >= SECURITY_GROUPS_MAX {
+    if Quota::SecurityGroups.is_reached(snap, snap.vpc().security_groups.len()) {
         let words = "The maximum number of security groups has been reached.";
         return Err(Refusal::new(Code::SecurityGroupLimitExceeded, words));
     }

@@ -25,12 +25,10 @@ use super::describe::Selection;
 use super::filter::{Filters, text};
 use super::find::{self, Ec2Id};
 use super::permission::{AskedRule, described, in_words, show_permission, show_revoked, show_rule, understand};
+use super::quota::Quota;
 use super::request::{invalid, missing, only, required};
 use super::security_group::by_id_or_name;
 use super::tags;
-
-/// Maximum number of rules of one group in one direction, for IPv4 and for IPv6 each.
-const RULES_MAX: usize = 60;
 
 /// The rules a request names, in any of AWS's three forms; the fields are those of the requests.
 struct Named<'a> {
@@ -295,7 +293,7 @@ pub(super) fn check_room(snap: &Snapshot, group: &SecurityGroup) -> Result<(), R
                 },
             }
         }
-        if ipv4.max(ipv6) > RULES_MAX {
+        if ipv4.max(ipv6) > Quota::RulesPerSecurityGroup.value(snap) as usize {
             let words = "The maximum number of rules per security group has been reached.";
             return Err(Refusal::new(Code::RulesPerSecurityGroupLimitExceeded, words));
         }

@@ -15,13 +15,11 @@ use berth_types::{Ipv4Cidr, SubnetId};
 
 use super::describe::Selection;
 use super::filter::{Filters, shown, text};
+use super::quota::Quota;
 use super::request::{invalid, invalid_value, only, required, unsupported};
 use super::vpc::PREFIXES;
 use super::zone::{availability_zones, zone_id};
 use super::{find, interface, network_acl, request, tags};
-
-/// Maximum number of subnets of one VPC.
-const SUBNETS_MAX: usize = 200;
 
 /// CreateSubnet. Without a zone the one with the fewest subnets of the VPC is taken.
 pub fn create_subnet(
@@ -34,7 +32,7 @@ pub fn create_subnet(
     let tags = tags::asked(&req.tag_specifications, tags::Kind::Subnet)?;
     let vpc = find::vpc(snap, required(&req.vpc_id, "vpcId")?)?;
     let cidr = free_range(snap, vpc, required(&req.cidr_block, "cidrBlock")?)?;
-    if of_vpc(snap, vpc).count() >= SUBNETS_MAX {
+    if Quota::SubnetsPerVpc.is_reached(snap, of_vpc(snap, vpc).count()) {
         let words = format!("The maximum number of subnets for VPC '{}' has been reached.", vpc.id);
         return Err(Refusal::new(Code::SubnetLimitExceeded, words));
     }

@@ -14,11 +14,9 @@ use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::{Ipv4Cidr, VpcCidrAssociationId};
 
 use super::find::{self, Ec2Id};
+use super::quota::Quota;
 use super::request::{only, required};
 use super::vpc::{show_association, vpc_cidr};
-
-/// Maximum number of ranges of one VPC, the primary one included.
-const CIDRS_MAX: usize = 5;
 
 /// Private ranges that exclude each other in one VPC.
 const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "198.19.0.0/16"];
@@ -56,8 +54,9 @@ pub fn associate_vpc_cidr_block(
         let words = format!("The CIDR '{text}' conflicts with a route of the network '{}'", vpc.id);
         return Err(Refusal::new(Code::CidrConflict, words));
     }
-    if vpc.cidrs().count() >= CIDRS_MAX {
-        let words = format!("This network '{}' has met its maximum number of allowed CIDRs: {CIDRS_MAX}", vpc.id);
+    let cidrs_max = Quota::CidrsPerVpc.value(snap);
+    if Quota::CidrsPerVpc.is_reached(snap, vpc.cidrs().count()) {
+        let words = format!("This network '{}' has met its maximum number of allowed CIDRs: {cidrs_max}", vpc.id);
         return Err(Refusal::new(Code::CidrLimitExceeded, words));
     }
     let id = VpcCidrAssociationId::from_bits(env.fresh_bits());

@@ -90,7 +90,7 @@ pub fn describe_account_attributes(
 ) -> Result<DescribeAccountAttributesResult, Refusal> {
     only(req, &["AttributeNames"])?;
     let default_vpc = find::default_vpc(snap).map_or("none", |vpc| vpc.id.as_str());
-    let groups_max = find::GROUPS_PER_INTERFACE_MAX.to_string();
+    let groups_max = Quota::SecurityGroupsPerInterface.value(snap).to_string();
     let elastic_ips_max = Quota::ElasticIps.value(snap).to_string();
     // No instances are run, hence the zero.
     let facts = [

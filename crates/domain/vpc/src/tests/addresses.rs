@@ -228,12 +228,46 @@ fn quotas_and_the_pool_bound_the_addresses() {
     assert!(used.iter().all(|address| (pool.first()..=pool.last()).contains(address)));
     expect![[r#"
         5: AddressLimitExceeded: The maximum number of addresses has been reached.
-        InvalidParameterValue: There is no quota 'elastic'; the quotas are vpcs, internet-gateways, elastic-ips, nat-gateways-per-zone.
+        InvalidParameterValue: There is no quota 'elastic'; the quotas are vpcs, internet-gateways, elastic-ips, nat-gateways-per-zone, cidrs-per-vpc, subnets-per-vpc, route-tables-per-vpc, routes-per-route-table, network-acls-per-vpc, network-acl-entries, peerings-per-vpc, security-groups, rules-per-security-group, security-groups-per-interface.
         61: InsufficientAddressCapacity: There are not enough free public addresses in the pool to satisfy the request."#]].assert_eq(&told);
     let released =
         world.snap.vpc().elastic_ips.values().find(|elastic| elastic.address == pool.first()).unwrap().id.clone();
     world.line(&format!("ReleaseAddress AllocationId={released}")).unwrap();
     assert!(world.line("AllocateAddress").unwrap().contains("PublicIp=192.0.2.2"));
+}
+
+#[test]
+fn quotas_are_raised_up_to_what_aws_gives() {
+    let mut world = World::with_default_vpc();
+    let set = |world: &mut World, values: &[(&str, u32)]| {
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        set_quotas(&world.snap, &values).map(|change| world.apply(change)).map_err(|refusal| refusal.to_string())
+    };
+    let mut told = String::new();
+    for values in [
+        &[("network-acl-entries", 41)][..],
+        &[("rules-per-security-group", 300)],
+        &[("rules-per-security-group", 100), ("security-groups-per-interface", 11)],
+    ] {
+        told.push_str(&format!("{}\n", set(&mut world, values).unwrap_err()));
+    }
+    set(&mut world, &[("network-acl-entries", 22), ("cidrs-per-vpc", 6)]).unwrap();
+    world.line("DescribeNetworkAcls").unwrap();
+    let entry = |number: u32| {
+        format!(
+            "CreateNetworkAclEntry NetworkAclId=acl-1 RuleNumber={number} Protocol=-1 RuleAction=deny Egress=true \
+             CidrBlock=10.0.0.0/8"
+        )
+    };
+    // The default ACL has one.
+    let made = (1..50).take_while(|number| world.line(&entry(*number)).is_ok()).count();
+    told.push_str(&format!("{made}\n"));
+    expect![[r#"
+        InvalidParameterValue: The quota 'network-acl-entries' is at most 40, not 41.
+        InvalidParameterValue: The quotas 'rules-per-security-group' and 'security-groups-per-interface' give 1500 rules of one interface, more than 1000.
+        InvalidParameterValue: The quotas 'rules-per-security-group' and 'security-groups-per-interface' give 1100 rules of one interface, more than 1000.
+        21
+    "#]].assert_eq(&told);
 }
 
 /// Calls that give, move and take public addresses; most are possible in some order only.
