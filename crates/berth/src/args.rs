@@ -136,6 +136,10 @@ pub struct ServerOptions {
     /// rules-per-security-group, security-groups-per-interface
     #[arg(long, env = "BERTH_QUOTA", value_delimiter = ',', value_name = "NAME=NUMBER", value_parser = quota)]
     pub quota: Vec<(String, u32)>,
+    /// Tasks of launch type EC2 may have assignPublicIp ENABLED, and get a public address as those of Fargate do; AWS
+    /// refuses that
+    #[arg(long, env = "BERTH_EC2_TASK_PUBLIC_IP")]
+    pub ec2_task_public_ip: bool,
     /// Accept any access key without verifying its signature, e.g. test/test; everyone who reaches the port is root
     #[arg(long, env = "BERTH_TRUST_ANY_KEY")]
     pub trust_any_key: bool,

@@ -56,6 +56,8 @@ pub struct NetworkSettings {
     pub public_pool: Option<Ipv4Cidr>,
     /// Quotas that differ from those with which AWS begins, by name.
     pub quotas: BTreeMap<String, u32>,
+    /// Tasks of launch type EC2 may have a public address, which AWS refuses.
+    pub ec2_task_public_ip: bool,
 }
 
 /// The bound addresses of a server.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use berth_ecs as ecs;
 use berth_state::iam::{AccessKey, AccessKeyId};
+use berth_state::vpc::Settings;
 use berth_state::{Change, Draft, Env, Refusal, Snapshot};
 use berth_types::Arn;
 use berth_vpc as vpc;
@@ -85,6 +86,9 @@ fn first_records(
     draft.take(world);
     let quotas = vpc::set_quotas(&draft, &settings.quotas)?;
     draft.take(quotas);
+    let rules = Settings { ec2_task_public_ip: settings.ec2_task_public_ip };
+    let kept = vpc::set_settings(&draft, &rules);
+    draft.take(kept);
     for host in snap.ecs().hosts.values().filter(|host| host.connected) {
         let gone = ecs::host_disconnected(&draft, &host.id, env);
         draft.take(gone);

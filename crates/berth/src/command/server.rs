@@ -30,7 +30,11 @@ pub fn run(installation: &Installation, args: &ServerArgs) -> Result<ExitCode> {
         admin_listen: options.admin_listen(),
         region: options.region.clone(),
         account: options.account.clone(),
-        network: NetworkSettings { public_pool: options.public_pool, quotas: options.quota.iter().cloned().collect() },
+        network: NetworkSettings {
+            public_pool: options.public_pool,
+            quotas: options.quota.iter().cloned().collect(),
+            ec2_task_public_ip: options.ec2_task_public_ip,
+        },
         trust_any_key: options.trust_any_key,
         stopped_tasks_kept: Duration::from_secs(u64::from(options.keep_stopped_tasks) * 60),
         rates: Rates::read(options.throttle.iter().map(String::as_str))?,

@@ -287,6 +287,7 @@ fn arguments_of(installation: &Installation, args: &UpArgs) -> Vec<String> {
 fn server_arguments(server: &ServerOptions) -> Vec<String> {
     let switches = [
         ("--trust-any-key", server.trust_any_key),
+        ("--ec2-task-public-ip", server.ec2_task_public_ip),
         ("--tls", server.tls),
         ("--insecure-listen", server.insecure_listen),
     ];
@@ -420,7 +421,7 @@ mod tests {
         }
     }
 
-    const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --trust-any-key --tls \
+    const EVERYTHING: &str = "up --hosts 3 --listen 127.0.0.1:1 --region eu-west-1 --account 000000000001 --ec2-task-public-ip --trust-any-key --tls \
         --tls-name a.example --tls-name 192.0.2.1 --admin-listen 127.0.0.1:2 \
         --cluster web --mirror a=http://b --mirror c=http://d --image-pull-behavior once --image-cleanup-interval 11 \
         --image-minimum-cleanup-age 12 --num-images-delete-per-cycle 13 \

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use berth_shapes::Ec2ErrorCode;
 use berth_shapes::ecs::NetworkConfiguration;
 use berth_state::ecs::{Host, Task, TaskAttachmentStatus, TaskEni, TaskNetwork};
+use berth_state::records::Single;
 use berth_state::vpc::{Eni, EniOwner, Subnet};
 use berth_state::{Draft, Env, Refusal, Snapshot};
 use berth_types::intent::LaunchType;
@@ -24,7 +25,7 @@ pub(super) struct Network {
     pub subnets: Vec<Arc<Subnet>>,
     /// Groups of the same VPC; empty means its default group.
     pub groups: Vec<SecurityGroupId>,
-    /// The interface gets a public address; for Fargate alone.
+    /// The interface gets a public address; for Fargate alone, unless the operator's settings say otherwise.
     pub assign_public_ip: bool,
 }
 
@@ -59,7 +60,9 @@ fn awsvpc(snap: &Snapshot, asked: Option<&NetworkConfiguration>, launch_type: La
         Some("ENABLED") => true,
         Some(other) => return Err(invalid(format!("'{other}' is not a valid value for assignPublicIp."))),
     };
-    if assign_public_ip && launch_type == LaunchType::Ec2 {
+    let may_be_public = launch_type == LaunchType::Fargate
+        || snap.vpc().settings.get(&Single).is_some_and(|settings| settings.ec2_task_public_ip);
+    if assign_public_ip && !may_be_public {
         return Err(invalid("Assign public IP is not supported for this launch type."));
     }
     let mut subnets: Vec<Arc<Subnet>> = Vec::new();

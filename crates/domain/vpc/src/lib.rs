@@ -90,7 +90,7 @@ pub use prefix_list::{
     get_managed_prefix_list_associations, get_managed_prefix_list_entries, modify_managed_prefix_list,
     restore_managed_prefix_list_version,
 };
-pub use quota::set_quotas;
+pub use quota::{set_quotas, set_settings};
 pub use route::{create_route, delete_route, replace_route};
 pub use route_table::{
     associate_route_table, create_route_table, delete_route_table, describe_route_tables, disassociate_route_table,

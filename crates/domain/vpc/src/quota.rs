@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Quotas: the greatest numbers of resources, as AWS begins with them, unless the server is told others.
+//! Quotas, and settings that change rules: the greatest numbers of resources, as AWS begins with them, unless the server is told others.
 
 use std::collections::BTreeMap;
 
 use berth_state::records::Single;
-use berth_state::vpc::Quotas;
+use berth_state::vpc::{Quotas, Settings};
 use berth_state::{Change, Draft, Refusal, Snapshot};
 
 use super::request::invalid;
@@ -92,6 +92,16 @@ impl Quota {
     pub fn is_reached(self, snap: &Snapshot, count: usize) -> bool {
         count >= self.value(snap) as usize
     }
+}
+
+/// Keeps the settings with which the server is started.
+pub fn set_settings(snap: &Snapshot, settings: &Settings) -> Change<()> {
+    if snap.vpc().settings.get(&Single).map(AsRef::as_ref).unwrap_or(&Settings::default()) == settings {
+        return Change::none(());
+    }
+    let mut draft = Draft::of(snap);
+    draft.put(settings.clone());
+    draft.change(())
 }
 
 /// Keeps the quotas with which the server is started, by name; those that are not named are AWS's.

@@ -2,13 +2,13 @@
 //! Public addresses of tasks.
 
 use berth_state::Draft;
-use berth_state::vpc::{Quotas, World as Outside};
+use berth_state::vpc::{Quotas, Settings, World as Outside};
 use berth_types::TaskId;
 use berth_types::report::{EniState, TaskStage};
 use expect_test::expect;
 use serde_json::json;
 
-use super::World;
+use super::{World, merged, run_request};
 
 fn public(answer: &str) -> serde_json::Value {
     json!({"networkConfiguration": {"awsvpcConfiguration": {"assignPublicIp": answer}}})
@@ -64,4 +64,21 @@ fn an_exhausted_pool_stops_the_task_with_the_words_of_aws() {
     let answer = world.call("DescribeTasks", json!({"tasks": [task.as_str()]})).unwrap();
     expect![[r#""STOPPED" "Unexpected EC2 error while attempting to Create Network Interface with public IP assignment enabled in subnet 'subnet-a': InsufficientAddressCapacity""#]].assert_eq(&format!("{} {}", answer["tasks"][0]["lastStatus"], answer["tasks"][0]["stoppedReason"]));
     assert!(world.snap.vpc().enis.is_empty());
+}
+
+#[test]
+fn a_task_of_launch_type_ec2_has_a_public_address_where_the_operator_admits_it() {
+    let mut world = World::with_host();
+    world.register();
+    let ec2 = |answer: &str| {
+        let mut asked = public(answer);
+        asked["launchType"] = json!("EC2");
+        asked
+    };
+    let refused = world.call("RunTask", merged(run_request(), ec2("ENABLED"))).unwrap_err().to_string();
+    assert!(refused.contains("Assign public IP is not supported for this launch type"), "{refused}");
+    let change = berth_vpc::set_settings(&world.snap, &Settings { ec2_task_public_ip: true });
+    world.apply(change);
+    let task = world.run(ec2("ENABLED")).remove(0);
+    assert_eq!(public_address(&world, &task).as_deref(), Some("198.18.0.2"));
 }

@@ -14,6 +14,7 @@ use super::prefix_list::PrefixList;
 use super::quotas::Quotas;
 use super::record::{DefaultNetwork, Eni, GroupSet, InternetGateway, SecurityGroup, Subnet, Vpc};
 use super::routing::{NetworkAcl, RouteTable};
+use super::settings::Settings;
 use crate::records::{Single, as_stored, records};
 
 records! { indexed by Index, lifted by as_stored;
@@ -41,6 +42,8 @@ records! { indexed by Index, lifted by as_stored;
     world: Single => World = "world" v 1;
     /// The quotas with which the server was started.
     quotas: Single => Quotas = "quotas" v 1;
+    /// The operator's settings that change rules.
+    settings: Single => Settings = "settings" v 1;
     /// Peerings of VPCs.
     peerings: PeeringId => Peering = "peering" v 1;
     /// Managed prefix lists.

@@ -12,6 +12,7 @@ mod prefix_list;
 mod quotas;
 mod record;
 mod routing;
+mod settings;
 
 pub use address::{ElasticIp, ElasticIpAssociation, World};
 pub use index::Index;
@@ -28,3 +29,4 @@ pub use record::{
     PRIMARY_DEVICE_INDEX, Peer, SecurityGroup, SecurityGroupRule, Subnet, Vpc,
 };
 pub use routing::{AclEntry, AclRange, LAST_ENTRY, NetworkAcl, RouteTable, RouteTarget, admit_all};
+pub use settings::Settings;
