@@ -189,7 +189,7 @@ def leftovers(berth, ids):
     """Remains of tasks on the machine, and namespaces, leases, containers and snapshots beyond those in use."""
     mounts = [line.split()[1] for line in open("/proc/self/mounts") if any(task in line for task in ids)]
     folders = [path for root in ["/sys/fs/cgroup", berth.data / "node/tasks"] for path in folders_of(root, ids)]
-    names = {path.name for path in (berth.run / "netns").iterdir()} - {"fabric"}
+    names = {path.name for path in (berth.run / "netns").iterdir()} - {"fabric", "edge"}
     containers = set(berth.ctr("container", "ls", "-q").split())
     pauses = set(berth.ctr("container", "ls", "-q", PAUSES).split())
     running = set(berth.container_pids())

@@ -521,7 +521,9 @@ def left_of(installation):
     tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines()
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
     network = [line for line in tables if installation.instance in line]
-    network += [line for line in routes if line.startswith(installation.pool.split("/")[0])]
+    # One without a pool of its own shares the default one's name with the session's Berth.
+    pool = getattr(installation, "pool", "no pool of its own")
+    network += [line for line in routes if line.startswith(pool.split("/")[0])]
     return mounts + found.stdout.splitlines() + processes + folders + network
 
 
